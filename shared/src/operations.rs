@@ -1,0 +1,112 @@
+//! THE table: every operation the daemon understands, one row each.
+//!
+//! method, path, who may call it, request -> answer, and the errors beyond the usual ones.
+
+pub mod auth;
+pub mod log;
+pub mod roles;
+pub mod system;
+pub mod users;
+
+use auth::*;
+use log::*;
+use roles::*;
+use system::*;
+use users::*;
+
+use crate::{
+    error::ErrorCode,
+    operation::{Access, Admits, Created, Done, Method, Needs, Operation, Public, SignedIn},
+    page::{List, Page},
+    permission::*,
+};
+
+macro_rules! operations {
+    ($($method:ident $path:literal $access:ty, $name:ty as $text:literal -> $answer:ty $(, body $limit:literal)? $(; ! $($error:ident)+)?;)+) => {
+        $(impl Operation for $name {
+            const NAME: &'static str = $text;
+            const METHOD: Method = Method::$method;
+            const PATH: &'static str = $path;
+            type Access = $access;
+            type Answer = $answer;
+            const ERRORS: &'static [ErrorCode] = &[$($(ErrorCode::$error),+)?];
+            $(const BODY_LIMIT: usize = $limit;)?
+        })+
+
+        /// Every operation, for tests and documents that must not miss one.
+        pub const ALL: &[Row] = &[$(Row {
+            name: $text,
+            method: Method::$method,
+            path: $path,
+            access: <$access as Admits>::ACCESS,
+        }),+];
+
+        /// Shows every operation as a type.
+        pub fn visit(visitor: &mut impl Visitor) {
+            $(visitor.operation::<$name>();)+
+        }
+    };
+}
+
+/// An operation as a value.
+#[derive(Debug, Clone, Copy)]
+pub struct Row {
+    /// Its name.
+    pub name: &'static str,
+    /// How it is sent.
+    pub method: Method,
+    /// Where to.
+    pub path: &'static str,
+    /// Who may call it.
+    pub access: Access,
+}
+
+/// Somebody who wants to see every operation as a type.
+pub trait Visitor {
+    /// One of them.
+    fn operation<O>(&mut self)
+    where
+        O: Operation + schemars::JsonSchema;
+}
+
+operations! {
+    Post   "/v1/auth/login"           Public,                   Login            as "Login"            -> Tokens; ! InvalidCredentials UserSuspended TemporarilyLocked;
+    Post   "/v1/auth/refresh"         Public,                   Refresh          as "Refresh"          -> Tokens; ! TokenExpired TokenInvalid SessionRevoked RefreshReused UserSuspended;
+    Post   "/v1/auth/logout"          SignedIn,                 Logout           as "Logout"           -> Done;
+    Post   "/v1/auth/password"        Public,                   SetPassword      as "SetPassword"      -> Done; ! TokenExpired TokenInvalid UserSuspended;
+    Get    "/v1/me"                   SignedIn,                 Me               as "Me"               -> User;
+    Patch  "/v1/me"                   SignedIn,                 UpdateMe         as "UpdateMe"         -> User; ! VersionMismatch;
+    Post   "/v1/me/password"          SignedIn,                 ChangePassword   as "ChangePassword"   -> Done; ! InvalidCredentials TemporarilyLocked;
+    Get    "/v1/me/sessions"          SignedIn,                 MySessions       as "MySessions"       -> Sessions;
+    Delete "/v1/me/sessions/{id}"     SignedIn,                 EndMySession     as "EndMySession"     -> Done; ! NotFound;
+    Get    "/v1/capabilities"         SignedIn,                 GetCapabilities  as "GetCapabilities"  -> Capabilities;
+
+    Get    "/v1/users"                Needs<UsersRead>,         List<User>       as "ListUsers"        -> Page<User>; ! NotFound QueryTooBroad;
+    Post   "/v1/users"                Needs<UsersWrite>,        CreateUser       as "CreateUser"       -> Created<User>; ! AlreadyExists Escalation;
+    Post   "/v1/users/bulk"           Needs<UsersWrite>,        BulkUsers        as "BulkUsers"        -> BulkResult, body 8388608; ! AlreadyExists Escalation NotFound VersionMismatch IllegalTransition LastOwner SelfAction BatchAborted;
+    Get    "/v1/users/{id}"           Needs<UsersRead>,         GetUser          as "GetUser"          -> User; ! NotFound;
+    Patch  "/v1/users/{id}"           Needs<UsersWrite>,        UpdateUser       as "UpdateUser"       -> User; ! NotFound AlreadyExists VersionMismatch IllegalTransition Escalation;
+    Delete "/v1/users/{id}"           Needs<UsersDelete>,       DeleteUser       as "DeleteUser"       -> Done; ! NotFound VersionMismatch IllegalTransition Escalation LastOwner SelfAction;
+    Post   "/v1/users/{id}/suspend"   Needs<UsersSuspend>,      SuspendUser      as "SuspendUser"      -> User; ! NotFound VersionMismatch IllegalTransition Escalation LastOwner SelfAction;
+    Post   "/v1/users/{id}/activate"  Needs<UsersSuspend>,      ActivateUser     as "ActivateUser"     -> User; ! NotFound VersionMismatch IllegalTransition Escalation;
+    Put    "/v1/users/{id}/roles"     Needs<RolesGrant>,        SetUserRoles     as "SetUserRoles"     -> User; ! NotFound VersionMismatch IllegalTransition Escalation LastOwner;
+    Post   "/v1/users/{id}/password-reset" Needs<CredentialsReset>, ResetPassword as "ResetPassword"   -> PasswordReset; ! NotFound VersionMismatch IllegalTransition Escalation;
+    Get    "/v1/users/{id}/permissions" Needs<UsersRead>,       GetUserPermissions as "GetUserPermissions" -> EffectivePermissions; ! NotFound;
+
+    Get    "/v1/roles"                Needs<RolesRead>,         List<Role>       as "ListRoles"        -> Page<Role>; ! NotFound QueryTooBroad;
+    Get    "/v1/roles/{id}"           Needs<RolesRead>,         GetRole          as "GetRole"          -> Role; ! NotFound;
+    Get    "/v1/permissions"          Needs<RolesRead>,         ListPermissions  as "ListPermissions"  -> PermissionList;
+
+    Get    "/v1/sessions"             Needs<SessionsRead>,      List<Session>    as "ListSessions"     -> Page<Session>; ! NotFound QueryTooBroad;
+    Delete "/v1/sessions/{id}"        Needs<SessionsRevoke>,    RevokeSession    as "RevokeSession"    -> Done; ! NotFound Escalation;
+    Post   "/v1/sessions/revoke"      Needs<SessionsRevoke>,    RevokeSessions   as "RevokeSessions"   -> Revoked; ! NotFound Escalation;
+
+    Get    "/v1/events"               Needs<EventsRead>,        List<Event>      as "ListEvents"       -> Page<Event>; ! NotFound QueryTooBroad;
+    Get    "/v1/audit"                Needs<AuditRead>,         List<AuditEntry> as "ListAudit"        -> Page<AuditEntry>; ! NotFound QueryTooBroad;
+    Get    "/v1/audit/{id}"           Needs<AuditRead>,         GetAuditEntry    as "GetAuditEntry"    -> AuditEntry; ! NotFound;
+    Post   "/v1/audit/verify"         Needs<AuditRead>,         VerifyAudit      as "VerifyAudit"      -> AuditReport;
+
+    Get    "/v1/stats"                Needs<SystemRead>,        GetStats         as "GetStats"         -> Stats;
+    Get    "/v1/version"              SignedIn,                 GetVersion       as "GetVersion"       -> Version;
+    Get    "/v1/idempotency/{key}"    SignedIn,                 GetVerdict       as "GetVerdict"       -> Verdict;
+}
