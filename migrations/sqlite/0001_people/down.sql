@@ -1,0 +1,10 @@
+DROP TABLE log_head;
+DROP TABLE log;
+DROP TABLE secrets;
+DROP TABLE idempotency_keys;
+DROP TABLE password_resets;
+DROP TABLE sessions;
+DROP TABLE user_roles;
+DROP TABLE roles;
+DROP TABLE user_terms;
+DROP TABLE users;

@@ -1,0 +1,399 @@
+//! The only door to the database: reads in a snapshot, writes in a queue, both off the async threads.
+//!
+//! No connection lives across an `.await`, and nothing else in the daemon begins a transaction:
+//! reading before writing in a plain one lost money in a storm of transfers (docs/adr/0002).
+
+mod batch;
+mod conn;
+mod keys;
+mod open;
+mod watch;
+
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use bursar_shared::error::ErrorCode;
+use diesel::{
+    Connection,
+    connection::{AnsiTransactionManager, TransactionManager},
+};
+use tokio::sync::{Semaphore, mpsc, oneshot};
+
+pub use self::{
+    batch::{Outcome, Tx, Verdict},
+    conn::{Conn, MultiBackend},
+    keys::{Keyed, Stored, find as find_verdict, purge as purge_verdicts},
+    open::{Engine, FolderLock, Location, SchemaState, migrate, schema_state},
+};
+use self::{
+    batch::{Job, Settled},
+    open::{Manager, Purpose},
+};
+use crate::{
+    clock::Clock,
+    error::{BoxError, Error, Result, Trouble, broken, database_error, later, trouble},
+    log::{Bus, Stamp},
+};
+
+/// The same expression, checked once for each engine: needed for ON CONFLICT, inserts of many rows
+/// and `FOR UPDATE`, which do not compile through the enum.
+macro_rules! both {
+    ($conn:expr, |$inner:ident| $body:expr) => {
+        match $conn {
+            $crate::db::Conn::Pg($inner) => $body,
+            $crate::db::Conn::Sqlite($inner) => $body,
+        }
+    };
+}
+pub(crate) use both;
+
+/// Writes that wait at most, before callers are told to come again.
+const QUEUE: usize = 4_096;
+/// Writes that share a commit at most.
+const GROUP: usize = 256;
+/// How long a caller waits for a connection.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// How long a write may wait in the queue; afterwards it is dropped and nothing has changed.
+const WRITE_PATIENCE: Duration = Duration::from_secs(25);
+/// How long a read may take in the database.
+const READ_LIMIT: Duration = Duration::from_secs(5);
+
+/// Figures about the database, for `/metrics`.
+#[derive(Debug, Default)]
+pub struct Figures {
+    /// Queries made.
+    pub queries: AtomicU64,
+    /// Commits made.
+    pub commits: AtomicU64,
+    /// Writes committed.
+    pub writes: AtomicU64,
+    /// Writes that were run again after a conflict.
+    pub retries: AtomicU64,
+}
+
+struct Inner {
+    location: Location,
+    readers: r2d2::Pool<Manager>,
+    reading: Semaphore,
+    writer: Writer,
+    clock: Clock,
+    bus: Bus,
+    figures: Arc<Figures>,
+    losses: Arc<AtomicU64>,
+}
+
+enum Writer {
+    /// One thread, many writes a commit.
+    Sqlite(mpsc::Sender<Job>),
+    /// Many connections, one write a commit each.
+    Postgres { pool: r2d2::Pool<Manager>, writing: Arc<Semaphore> },
+}
+
+/// The database.
+#[derive(Clone)]
+pub struct Db {
+    inner: Arc<Inner>,
+}
+
+/// What a write came to.
+#[derive(Debug)]
+pub enum Written<T> {
+    /// It was done now.
+    Done(T),
+    /// It was done before, under the same key.
+    Replayed(Stored),
+}
+
+/// How a write is to be run.
+pub struct How {
+    /// On whose behalf.
+    pub stamp: Stamp,
+    /// Under which key.
+    pub key: Option<Keyed>,
+    /// Only to see what would happen.
+    pub dry_run: bool,
+}
+
+impl Db {
+    /// Opens the pools and starts the writer. The schema must be up to date.
+    ///
+    /// # Errors
+    /// When the database cannot be reached.
+    pub fn open(location: &Location, pool_size: u32, clock: Clock, bus: Bus) -> std::result::Result<Self, BoxError> {
+        let losses = Arc::new(AtomicU64::new(0));
+        let figures = Arc::new(Figures::default());
+        let pool = |purpose| {
+            r2d2::Pool::builder()
+                .max_size(pool_size)
+                .min_idle(Some(1))
+                .connection_timeout(PATIENCE)
+                .idle_timeout(Some(Duration::from_secs(300)))
+                .error_handler(Box::new(Whisper))
+                .build(Manager { location: location.clone(), purpose, losses: losses.clone() })
+        };
+        // the first connection is tried outside the pool, which would hide why it fails
+        open::connect(location, Purpose::Read)?;
+        let permits = usize::try_from(pool_size).unwrap_or(4);
+        let engine = location.engine();
+        let writer = match engine {
+            Engine::Sqlite => {
+                let (queue, jobs) = mpsc::channel(QUEUE);
+                let worker = batch::Worker {
+                    location: location.clone(),
+                    clock: clock.clone(),
+                    bus: bus.clone(),
+                    figures: figures.clone(),
+                };
+                std::thread::Builder::new()
+                    .name("bursar-writer".to_owned())
+                    .spawn(move || worker.run(jobs, GROUP))?;
+                Writer::Sqlite(queue)
+            }
+            Engine::Postgres => {
+                Writer::Postgres { pool: pool(Purpose::Write)?, writing: Arc::new(Semaphore::new(permits)) }
+            }
+        };
+        let inner = Inner {
+            location: location.clone(),
+            readers: pool(Purpose::Read)?,
+            reading: Semaphore::new(permits),
+            writer,
+            clock,
+            bus,
+            figures,
+            losses,
+        };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// Which program holds the store.
+    pub fn engine(&self) -> Engine {
+        self.inner.location.engine()
+    }
+
+    /// Figures for `/metrics`.
+    pub fn figures(&self) -> &Figures {
+        &self.inner.figures
+    }
+
+    /// Writes that wait now.
+    pub fn queued(&self) -> usize {
+        match &self.inner.writer {
+            Writer::Sqlite(queue) => QUEUE - queue.capacity(),
+            Writer::Postgres { .. } => 0,
+        }
+    }
+
+    /// Runs `look` in a snapshot: rows and totals agree, nothing can be written. Answers with the
+    /// number of queries it took.
+    ///
+    /// # Errors
+    /// Those of `look`; `DATABASE_UNAVAILABLE` when no connection is free in time.
+    pub async fn read<T, F>(&self, look: F) -> Result<(T, u32)>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut Conn) -> Result<T> + Send + 'static,
+    {
+        let busy = || later(ErrorCode::Overloaded, "All database connections are busy.", Duration::from_secs(1));
+        let permit = tokio::time::timeout(PATIENCE, self.inner.reading.acquire()).await.map_err(|_| busy())?;
+        let inner = self.inner.clone();
+        let ran = blocking(move || {
+            let mut pooled = checkout(&inner.readers)?;
+            watch::set_deadline(Some(Instant::now() + READ_LIMIT));
+            let read = snapshot(&mut pooled.conn, look);
+            watch::set_deadline(None);
+            inner.figures.queries.fetch_add(u64::from(watch::counted()), Ordering::Relaxed);
+            if let Err(why) = &read {
+                inner.note_loss(why);
+            }
+            read.map(|value| (value, watch::counted()))
+        })
+        .await?;
+        drop(permit);
+        ran
+    }
+
+    /// Runs `change` in a transaction: queue, key, closure, log rows, commit, caches, answer.
+    ///
+    /// `change` may run more than once (after a deadlock, or when a neighbour of its commit failed),
+    /// so it must not do anything but read and write through `tx`.
+    ///
+    /// # Errors
+    /// Those of `change`; `OVERLOADED` when the queue is full; `TIMEOUT` when it waited too long.
+    /// In all cases nothing was changed, unless the error says otherwise.
+    pub async fn write<T, F>(&self, label: &'static str, how: How, change: F) -> Result<Written<T>>
+    where
+        T: Send + 'static,
+        F: Fn(&mut Tx<'_>) -> Result<Outcome<T>> + Send + Sync + 'static,
+        T: batch::Verdict,
+    {
+        let (job, answer) = Job::new(label, how, Instant::now() + WRITE_PATIENCE, change);
+        match &self.inner.writer {
+            Writer::Sqlite(queue) => {
+                queue.try_send(job).map_err(|full| match full {
+                    mpsc::error::TrySendError::Full(_) => {
+                        later(ErrorCode::Overloaded, "Too many writes are waiting.", Duration::from_secs(1))
+                    }
+                    mpsc::error::TrySendError::Closed(_) => {
+                        later(ErrorCode::ShuttingDown, "The daemon is stopping.", Duration::from_secs(2))
+                    }
+                })?;
+            }
+            Writer::Postgres { pool, writing } => {
+                let permit = tokio::time::timeout(PATIENCE, writing.clone().acquire_owned())
+                    .await
+                    .ok()
+                    .and_then(std::result::Result::ok)
+                    .ok_or_else(|| later(ErrorCode::Overloaded, "All database connections are busy.", Duration::from_secs(1)))?;
+                let (inner, pool) = (self.inner.clone(), pool.clone());
+                // spawned, not awaited: a caller who goes away must not cut a commit in half
+                spawn(move || {
+                    inner.write_one(&pool, job);
+                    drop(permit);
+                });
+            }
+        }
+        answer.wait().await
+    }
+}
+
+impl Inner {
+    fn write_one(&self, pool: &r2d2::Pool<Manager>, job: Job) {
+        let mut batch = vec![job];
+        let mut tries = 0;
+        loop {
+            let mut pooled = match checkout(pool) {
+                Ok(pooled) => pooled,
+                Err(why) => return batch.into_iter().for_each(|job| job.fail(broken_like(&why))),
+            };
+            match batch::run(&mut pooled.conn, batch, &self.location, &self.clock, &self.bus, &self.figures) {
+                Settled::All => return,
+                Settled::Again(jobs, why) => {
+                    tries += 1;
+                    self.note_loss(&why);
+                    if tries > 3 {
+                        return jobs.into_iter().for_each(|job| job.fail(broken_like(&why)));
+                    }
+                    self.figures.retries.fetch_add(1, Ordering::Relaxed);
+                    batch = jobs;
+                }
+            }
+        }
+    }
+
+    /// After a lost connection none of the idle ones is trusted.
+    fn note_loss(&self, why: &Error) {
+        if database_error(why).map(trouble) == Some(Trouble::Lost) {
+            self.losses.fetch_add(1, Ordering::AcqRel);
+        }
+    }
+}
+
+/// The same error again, for another caller.
+fn broken_like(why: &Error) -> Error {
+    match why {
+        Error::Refused(refusal) => Error::Refused(refusal.clone()),
+        Error::Broken { doing, .. } => match database_error(why) {
+            Some(diesel::result::Error::DatabaseError(_, info)) => Error::Broken {
+                doing,
+                source: Box::new(diesel::result::Error::DatabaseError(
+                    match database_error(why).map(trouble) {
+                        Some(Trouble::Lost) => diesel::result::DatabaseErrorKind::ClosedConnection,
+                        Some(Trouble::Transient) => diesel::result::DatabaseErrorKind::SerializationFailure,
+                        _ => diesel::result::DatabaseErrorKind::Unknown,
+                    },
+                    Box::new(info.message().to_owned()),
+                )),
+            },
+            _ => Error::Broken { doing, source: why.to_string().into() },
+        },
+    }
+}
+
+fn checkout(pool: &r2d2::Pool<Manager>) -> Result<r2d2::PooledConnection<Manager>> {
+    #[expect(clippy::disallowed_methods, reason = "this is the door")]
+    pool.get().map_err(|why| Error::Broken {
+        doing: "connecting to the database",
+        source: Box::new(diesel::result::Error::DatabaseError(
+            diesel::result::DatabaseErrorKind::ClosedConnection,
+            Box::new(why.to_string()),
+        )),
+    })
+}
+
+/// A read-only transaction in which everything is of one moment.
+fn snapshot<T>(conn: &mut Conn, look: impl FnOnce(&mut Conn) -> Result<T>) -> Result<T> {
+    match conn {
+        Conn::Sqlite(sqlite) => AnsiTransactionManager::begin_transaction_sql(sqlite, "BEGIN")?,
+        Conn::Pg(pg) => {
+            AnsiTransactionManager::begin_transaction_sql(pg, "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY")?;
+        }
+    }
+    watch::start_counting();
+    let seen = look(conn);
+    let counted = watch::counted();
+    let ended = <Conn as Connection>::TransactionManager::rollback_transaction(conn);
+    watch::start_counting();
+    watch::add(counted);
+    let seen = seen?;
+    ended?;
+    Ok(seen)
+}
+
+#[expect(clippy::disallowed_methods, reason = "this is the border between async and blocking")]
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
+    tokio::task::spawn_blocking(work).await.map_err(|why| broken("database thread")(Box::new(why)))
+}
+
+#[expect(clippy::disallowed_methods, reason = "this is the border between async and blocking")]
+fn spawn(work: impl FnOnce() + Send + 'static) {
+    drop(tokio::task::spawn_blocking(work));
+}
+
+/// Waits for what became of a job.
+pub(self) struct Waiting<T> {
+    settled: oneshot::Receiver<Result<Written<T>>>,
+}
+
+impl<T> Waiting<T> {
+    async fn wait(self) -> Result<Written<T>> {
+        self.settled.await.unwrap_or_else(|_| {
+            Err(later(ErrorCode::ShuttingDown, "The daemon is stopping.", Duration::from_secs(2)))
+        })
+    }
+}
+
+/// r2d2 reports failed connection attempts here; the caller who waits hears of them too.
+#[derive(Debug)]
+struct Whisper;
+
+impl r2d2::HandleError<open::BoxErrorDisplay> for Whisper {
+    fn handle_error(&self, why: open::BoxErrorDisplay) {
+        tracing::debug!(why = %why, "connection attempt failed");
+    }
+}
+
+/// The constraint that a write broke, by name. PostgreSQL names it; SQLite says `table.column` for a
+/// unique index, which is named `<table>_<column>`, and the name for everything else.
+pub fn constraint(error: &diesel::result::Error) -> Option<String> {
+    let diesel::result::Error::DatabaseError(_, info) = error else { return None };
+    if let Some(name) = info.constraint_name() {
+        return Some(name.to_owned());
+    }
+    let text = info.message();
+    match text.split_once(" constraint failed: ") {
+        Some((_, what)) => Some(what.split(',').next().unwrap_or(what).trim().replace('.', "_")),
+        None => Some(text.to_owned()),
+    }
+}
+
+/// Where SQLite keeps its store in a data folder.
+pub fn file_in(folder: &Path) -> Location {
+    Location::Sqlite(folder.join("bursar.db"))
+}

@@ -1,0 +1,447 @@
+//! Running writes: a group of them in one transaction, each under a savepoint of its own.
+//!
+//! A refusal or a fault of one leaves its neighbours alone. When the whole transaction fails, the
+//! group is halved until the guilty one stands alone. Nobody is answered before COMMIT returned, and
+//! when it is unknown whether it did, the log says.
+
+use std::{
+    any::Any,
+    ops::{Deref, DerefMut},
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{
+        Mutex,
+        atomic::Ordering,
+    },
+    time::{Duration, Instant},
+};
+
+use bursar_shared::{
+    error::{ApiError, ErrorCode},
+    time::Timestamp,
+};
+use diesel::{
+    Connection, ExpressionMethods, OptionalExtension, QueryDsl, QueryResult, RunQueryDsl,
+    connection::{AnsiTransactionManager, TransactionManager},
+};
+use serde_json::Value;
+use tokio::sync::{mpsc, oneshot};
+
+use super::{
+    Conn, Figures, How, Location, Waiting, Written, keys,
+    keys::{Claim, Stored},
+    open,
+    open::Purpose,
+    watch,
+};
+use crate::{
+    clock::Clock,
+    error::{Error, Result, Trouble, broken, database_error, later, refuse, trouble},
+    log::{self, Bus, Draft, Row, Stamp},
+};
+
+type Manager = <Conn as Connection>::TransactionManager;
+
+/// How a write ends when nothing broke.
+#[derive(Debug)]
+pub enum Outcome<T> {
+    /// Done.
+    Done(T),
+    /// Refused, but what was written stays: a stolen refresh token ends its session.
+    Keep(Error),
+}
+
+/// What can be kept under an idempotency key.
+pub trait Verdict: Sized {
+    /// Its status and data; nothing for writes that never carry a key.
+    fn verdict(&self) -> Result<Option<(u16, Value)>>;
+}
+
+/// A transaction: a connection that also notes down what happens.
+pub struct Tx<'a> {
+    conn: &'a mut Conn,
+    stamp: &'a Stamp,
+    now: Timestamp,
+    rows: &'a mut Vec<Row>,
+}
+
+impl Tx<'_> {
+    /// Notes down what happened; it is committed with it.
+    pub fn log(&mut self, draft: Draft) {
+        self.rows.push(Row::of(draft, self.stamp, self.now));
+    }
+
+    /// When this transaction happens.
+    pub fn now(&self) -> Timestamp {
+        self.now
+    }
+}
+
+impl Deref for Tx<'_> {
+    type Target = Conn;
+    fn deref(&self) -> &Conn {
+        self.conn
+    }
+}
+
+impl DerefMut for Tx<'_> {
+    fn deref_mut(&mut self) -> &mut Conn {
+        self.conn
+    }
+}
+
+/// What a job's closure came to, its value put aside.
+enum Ended {
+    Done(Option<(u16, Value)>),
+    Keep(Error),
+}
+
+/// How a job is answered.
+enum Reply {
+    /// With the value that was put aside.
+    Value,
+    /// With a verdict of before.
+    Replayed(Stored),
+    /// With an error.
+    Error(Error),
+}
+
+type Work = Box<dyn Fn(&mut Tx<'_>, &mut Option<Box<dyn Any + Send>>) -> Result<Ended> + Send + Sync>;
+type Settle = Box<dyn FnOnce(Reply, Option<Box<dyn Any + Send>>) + Send>;
+
+/// A write that waits for its turn.
+pub(super) struct Job {
+    label: &'static str,
+    how: How,
+    deadline: Instant,
+    work: Work,
+    settle: Settle,
+    value: Mutex<Option<Box<dyn Any + Send>>>,
+}
+
+impl Job {
+    pub(super) fn new<T, F>(label: &'static str, how: How, deadline: Instant, change: F) -> (Self, Waiting<T>)
+    where
+        T: Verdict + Send + 'static,
+        F: Fn(&mut Tx<'_>) -> Result<Outcome<T>> + Send + Sync + 'static,
+    {
+        let (tell, settled) = oneshot::channel();
+        let keyed = how.key.is_some();
+        let work: Work = Box::new(move |tx, put_aside| match change(tx)? {
+            Outcome::Done(value) => {
+                let verdict = if keyed { value.verdict()? } else { None };
+                *put_aside = Some(Box::new(value));
+                Ok(Ended::Done(verdict))
+            }
+            Outcome::Keep(refusal) => Ok(Ended::Keep(refusal)),
+        });
+        let settle: Settle = Box::new(move |reply, value| {
+            let written = match reply {
+                Reply::Value => match value.and_then(|value| value.downcast::<T>().ok()) {
+                    Some(value) => Ok(Written::Done(*value)),
+                    None => Err(broken("a write ended without its value")("none was put aside".into())),
+                },
+                Reply::Replayed(stored) => Ok(Written::Replayed(stored)),
+                Reply::Error(error) => Err(error),
+            };
+            // a caller who went away does not want to know
+            let _ = tell.send(written);
+        });
+        let job = Self { label, how, deadline, work, settle, value: Mutex::new(None) };
+        (job, Waiting { settled })
+    }
+
+    fn answer(self, reply: Reply) {
+        let value = self.value.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+        (self.settle)(reply, value);
+    }
+
+    /// Tells the caller that it did not happen.
+    pub(super) fn fail(self, why: Error) {
+        self.answer(Reply::Error(why));
+    }
+}
+
+/// What became of a group.
+pub(super) enum Settled {
+    /// Everybody was answered.
+    All,
+    /// The transaction failed in a way that the same again may not; nobody was answered.
+    Again(Vec<Job>, Error),
+}
+
+/// Why a transaction failed, and whether it may have happened all the same.
+struct Failure {
+    why: Error,
+    /// COMMIT was sent: the answers that are true if it happened.
+    unknown: Option<Vec<Reply>>,
+}
+
+impl<E: Into<Error>> From<E> for Failure {
+    fn from(why: E) -> Self {
+        Self { why: why.into(), unknown: None }
+    }
+}
+
+/// Runs a group in one transaction and answers it.
+pub(super) fn run(
+    conn: &mut Conn,
+    jobs: Vec<Job>,
+    location: &Location,
+    clock: &Clock,
+    bus: &Bus,
+    figures: &Figures,
+) -> Settled {
+    watch::start_counting();
+    let now = clock.now();
+    let mut rows: Vec<Row> = Vec::new();
+    let attempt = attempt(conn, &jobs, now, &mut rows);
+    figures.queries.fetch_add(u64::from(watch::counted()), Ordering::Relaxed);
+    let replies = match attempt {
+        Ok(replies) => replies,
+        Err(Failure { why, unknown }) => {
+            // a rollback of a dead connection fails, and says nothing new
+            let _ = Manager::rollback_transaction(conn);
+            let Some(replies) = unknown.filter(|_| !rows.is_empty()) else { return Settled::Again(jobs, why) };
+            match happened(location, &rows) {
+                Some(true) => replies,
+                Some(false) => return Settled::Again(jobs, why),
+                None => {
+                    for job in jobs {
+                        tracing::error!(label = job.label, why = %why, "outcome of a write is unknown");
+                        job.fail(outcome_unknown());
+                    }
+                    return Settled::All;
+                }
+            }
+        }
+    };
+    figures.commits.fetch_add(1, Ordering::Relaxed);
+    figures.writes.fetch_add(jobs.len() as u64, Ordering::Relaxed);
+    // caches first: whoever is answered may read at once
+    bus.committed(&rows);
+    for (job, reply) in jobs.into_iter().zip(replies) {
+        job.answer(reply);
+    }
+    if let Some(last) = rows.last() {
+        bus.wake(last.seq);
+    }
+    Settled::All
+}
+
+/// The database went away between COMMIT and its answer, and did not come back in time.
+fn outcome_unknown() -> Error {
+    later(
+        ErrorCode::DatabaseUnavailable,
+        "The database went away while committing and whether the change was made is unknown; \
+         send it again with the same Idempotency-Key to learn it.",
+        Duration::from_secs(2),
+    )
+}
+
+/// Whether a transaction whose COMMIT was not answered happened: its first log row is there. Nothing
+/// when the database does not come back.
+fn happened(location: &Location, rows: &[Row]) -> Option<bool> {
+    use crate::schema::log as table;
+    let first = rows.first()?;
+    for _ in 0..25 {
+        let found = open::connect(location, Purpose::Read).ok().and_then(|mut conn| {
+            let seq: QueryResult<Option<i64>> =
+                table::table.filter(table::id.eq(&first.id)).select(table::seq).first(&mut conn).optional();
+            seq.ok()
+        });
+        if let Some(found) = found {
+            return Some(found.is_some());
+        }
+        // the server is restarting: there is nothing to wait for but time
+        std::thread::park_timeout(Duration::from_millis(200));
+    }
+    None
+}
+
+fn attempt(conn: &mut Conn, jobs: &[Job], now: Timestamp, rows: &mut Vec<Row>) -> std::result::Result<Vec<Reply>, Failure> {
+    match conn {
+        // a read transaction that wants to write later may find that somebody else did: begin as a writer
+        Conn::Sqlite(sqlite) => AnsiTransactionManager::begin_transaction_sql(sqlite, "BEGIN IMMEDIATE")?,
+        Conn::Pg(pg) => AnsiTransactionManager::begin_transaction_sql(pg, "BEGIN")?,
+    }
+    let mut replies = Vec::with_capacity(jobs.len());
+    for job in jobs {
+        let before = rows.len();
+        if job.deadline <= Instant::now() {
+            replies.push(Reply::Error(refuse(ErrorCode::Timeout, "The write waited too long; nothing was changed.")));
+            continue;
+        }
+        Manager::begin_transaction(conn)?;
+        let reply = catch_unwind(AssertUnwindSafe(|| one(conn, job, now, rows)))
+            .unwrap_or_else(|_| Err(broken("a write panicked")(job.label.into())));
+        match reply {
+            Ok(reply) if !job.how.dry_run => {
+                Manager::commit_transaction(conn)?;
+                replies.push(reply);
+            }
+            Ok(reply) => {
+                rows.truncate(before);
+                Manager::rollback_transaction(conn)?;
+                replies.push(reply);
+            }
+            Err(why) => {
+                rows.truncate(before);
+                let again = matches!(
+                    database_error(&why).map(trouble),
+                    Some(Trouble::Transient | Trouble::Lost | Trouble::Full | Trouble::Storage)
+                );
+                // if SQLite ended the whole transaction, there is no savepoint to go back to
+                Manager::rollback_transaction(conn)?;
+                if again {
+                    return Err(why.into());
+                }
+                replies.push(Reply::Error(why));
+            }
+        }
+    }
+    log::append(conn, rows)?;
+    fail::fail_point!("before-commit");
+    if let Err(why) = Manager::commit_transaction(conn) {
+        return Err(Failure { why: why.into(), unknown: Some(replies) });
+    }
+    fail::fail_point!("after-commit");
+    Ok(replies)
+}
+
+/// One write under a savepoint: key, closure, verdict.
+fn one(conn: &mut Conn, job: &Job, now: Timestamp, rows: &mut Vec<Row>) -> Result<Reply> {
+    let key = job.how.key.as_ref().filter(|_| !job.how.dry_run);
+    if let Some(key) = key {
+        match keys::claim(conn, key, now)? {
+            Claim::New => {}
+            Claim::Settled(stored) => return Ok(Reply::Replayed(stored)),
+            Claim::Reused => {
+                return Ok(Reply::Error(refuse(
+                    ErrorCode::IdempotencyKeyReused,
+                    "This Idempotency-Key was used for another request; send a fresh one.",
+                )));
+            }
+        }
+    }
+    let before = rows.len();
+    let mut value = None;
+    Manager::begin_transaction(conn)?;
+    let ended = {
+        let mut tx = Tx { conn, stamp: &job.how.stamp, now, rows };
+        (job.work)(&mut tx, &mut value)
+    };
+    match ended {
+        Ok(Ended::Done(verdict)) => {
+            Manager::commit_transaction(conn)?;
+            if let (Some(key), Some((status, data))) = (key, verdict) {
+                keys::settle(conn, key, status, &Stored::Data(data))?;
+            }
+            *job.value.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = value;
+            Ok(Reply::Value)
+        }
+        Ok(Ended::Keep(refusal)) => {
+            Manager::commit_transaction(conn)?;
+            if let Some(key) = key {
+                keys::forget(conn, key)?;
+            }
+            Ok(Reply::Error(refusal))
+        }
+        Err(Error::Refused(refusal)) => {
+            rows.truncate(before);
+            Manager::rollback_transaction(conn)?;
+            if let Some(key) = key {
+                keep_refusal(conn, key, &refusal.error)?;
+            }
+            Ok(Reply::Error(Error::Refused(refusal)))
+        }
+        Err(why) => {
+            rows.truncate(before);
+            // the savepoint above this one is rolled back by the caller
+            Manager::rollback_transaction(conn)?;
+            Err(why)
+        }
+    }
+}
+
+/// A caller who was told "refused" must not find it done by a later retry; one who was told to come
+/// again must be able to.
+fn keep_refusal(conn: &mut Conn, key: &keys::Keyed, error: &ApiError) -> Result<()> {
+    match error.code.status() {
+        status @ (400 | 403 | 404 | 409 | 412 | 422) => keys::settle(conn, key, status, &Stored::Error(error.clone())),
+        _ => keys::forget(conn, key),
+    }
+}
+
+/// The one writer of a SQLite file.
+pub(super) struct Worker {
+    pub(super) location: Location,
+    pub(super) clock: Clock,
+    pub(super) bus: Bus,
+    pub(super) figures: std::sync::Arc<Figures>,
+}
+
+impl Worker {
+    /// Takes what is queued, runs it, and again; the group grows while the commit before it syncs, so
+    /// one caller waits for nothing.
+    pub(super) fn run(self, mut jobs: mpsc::Receiver<Job>, most: usize) {
+        let mut conn: Option<Conn> = None;
+        while let Some(first) = jobs.blocking_recv() {
+            let mut group = vec![first];
+            // a dry run stands alone: what it would have done must not be seen by others
+            let mut alone = group[0].how.dry_run.then_some(()).map(|()| Vec::new());
+            while alone.is_none() && group.len() < most {
+                let Ok(next) = jobs.try_recv() else { break };
+                if next.how.dry_run {
+                    alone = Some(vec![next]);
+                } else {
+                    group.push(next);
+                }
+            }
+            self.settle(&mut conn, group, 0);
+            for job in alone.into_iter().flatten() {
+                self.settle(&mut conn, vec![job], 0);
+            }
+        }
+    }
+
+    fn settle(&self, conn: &mut Option<Conn>, group: Vec<Job>, tries: u32) {
+        let open = match conn.take() {
+            Some(open) => Ok(open),
+            None => open::connect(&self.location, Purpose::Write),
+        };
+        let mut open = match open {
+            Ok(open) => open,
+            Err(why) => {
+                let text = why.to_string();
+                for job in group {
+                    let kind = diesel::result::DatabaseErrorKind::ClosedConnection;
+                    let source = diesel::result::Error::DatabaseError(kind, Box::new(text.clone()));
+                    job.fail(Error::Broken { doing: "opening the store", source: Box::new(source) });
+                }
+                return;
+            }
+        };
+        match run(&mut open, group, &self.location, &self.clock, &self.bus, &self.figures) {
+            Settled::All => *conn = Some(open),
+            Settled::Again(mut jobs, why) => {
+                // never trust pages cached by a failed sync, nor a transaction of unknown depth
+                drop(open);
+                self.figures.retries.fetch_add(1, Ordering::Relaxed);
+                let transient = database_error(&why).map(trouble) == Some(Trouble::Transient);
+                if transient && tries < 3 {
+                    return self.settle(conn, jobs, tries + 1);
+                }
+                if jobs.len() > 1 {
+                    let rest = jobs.split_off(jobs.len() / 2);
+                    self.settle(conn, jobs, tries);
+                    return self.settle(conn, rest, tries);
+                }
+                for job in jobs {
+                    tracing::error!(label = job.label, why = %why, "write failed");
+                    job.fail(super::broken_like(&why));
+                }
+            }
+        }
+    }
+}
+

@@ -1,0 +1,206 @@
+//! What can go wrong inside the daemon: refused (expected, safe to show) or broken (our fault).
+//!
+//! `Refused` carries what the caller sees. `Broken` carries what only the log sees: the whole chain
+//! of causes, written once, beside the request id that the caller was given.
+
+use std::{fmt, time::Duration};
+
+use bursar_shared::error::{ApiError, ErrorCode};
+use serde_json::json;
+
+/// A result of the daemon's inside.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// Any cause.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Refused or broken.
+#[derive(Debug)]
+pub enum Error {
+    /// Expected; the caller is told so.
+    Refused(Box<Refusal>),
+    /// Our fault; the caller is told only the request id.
+    Broken {
+        /// What we were doing.
+        doing: &'static str,
+        /// Why it failed.
+        source: BoxError,
+    },
+}
+
+/// A refusal and when to come again.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Refusal {
+    /// What the caller sees.
+    pub error: ApiError,
+    /// For `Retry-After`.
+    pub retry_after: Option<Duration>,
+}
+
+impl From<ApiError> for Error {
+    fn from(error: ApiError) -> Self {
+        Self::Refused(Box::new(Refusal { error, retry_after: None }))
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Refused(refusal) => refusal.error.fmt(f),
+            Self::Broken { doing, source } => {
+                write!(f, "{doing}: {source}")?;
+                let mut cause = source.source();
+                while let Some(next) = cause {
+                    write!(f, ": {next}")?;
+                    cause = next.source();
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+/// A refusal with this code.
+pub fn refuse(code: ErrorCode, message: impl Into<String>) -> Error {
+    ApiError::new(code, message).into()
+}
+
+/// A refusal for the time being.
+pub fn later(code: ErrorCode, message: impl Into<String>, wait: Duration) -> Error {
+    Error::Refused(Box::new(Refusal { error: ApiError::new(code, message), retry_after: Some(wait) }))
+}
+
+/// Nothing of this kind has this id.
+pub fn not_found(resource: &'static str, id: impl fmt::Display) -> Error {
+    let id = id.to_string();
+    ApiError::new(ErrorCode::NotFound, format!("There is no {resource} {id}."))
+        .with(json!({ "resource": resource, "id": id }))
+        .into()
+}
+
+/// Our fault, with what we were doing.
+pub fn broken(doing: &'static str) -> impl FnOnce(BoxError) -> Error {
+    move |source| Error::Broken { doing, source }
+}
+
+impl From<diesel::result::Error> for Error {
+    /// Never turns "no row" into 404: a missing inner row is not a missing resource.
+    fn from(source: diesel::result::Error) -> Self {
+        Self::Broken { doing: "query", source: source.into() }
+    }
+}
+
+impl From<serde_json::Error> for Error {
+    fn from(source: serde_json::Error) -> Self {
+        Self::Broken { doing: "JSON of the store", source: source.into() }
+    }
+}
+
+/// What a failing database means for the caller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trouble {
+    /// The same again may work: a deadlock, a serialization failure, a busy file.
+    Transient,
+    /// The connection is gone.
+    Lost,
+    /// No room.
+    Full,
+    /// The statement took longer than it may.
+    TooSlow,
+    /// The file cannot be read or written.
+    Storage,
+    /// Anything else is a mistake of ours.
+    Mistake,
+}
+
+/// Sorts a database error by what it means. PostgreSQL reports a deadlock as kind `Unknown` and
+/// SQLite everything but constraints, so the words have to do.
+pub fn trouble(error: &diesel::result::Error) -> Trouble {
+    use diesel::result::{DatabaseErrorKind as Kind, Error as Db};
+    let Db::DatabaseError(kind, info) = error else {
+        return match error {
+            Db::BrokenTransactionManager => Trouble::Lost,
+            _ => Trouble::Mistake,
+        };
+    };
+    let text = info.message();
+    let says = |words: &[&str]| words.iter().any(|word| text.contains(word));
+    match kind {
+        Kind::SerializationFailure => Trouble::Transient,
+        Kind::ClosedConnection => Trouble::Lost,
+        Kind::ReadOnlyTransaction => Trouble::Storage,
+        _ if says(&["deadlock detected", "could not serialize", "database is locked", "lock timeout", "database table is locked"]) => {
+            Trouble::Transient
+        }
+        _ if says(&[
+            "server closed the connection",
+            "terminating connection",
+            "connection to server",
+            "no connection to the server",
+            "could not receive data",
+            "could not send data",
+            "SSL SYSCALL",
+            "shutting down",
+            "starting up",
+            "connection not open",
+        ]) =>
+        {
+            Trouble::Lost
+        }
+        _ if says(&["database or disk is full", "No space left on device", "could not extend file"]) => Trouble::Full,
+        _ if says(&["interrupted", "statement timeout"]) => Trouble::TooSlow,
+        _ if says(&["disk I/O error", "readonly database", "unable to open database", "malformed", "read-only"]) => {
+            Trouble::Storage
+        }
+        _ => Trouble::Mistake,
+    }
+}
+
+/// The database error at the root of this one, if there is one.
+pub fn database_error(error: &Error) -> Option<&diesel::result::Error> {
+    match error {
+        Error::Broken { source, .. } => source.downcast_ref(),
+        Error::Refused(_) => None,
+    }
+}
+
+impl Error {
+    /// What the caller is told, and whether it must be logged as our fault.
+    pub fn answer(self) -> (Refusal, Option<String>) {
+        let said = match &self {
+            Self::Refused(_) => None,
+            Self::Broken { .. } => Some(self.to_string()),
+        };
+        let wait = Duration::from_secs(1);
+        let unavailable = |code, message: &str| Refusal {
+            error: ApiError::new(code, message),
+            retry_after: Some(wait),
+        };
+        let refusal = match &self {
+            Self::Refused(refusal) => (**refusal).clone(),
+            Self::Broken { .. } => match database_error(&self).map(trouble) {
+                Some(Trouble::Transient | Trouble::Lost | Trouble::Storage) => {
+                    unavailable(ErrorCode::DatabaseUnavailable, "The database does not answer; nothing was changed.")
+                }
+                Some(Trouble::Full) => unavailable(ErrorCode::StorageFull, "The disk is full; nothing was changed."),
+                Some(Trouble::TooSlow) => Refusal {
+                    error: ApiError::new(
+                        ErrorCode::QueryTooBroad,
+                        "The question takes too long to answer; narrow the filter.",
+                    ),
+                    retry_after: None,
+                },
+                Some(Trouble::Mistake) | None => Refusal {
+                    error: ApiError::new(
+                        ErrorCode::Internal,
+                        "Something broke in the daemon; its log has the cause beside this request id.",
+                    ),
+                    retry_after: None,
+                },
+            },
+        };
+        (refusal, said)
+    }
+}

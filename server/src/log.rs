@@ -1,0 +1,306 @@
+//! The one log: what a write notes down, how its rows are chained, and who hears of them.
+//!
+//! Audit, events, webhooks and cache invalidation read the same rows. A row is written in the
+//! transaction of its effect; its number and hash are given last before COMMIT, so numbers have no
+//! gaps and follow the commits.
+
+use std::sync::{Arc, OnceLock};
+
+use bursar_shared::{
+    id::EventId,
+    operations::log::{Actor, Event, Subject},
+    time::Timestamp,
+};
+use diesel::prelude::*;
+use ring::digest;
+use serde::Serialize;
+use serde_json::{Value, json};
+use tokio::sync::watch;
+
+use crate::{
+    db::{Conn, both},
+    error::Result,
+    schema::{log, log_head},
+};
+
+/// The hash before the first row.
+pub const GENESIS: &str = "0000000000000000000000000000000000000000000000000000000000000000";
+
+/// On whose behalf a write runs; goes into every row it logs.
+#[derive(Debug, Clone)]
+pub struct Stamp {
+    /// Who.
+    pub actor: Actor,
+    /// In which request.
+    pub request_id: String,
+}
+
+impl Stamp {
+    /// The daemon itself.
+    pub fn system(doing: &str) -> Self {
+        Self {
+            actor: Actor { id: None, kind: "system".to_owned(), ip: None },
+            request_id: format!("req_{doing}"),
+        }
+    }
+}
+
+/// A row that a write noted down and that is not committed yet.
+#[derive(Debug, Clone)]
+pub struct Draft {
+    kind: &'static str,
+    subject: Subject,
+    data: Value,
+    changes: Value,
+    actor: Option<Actor>,
+}
+
+impl Draft {
+    /// Something happened to a resource. `kind` is `noun.verb_past`.
+    pub fn new(kind: &'static str, resource: &'static str, id: impl ToString) -> Self {
+        Self {
+            kind,
+            subject: Subject { kind: resource.to_owned(), id: Some(id.to_string()), version: None },
+            data: json!({}),
+            changes: json!({}),
+            actor: None,
+        }
+    }
+
+    /// Something happened to nothing in particular.
+    pub fn about(kind: &'static str, resource: &'static str) -> Self {
+        let mut draft = Self::new(kind, resource, "");
+        draft.subject.id = None;
+        draft
+    }
+
+    /// The version of the resource afterwards.
+    #[must_use]
+    pub fn version(mut self, version: i64) -> Self {
+        self.subject.version = Some(version);
+        self
+    }
+
+    /// The resource as the API shows it, or facts about what happened. Never a secret.
+    #[must_use]
+    pub fn data(mut self, data: &impl Serialize) -> Self {
+        self.data = serde_json::to_value(data).unwrap_or(Value::Null);
+        self
+    }
+
+    /// What an edit changed: `{member: [before, after]}`.
+    #[must_use]
+    pub fn changes(mut self, before: &impl Serialize, after: &impl Serialize) -> Self {
+        self.changes = difference(before, after);
+        self
+    }
+
+    /// Somebody else than the caller did it: who signs in is not signed in yet.
+    #[must_use]
+    pub fn by(mut self, actor: Actor) -> Self {
+        self.actor = Some(actor);
+        self
+    }
+}
+
+/// The members that differ, without those that every edit touches.
+fn difference(before: &impl Serialize, after: &impl Serialize) -> Value {
+    let (Ok(Value::Object(before)), Ok(Value::Object(after))) =
+        (serde_json::to_value(before), serde_json::to_value(after))
+    else {
+        return json!({});
+    };
+    let changed = after
+        .into_iter()
+        .filter(|(name, _)| name != "version" && name != "updatedAt")
+        .filter_map(|(name, new)| {
+            let old = before.get(&name).cloned().unwrap_or(Value::Null);
+            (old != new).then(|| (name, json!([old, new])))
+        })
+        .collect();
+    Value::Object(changed)
+}
+
+/// A row as the store has it.
+#[derive(Debug, Clone, PartialEq, Queryable, Selectable, Insertable)]
+#[diesel(table_name = log)]
+pub struct Row {
+    /// Its place.
+    pub seq: i64,
+    /// Its id.
+    pub id: String,
+    /// `noun.verb_past`.
+    pub kind: String,
+    /// Microseconds since 1970.
+    pub at: i64,
+    /// Who did it.
+    pub actor_id: Option<String>,
+    /// `user`, `api_key`, `system` or `anonymous`.
+    pub actor_kind: String,
+    /// From where.
+    pub actor_ip: Option<String>,
+    /// In which request.
+    pub request_id: String,
+    /// To what kind of thing.
+    pub resource_type: String,
+    /// To which.
+    pub resource_id: Option<String>,
+    /// Its version afterwards.
+    pub resource_version: Option<i64>,
+    /// JSON.
+    pub data: String,
+    /// JSON.
+    pub changes: String,
+    /// Over this row and the hash before it.
+    pub hash: String,
+}
+
+impl Row {
+    /// A draft with everything but its place and hash.
+    pub fn of(draft: Draft, stamp: &Stamp, at: Timestamp) -> Self {
+        let actor = draft.actor.unwrap_or_else(|| stamp.actor.clone());
+        Self {
+            seq: 0,
+            id: EventId::new().to_string(),
+            kind: draft.kind.to_owned(),
+            at: at.micros(),
+            actor_id: actor.id,
+            actor_kind: actor.kind,
+            actor_ip: actor.ip,
+            request_id: stamp.request_id.clone(),
+            resource_type: draft.subject.kind,
+            resource_id: draft.subject.id,
+            resource_version: draft.subject.version,
+            data: draft.data.to_string(),
+            changes: draft.changes.to_string(),
+            hash: String::new(),
+        }
+    }
+
+    /// SHA-256 over the hash before and every column, as one JSON array; in hex.
+    pub fn hash_after(&self, before: &str) -> String {
+        let columns = json!([
+            1,
+            before,
+            self.seq,
+            self.id,
+            self.kind,
+            self.at,
+            self.actor_id,
+            self.actor_kind,
+            self.actor_ip,
+            self.request_id,
+            self.resource_type,
+            self.resource_id,
+            self.resource_version,
+            self.data,
+            self.changes,
+        ]);
+        let sum = digest::digest(&digest::SHA256, columns.to_string().as_bytes());
+        sum.as_ref().iter().fold(String::with_capacity(64), |mut hex, byte| {
+            use std::fmt::Write;
+            let _ = write!(hex, "{byte:02x}");
+            hex
+        })
+    }
+
+    /// As the API shows it.
+    pub fn event(&self) -> Result<Event> {
+        Ok(Event {
+            id: self.id.parse().map_err(|why| crate::error::broken("id of a log row")(Box::new(why)))?,
+            seq: self.seq,
+            kind: self.kind.clone(),
+            timestamp: Timestamp::from_micros(self.at),
+            actor: Actor { id: self.actor_id.clone(), kind: self.actor_kind.clone(), ip: self.actor_ip.clone() },
+            request_id: self.request_id.clone(),
+            resource: Subject {
+                kind: self.resource_type.clone(),
+                id: self.resource_id.clone(),
+                version: self.resource_version,
+            },
+            data: serde_json::from_str(&self.data)?,
+            changes: serde_json::from_str(&self.changes)?,
+            hash: self.hash.clone(),
+        })
+    }
+}
+
+/// Numbers, chains and inserts rows: the last thing before COMMIT, because it takes the one row that
+/// every writer waits for.
+pub fn append(conn: &mut Conn, rows: &mut [Row]) -> QueryResult<()> {
+    if rows.is_empty() {
+        return Ok(());
+    }
+    let count = i64::try_from(rows.len()).unwrap_or(i64::MAX);
+    let (seq, mut hash): (i64, String) = diesel::update(log_head::table.find(1))
+        .set(log_head::seq.eq(log_head::seq + count))
+        .returning((log_head::seq, log_head::hash))
+        .get_result(conn)?;
+    for (row, seq) in rows.iter_mut().zip(seq - count + 1..) {
+        row.seq = seq;
+        row.hash = row.hash_after(&hash);
+        hash.clone_from(&row.hash);
+    }
+    // fifteen values a row; SQLite binds at most 32,766
+    for some in rows.chunks(1_000) {
+        both!(conn, |conn| diesel::insert_into(log::table).values(some).execute(conn))?;
+    }
+    diesel::update(log_head::table.find(1)).set(log_head::hash.eq(hash)).execute(conn)?;
+    Ok(())
+}
+
+/// Called with rows that were committed, before anybody is answered.
+type Listener = Box<dyn Fn(&[Row]) + Send + Sync>;
+
+/// The event bus: hears of every committed row, once, in order, in this process.
+#[derive(Clone)]
+pub struct Bus {
+    inner: Arc<BusInner>,
+}
+
+struct BusInner {
+    listener: OnceLock<Listener>,
+    head: watch::Sender<i64>,
+}
+
+impl Default for Bus {
+    fn default() -> Self {
+        Self { inner: Arc::new(BusInner { listener: OnceLock::new(), head: watch::Sender::new(0) }) }
+    }
+}
+
+impl Bus {
+    /// Sets who hears of rows before the writer is answered: the caches.
+    pub fn listen(&self, listener: impl Fn(&[Row]) + Send + Sync + 'static) {
+        // set once, when the daemon is put together; a second listener would be a mistake in App
+        let _ = self.inner.listener.set(Box::new(listener));
+    }
+
+    /// These rows are committed. Caches hear first; readers are woken afterwards by [`Self::wake`].
+    pub fn committed(&self, rows: &[Row]) {
+        if let Some(listener) = self.inner.listener.get() {
+            listener(rows);
+        }
+    }
+
+    /// Wakes whoever waits for new rows.
+    pub fn wake(&self, head: i64) {
+        self.inner.head.send_if_modified(|seen| {
+            let newer = head > *seen;
+            if newer {
+                *seen = head;
+            }
+            newer
+        });
+    }
+
+    /// The last row heard of in this process.
+    pub fn head(&self) -> i64 {
+        *self.inner.head.borrow()
+    }
+
+    /// Waits for rows after `seen`.
+    pub fn subscribe(&self) -> watch::Receiver<i64> {
+        self.inner.head.subscribe()
+    }
+}

@@ -1,0 +1,152 @@
+//! The log, read: pages for events and audit, the chain, what others wrote.
+
+use bursar_shared::{
+    id::EventId,
+    operations::log::{AuditEntry, AuditReport, Event},
+    page::{Condition, List, Page, Resource},
+    time::Timestamp,
+};
+use diesel::prelude::*;
+
+use super::page::{CountOf, Fetch, Key, Source, compare_text, compare_time, keyset};
+use crate::{
+    auth::CursorKey,
+    db::{Conn, MultiBackend},
+    error::{Result, not_found},
+    log::{GENESIS, Row},
+    schema::{log, log_head},
+};
+
+/// Kinds that `/events` never shows: they are no changes.
+const AUDIT_ONLY: &[&str] = &["session.login_failed", "access.denied", "audit.verified"];
+
+/// The number and hash of the last row.
+pub fn head(conn: &mut Conn) -> Result<(i64, String)> {
+    Ok(log_head::table.find(1).select((log_head::seq, log_head::hash)).first(conn)?)
+}
+
+/// Rows after `seq`, oldest first, at most `limit`.
+pub fn after(conn: &mut Conn, seq: i64, limit: i64) -> Result<Vec<Row>> {
+    Ok(log::table.filter(log::seq.gt(seq)).order(log::seq).limit(limit).select(Row::as_select()).load(conn)?)
+}
+
+/// The row with this id.
+///
+/// # Errors
+/// `NOT_FOUND`.
+pub fn get(conn: &mut Conn, id: EventId) -> Result<Row> {
+    let row = log::table.filter(log::id.eq(id.to_string())).select(Row::as_select()).first(conn).optional()?;
+    row.ok_or_else(|| not_found("log row", id))
+}
+
+/// When rows of these kinds were written since a moment, in microseconds.
+pub fn times_since(conn: &mut Conn, since: Timestamp) -> Result<Vec<(i64, String)>> {
+    Ok(log::table.filter(log::at.ge(since.micros())).order(log::at.desc()).limit(200_000).select((log::at, log::kind)).load(conn)?)
+}
+
+/// Recomputes the chain from the first row to the head; `seen` is told how far it is.
+///
+/// # Errors
+/// When the store cannot be read.
+pub fn verify(conn: &mut Conn) -> Result<AuditReport> {
+    let (head_seq, head_hash) = head(conn)?;
+    let mut hash = GENESIS.to_owned();
+    let mut checked = 0u64;
+    let mut expected = 1i64;
+    let broken = |seq, checked| AuditReport { ok: false, checked, head_seq, first_broken_seq: Some(seq) };
+    loop {
+        let rows = after(conn, expected - 1, 5_000)?;
+        if rows.is_empty() {
+            break;
+        }
+        for row in rows {
+            if row.seq != expected || row.hash != row.hash_after(&hash) {
+                return Ok(broken(expected, checked));
+            }
+            hash = row.hash;
+            checked += 1;
+            expected += 1;
+        }
+    }
+    if head_seq != expected - 1 || head_hash != hash {
+        return Ok(broken(expected, checked));
+    }
+    Ok(AuditReport { ok: true, checked, head_seq, first_broken_seq: None })
+}
+
+/// One page of changes, of the resource types that the reader may see.
+///
+/// # Errors
+/// Those of [`super::page::page`].
+pub fn events(
+    conn: &mut Conn,
+    list: &List<Event>,
+    visible: Vec<String>,
+    cursors: &CursorKey,
+    now: Timestamp,
+) -> Result<Page<Row>> {
+    let source = Log { filter: &list.filter, visible: Some(visible) };
+    super::page::page(conn, &source, list, cursors, now)
+}
+
+/// One page of everything.
+///
+/// # Errors
+/// Those of [`super::page::page`].
+pub fn audit(conn: &mut Conn, list: &List<AuditEntry>, cursors: &CursorKey, now: Timestamp) -> Result<Page<Row>> {
+    let source = Log { filter: &list.filter, visible: None };
+    super::page::page(conn, &source, list, cursors, now)
+}
+
+struct Log<'a> {
+    filter: &'a [Condition],
+    /// Resource types to be seen; all, and what is no change, when absent.
+    visible: Option<Vec<String>>,
+}
+
+impl Log<'_> {
+    fn filtered(&self, now: Timestamp) -> log::BoxedQuery<'static, MultiBackend> {
+        let mut query = log::table.into_boxed();
+        if let Some(types) = &self.visible {
+            query = query.filter(log::resource_type.eq_any(types.clone())).filter(log::kind.ne_all(AUDIT_ONLY.to_vec()));
+        }
+        for condition in self.filter {
+            query = match condition.field {
+                "type" => compare_text!(query, log::kind, condition),
+                "resourceId" => match &condition.value {
+                    bursar_shared::page::FilterValue::Text(id) => query.filter(log::resource_id.eq(id.clone())),
+                    _ => query,
+                },
+                "actorId" => match &condition.value {
+                    bursar_shared::page::FilterValue::Text(id) => query.filter(log::actor_id.eq(id.clone())),
+                    _ => query,
+                },
+                "requestId" => compare_text!(query, log::request_id, condition),
+                _ => compare_time!(query, log::at, condition, now),
+            };
+        }
+        query
+    }
+}
+
+impl<R: Resource> Source<R> for Log<'_> {
+    type Row = Row;
+
+    fn rows(&self, conn: &mut Conn, fetch: &Fetch) -> QueryResult<Vec<Row>> {
+        let query = self.filtered(fetch.now);
+        let query = keyset!(query, fetch, log::seq, log::id, integer);
+        query.limit(fetch.limit).offset(fetch.offset).select(Row::as_select()).load(conn)
+    }
+
+    fn count(&self, conn: &mut Conn, most: i64, now: Timestamp) -> QueryResult<i64> {
+        CountOf(self.filtered(now).select(log::seq).limit(most)).get_result(conn)
+    }
+
+    fn key(row: &Row, _: &'static str) -> (Key, String) {
+        (Key::Integer(row.seq), row.id.clone())
+    }
+
+    fn locate(&self, conn: &mut Conn, id: &str) -> QueryResult<Option<Row>> {
+        log::table.filter(log::id.eq(id.to_owned())).select(Row::as_select()).first(conn).optional()
+    }
+}
