@@ -1,1 +1,65 @@
-//! placeholder
+//! The Bursar dashboard: [`run`] opens it in the terminal and returns when the person leaves.
+//!
+//! How it is built: one loop (`app`) waits, drains everything that came, calls
+//! [`update`](update::update) on one [`Model`](model::Model), and draws once. `update` answers with
+//! [`Task`](message::Task)s; `tasks` alone talks to the daemon. `update` and `draw` are pure, so a
+//! test is a stream of keys and answers against a buffer.
+
+mod app;
+pub mod draw;
+pub mod keys;
+pub mod listing;
+pub mod look;
+pub mod message;
+pub mod model;
+pub mod screens;
+mod tasks;
+mod terminal;
+pub mod text;
+pub mod update;
+pub mod widgets;
+pub mod window;
+
+use std::sync::Arc;
+
+use bursar_shared::client::Client;
+
+pub use crate::{
+    look::{Look, ThemeName},
+    message::Exit,
+    model::Protection,
+};
+
+/// Makes a client for another server that the person typed; the words say why it cannot be.
+pub type Connect = Arc<dyn Fn(&str) -> Result<Client, String>>;
+
+/// What the dashboard needs to start.
+pub struct Start {
+    /// Points at a server; perhaps signed in already.
+    pub client: Client,
+    /// Where it points, as shown and as first filled in at the sign-in.
+    pub server: String,
+    /// Makes the client for another server typed at the sign-in.
+    pub connect: Connect,
+    /// The name of the context, if one is in use.
+    pub context: Option<String>,
+    /// Whether changes are free, asked about twice, or off.
+    pub protection: Protection,
+    /// Whether a stored session should be tried before anybody is asked to sign in.
+    pub signed_in: bool,
+    /// The email to begin the sign-in with.
+    pub email: Option<String>,
+    /// Colours, glyphs and mouse; [`Look::from_env`] reads them from the environment's variables.
+    pub look: Look,
+}
+
+/// Opens the dashboard on standard output and stays until the person leaves or a signal ends it.
+///
+/// To be awaited on a tokio current-thread runtime with `enable_all`. The terminal is given back as
+/// it was on every way out, panics included.
+///
+/// # Errors
+/// When the terminal cannot be set up, read or written.
+pub async fn run(start: Start) -> std::io::Result<Exit> {
+    app::run(start).await
+}

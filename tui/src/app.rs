@@ -1,0 +1,151 @@
+//! The loop: wait, take everything that came, update, draw once if something changed.
+
+use std::{
+    io,
+    time::{Duration, Instant},
+};
+
+use bursar_shared::client::session::local_now;
+use crossterm::event::EventStream;
+use futures_util::{FutureExt as _, StreamExt as _};
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    sync::mpsc::{UnboundedReceiver, unbounded_channel},
+};
+
+use crate::{
+    Start,
+    draw::{Drawn, draw},
+    message::{Exit, Msg, Request, Slot, Task},
+    model::{Model, Place},
+    tasks::Tasks,
+    terminal::{Screen, input},
+    update::update,
+};
+
+/// Frames are at least this far apart; the first after a pause is drawn at once.
+const BETWEEN: Duration = Duration::from_millis(8);
+
+/// Where messages come from.
+struct Sources {
+    keys: EventStream,
+    answers: UnboundedReceiver<Msg>,
+    /// SIGTERM, SIGHUP and SIGINT.
+    signals: [Signal; 3],
+}
+
+impl Sources {
+    /// Waits for the next message.
+    async fn next(&mut self) -> Msg {
+        let [term, hup, int] = &mut self.signals;
+        loop {
+            tokio::select! {
+                event = self.keys.next() => match event.map(|event| event.map(input)) {
+                    Some(Ok(Some(input))) => return Msg::Input(input),
+                    // a key was let go, or something else that means nothing here
+                    Some(Ok(None)) => {}
+                    // the terminal is gone: that is what SIGHUP says too
+                    Some(Err(_)) | None => return Msg::Stop(Exit::Signal(HUP)),
+                },
+                Some(msg) = self.answers.recv() => return msg,
+                _ = term.recv() => return Msg::Stop(Exit::Signal(TERM)),
+                _ = hup.recv() => return Msg::Stop(Exit::Signal(HUP)),
+                _ = int.recv() => return Msg::Stop(Exit::Signal(INT)),
+            }
+        }
+    }
+}
+
+const HUP: i32 = 1;
+const INT: i32 = 2;
+const TERM: i32 = 15;
+
+/// Opens the dashboard and stays until the person leaves.
+pub(crate) async fn run(start: Start) -> io::Result<Exit> {
+    let (to, answers) = unbounded_channel();
+    let mut sources = Sources {
+        keys: EventStream::new(),
+        answers,
+        signals: [
+            signal(SignalKind::terminate())?,
+            signal(SignalKind::hangup())?,
+            signal(SignalKind::interrupt())?,
+        ],
+    };
+    let place = Place { server: start.server, context: start.context, protection: start.protection };
+    let mut model = Model::new(start.look, place, local_now());
+    if let Some(email) = &start.email {
+        model.login.set_email(email);
+    }
+    let mut tasks = Tasks::new(start.client, start.connect, to);
+    let mut screen = Screen::take(start.look.mouse)?;
+    model.size = screen.size()?;
+    if start.signed_in {
+        model.login.notice = Some("taking up the stored session…".to_owned());
+        tasks.ask(model.tickets.issue(Slot::Session), Request::Who);
+    }
+    let mut drawn = show(&mut screen, &mut model)?;
+    let mut drawn_at = Instant::now();
+    loop {
+        let msg = sources.next().await;
+        step(&mut model, msg, &drawn, &mut tasks, &screen)?;
+        drain(&mut sources, &mut model, &drawn, &mut tasks, &screen)?;
+        if let Some(wait) = BETWEEN.checked_sub(drawn_at.elapsed()).filter(|_| model.dirty) {
+            tokio::time::sleep(wait).await;
+            drain(&mut sources, &mut model, &drawn, &mut tasks, &screen)?;
+        }
+        if let Some(exit) = model.exit {
+            tasks.finish(Slot::Session).await;
+            return Ok(exit);
+        }
+        if std::mem::take(&mut model.dirty) {
+            drawn = show(&mut screen, &mut model)?;
+            drawn_at = Instant::now();
+        }
+    }
+}
+
+/// Takes everything that is there already.
+fn drain(
+    sources: &mut Sources,
+    model: &mut Model,
+    drawn: &Drawn,
+    tasks: &mut Tasks,
+    screen: &Screen,
+) -> io::Result<()> {
+    while model.exit.is_none()
+        && let Some(msg) = sources.next().now_or_never()
+    {
+        step(model, msg, drawn, tasks, screen)?;
+    }
+    Ok(())
+}
+
+fn step(model: &mut Model, msg: Msg, drawn: &Drawn, tasks: &mut Tasks, screen: &Screen) -> io::Result<()> {
+    model.now = local_now();
+    // not every message changes something, and what an earlier one changed is still to be drawn
+    let dirty = std::mem::take(&mut model.dirty);
+    let todo = update(model, msg, &drawn.hits);
+    model.dirty |= dirty;
+    for task in todo {
+        match task {
+            Task::Ask(ticket, request) => tasks.ask(ticket, request),
+            Task::Drop(slot) => tasks.drop(slot),
+            Task::Wake(after, alarm) => tasks.wake(after, alarm),
+            Task::Copy(text) => screen.copy(&text)?,
+            Task::Mouse(on) => screen.mouse(on)?,
+            Task::Quit(exit) => model.exit = Some(exit),
+        }
+    }
+    Ok(())
+}
+
+fn show(screen: &mut Screen, model: &mut Model) -> io::Result<Drawn> {
+    model.dirty = false;
+    let whole = std::mem::take(&mut model.repaint);
+    screen.draw(whole, |buffer| {
+        let drawn = draw(model, buffer);
+        let caret = drawn.caret;
+        (drawn, caret)
+    })
+}

@@ -1,0 +1,340 @@
+//! A list on the screen: its window, query, filter bar, columns, total and age; the same for every resource.
+
+use std::collections::BTreeSet;
+
+use bursar_shared::{
+    field::{Position, TotalMode},
+    filter::{self, Filter, FilterError},
+    page::{List, Page, Pagination, Resource, Sort, TotalAccuracy},
+    time::Timestamp,
+};
+use tui_input::Input;
+
+use crate::{
+    look::Theme,
+    message::{Request, Room, Slot, Task, Tickets, Trouble, Way},
+    text::number,
+    widgets::canvas::Bit,
+    window::{Enter, PAGE, Window},
+};
+
+/// A resource with a list on the screen.
+pub trait Rows: Resource {
+    /// Whose list it is.
+    const ROOM: Room;
+    /// Its columns, the most important first.
+    const COLUMNS: &'static [Column<Self>];
+
+    /// The request for a page.
+    fn request(list: List<Self>) -> Request;
+}
+
+/// A column of a list.
+pub struct Column<R> {
+    /// Its head.
+    pub title: &'static str,
+    /// Cells it takes at least; it is left out where they are not there.
+    pub min: u16,
+    /// Its share of the cells that are left over; 0 keeps it at the least.
+    pub share: u16,
+    /// Whether it stands at the right edge, as numbers do.
+    pub right: bool,
+    /// Whether it is shown when nobody chose.
+    pub shown: bool,
+    /// The key it can be sorted by.
+    pub sort: Option<&'static str>,
+    /// What it says about a record.
+    pub cell: fn(&R, &Theme) -> Bit,
+}
+
+/// How far a list was read.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub enum Phase {
+    /// Not asked for yet.
+    #[default]
+    Unread,
+    /// Asked for; nothing is here yet.
+    Reading,
+    /// Here.
+    Ready,
+    /// It could not be read; what was here before still is.
+    Failed(Trouble),
+}
+
+/// The line in which a filter is typed.
+#[derive(Debug, Clone, Default)]
+pub struct Bar {
+    /// The text.
+    pub input: Input,
+    /// What is wrong with it.
+    pub error: Option<FilterError>,
+    /// What could stand at its end.
+    pub ideas: Vec<String>,
+    /// Which of them tab put there last.
+    pub picked: Option<usize>,
+    /// Enter was pressed on it: now a mistake is shown whatever could be completed.
+    pub judged: bool,
+}
+
+/// A list on the screen.
+pub struct Listing<R: Rows> {
+    /// The rows and the cursor.
+    pub window: Window<R>,
+    /// The filter as typed.
+    pub filter_text: String,
+    filter: Filter,
+    /// The order.
+    pub sort: Sort,
+    /// What is loaded along with every row.
+    pub include: Vec<&'static str>,
+    /// The filter being typed.
+    pub bar: Option<Bar>,
+    /// Rows the list has, as far as counted.
+    pub total: Option<(u64, TotalAccuracy)>,
+    /// When the present rows were read.
+    pub read_at: Option<Timestamp>,
+    /// How far it was read.
+    pub phase: Phase,
+    /// Rows made since it was read.
+    pub newer: BTreeSet<String>,
+    /// Which columns are shown.
+    pub columns: Vec<bool>,
+    /// Ids whose children were cut, by include.
+    pub truncated: BTreeSet<String>,
+    /// Where the cursor goes when the fresh page is here.
+    enter: Enter,
+    /// What the cursor was on before it was let go; taken up again when the page cannot be read.
+    held: Option<String>,
+}
+
+impl<R: Rows> Default for Listing<R> {
+    fn default() -> Self {
+        Self {
+            window: Window::default(),
+            filter_text: String::new(),
+            filter: Filter::default(),
+            sort: R::DEFAULT_SORT,
+            include: Vec::new(),
+            bar: None,
+            total: None,
+            read_at: None,
+            phase: Phase::Unread,
+            newer: BTreeSet::new(),
+            columns: R::COLUMNS.iter().map(|column| column.shown).collect(),
+            truncated: BTreeSet::new(),
+            enter: Enter::First,
+            held: None,
+        }
+    }
+}
+
+impl<R: Rows> Listing<R> {
+    fn query(&self) -> List<R> {
+        let mut list = self.filter.apply(List::new().size(PAGE).sorted(self.sort));
+        list.include.clone_from(&self.include);
+        list
+    }
+
+    fn ask(&self, tickets: &mut Tickets, way: Way, list: List<R>) -> Task {
+        Task::Ask(tickets.issue(Slot::Page(R::ROOM, way)), R::request(list))
+    }
+
+    /// Asks for a page that takes the place of what is shown.
+    fn fresh(&mut self, tickets: &mut Tickets, list: List<R>) -> Vec<Task> {
+        // pages asked for by the old query would not fit beside the new one
+        let mut tasks: Vec<Task> = [Way::Next, Way::Prev]
+            .map(|way| Slot::Page(R::ROOM, way))
+            .into_iter()
+            .filter(|slot| tickets.waits_for(*slot))
+            .map(Task::Drop)
+            .collect();
+        tickets.forget(Slot::Page(R::ROOM, Way::Next));
+        tickets.forget(Slot::Page(R::ROOM, Way::Prev));
+        if self.read_at.is_none() {
+            self.phase = Phase::Reading;
+        }
+        tasks.push(self.ask(tickets, Way::Fresh, list));
+        tasks
+    }
+
+    fn from_end(&self, end: Position) -> List<R> {
+        List { position: Some(end), total: Some(TotalMode::Bounded), ..self.query() }
+    }
+
+    /// Reads the list from its start; the cursor goes where `enter` says.
+    pub fn open(&mut self, tickets: &mut Tickets, enter: Enter) -> Vec<Task> {
+        self.enter = enter;
+        let list = self.from_end(Position::Start);
+        self.fresh(tickets, list)
+    }
+
+    /// Reads the list again around the cursor.
+    pub fn reload(&mut self, tickets: &mut Tickets) -> Vec<Task> {
+        match self.window.current() {
+            Some(row) if !row.gone => {
+                let (around, total) = (Some(row.id.clone()), Some(TotalMode::Bounded));
+                let list = List { around, total, ..self.query() };
+                self.fresh(tickets, list)
+            }
+            _ => self.open(tickets, self.enter),
+        }
+    }
+
+    /// The record under the cursor is unknown to the daemon: the list is read from its start, and
+    /// the record stays as a tombstone.
+    pub fn reload_without_cursor(&mut self, tickets: &mut Tickets) -> Vec<Task> {
+        let list = self.from_end(Position::Start);
+        self.fresh(tickets, list)
+    }
+
+    /// Goes to one end of the whole list.
+    pub fn to_end(&mut self, tickets: &mut Tickets, end: Enter) -> Vec<Task> {
+        let (here, position) = match end {
+            Enter::Last => (self.window.at_end(), Position::End),
+            _ => (self.window.at_start(), Position::Start),
+        };
+        if here {
+            let place = if end == Enter::Last { self.window.len().saturating_sub(1) } else { 0 };
+            self.window.to(place);
+            return self.more(tickets);
+        }
+        self.held = self.window.release();
+        self.enter = end;
+        let list = self.from_end(position);
+        self.fresh(tickets, list)
+    }
+
+    /// Asks for the pages that the reader comes near to, one in each direction at a time.
+    pub fn more(&mut self, tickets: &mut Tickets) -> Vec<Task> {
+        let mut tasks = Vec::new();
+        if tickets.waits_for(Slot::Page(R::ROOM, Way::Fresh)) {
+            return tasks;
+        }
+        let wants = [(Way::Next, self.window.wants_next()), (Way::Prev, self.window.wants_prev())];
+        for (way, cursor) in wants.map(|(way, cursor)| (way, cursor.map(str::to_owned))) {
+            if let Some(cursor) = cursor
+                && !tickets.waits_for(Slot::Page(R::ROOM, way))
+            {
+                tasks.push(self.ask(tickets, way, List { cursor: Some(cursor), ..self.query() }));
+            }
+        }
+        tasks
+    }
+
+    /// Narrows the list to a filter and its text.
+    pub fn set_filter(&mut self, text: &str, filter: Filter, tickets: &mut Tickets) -> Vec<Task> {
+        self.filter = filter;
+        text.trim().clone_into(&mut self.filter_text);
+        self.window.clear_marks();
+        self.held = self.window.release();
+        self.open(tickets, Enter::First)
+    }
+
+    /// Puts the list in another order; the cursor keeps its record.
+    pub fn set_sort(&mut self, sort: Sort, tickets: &mut Tickets) -> Vec<Task> {
+        self.sort = sort;
+        self.reload(tickets)
+    }
+
+    /// A page came.
+    pub fn take(&mut self, way: Way, page: Page<R>, now: Timestamp) {
+        for cut in page.included.values() {
+            self.truncated.extend(cut.truncated.iter().cloned());
+        }
+        match way {
+            Way::Next => {
+                self.window.append(page);
+            }
+            Way::Prev => {
+                self.window.prepend(page);
+            }
+            Way::Fresh => {
+                self.count(&page.pagination);
+                self.window.replace(page, self.enter);
+                self.newer.clear();
+                self.held = None;
+                self.read_at = Some(now);
+            }
+        }
+        self.phase = Phase::Ready;
+    }
+
+    fn count(&mut self, pagination: &Pagination) {
+        if let Some(total) = pagination.total
+            && pagination.total_accuracy != TotalAccuracy::None
+        {
+            self.total = Some((total, pagination.total_accuracy));
+        }
+    }
+
+    /// A page could not be read: what was here stays, and the cursor is where it was.
+    pub fn fail(&mut self, trouble: Trouble) {
+        if let Some(held) = self.held.take() {
+            self.window.hold(&held);
+        }
+        self.phase = Phase::Failed(trouble);
+    }
+
+    /// How many rows there are, as far as known: `48,213`, `10,000+`, `≥ 300`.
+    pub fn total_text(&self) -> String {
+        match self.total {
+            Some((total, TotalAccuracy::Exact)) => {
+                format!("{} {}", number(total), if total == 1 { "row" } else { "rows" })
+            }
+            Some((total, TotalAccuracy::AtLeast)) => format!("{}+ rows", number(total)),
+            _ if self.read_at.is_none() => String::new(),
+            _ => format!("{} rows read", number(self.window.len() as u64)),
+        }
+    }
+
+    /// The same as a command.
+    pub fn command(&self, noun: &str) -> String {
+        let mut command = format!("bursar {noun} list");
+        if !self.filter_text.is_empty() {
+            // a filter with a quote in it is closed, the quote escaped, and opened again
+            command.push_str(&format!(" --filter '{}'", self.filter_text.replace('\'', r"'\''")));
+        }
+        if self.sort != R::DEFAULT_SORT {
+            command.push_str(&format!(" --sort={}", self.sort));
+        }
+        command
+    }
+
+    /// Begins to type a filter.
+    pub fn begin_filter(&mut self) {
+        let mut bar = Bar { input: Input::new(self.filter_text.clone()), ..Bar::default() };
+        bar.look::<R>();
+        self.bar = Some(bar);
+    }
+}
+
+impl Bar {
+    /// Judges the text, and finds what could stand at its end.
+    pub fn look<R: Rows>(&mut self) {
+        let text = self.input.value();
+        self.error = filter::parse::<R>(text).err();
+        self.ideas = filter::complete::<R>(text);
+        self.picked = None;
+        self.judged = false;
+    }
+
+    /// Puts the next idea at the end.
+    pub fn complete(&mut self, back: bool) {
+        let count = self.ideas.len();
+        if count == 0 {
+            return;
+        }
+        let next = match self.picked {
+            None if back => count - 1,
+            None => 0,
+            Some(at) if back => (at + count - 1) % count,
+            Some(at) => (at + 1) % count,
+        };
+        let text = self.input.value();
+        let begun = text.rfind(char::is_whitespace).map_or(0, |at| at + 1);
+        let text = format!("{}{}", &text[..begun], self.ideas[next]);
+        self.input = Input::new(text);
+        self.picked = Some(next);
+        self.error = None;
+    }
+}

@@ -1,0 +1,271 @@
+//! What comes in (`Msg`) and what goes out (`Task`): plain data on both sides of `update`.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use bursar_shared::{
+    error::{ApiError, Class},
+    field::{Email, Secret},
+    id::UserId,
+    operations::{
+        auth::Capabilities,
+        log::Event,
+        system::Stats,
+        users::{EffectivePermissions, User},
+    },
+    page::{List, Page},
+    time::Timestamp,
+};
+
+use crate::keys::Key;
+
+/// Something happened.
+#[derive(Debug)]
+pub enum Msg {
+    /// The person did something.
+    Input(Input),
+    /// A request came back.
+    Answer(Ticket, Result<Answer, Trouble>),
+    /// A time that was waited for has come.
+    Alarm(Alarm),
+    /// The process was told to end.
+    Stop(Exit),
+}
+
+/// What the person did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Input {
+    /// A key went down.
+    Key(Key),
+    /// Text was pasted.
+    Paste(String),
+    /// The left button, at this column and line.
+    Click(u16, u16),
+    /// The wheel was turned, away from the person when negative.
+    Wheel(i8),
+    /// The terminal has this many columns and lines now.
+    Resize(u16, u16),
+    /// The window is looked at, or not.
+    Focus(bool),
+}
+
+/// Why the dashboard ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// The person left.
+    Quit,
+    /// A signal ended it: this one.
+    Signal(i32),
+}
+
+/// What a request is for. A newer request for the same purpose takes the older one's place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Slot {
+    /// Signing in or out, and who that is.
+    Session,
+    /// Whether the daemon is there, and what is new.
+    Pulse,
+    /// The figures of the first screen.
+    Stats,
+    /// A page of a list.
+    Page(Room, Way),
+    /// What the person under the cursor may do.
+    Permissions,
+}
+
+/// A screen with a list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Room {
+    /// The first screen, with the latest events.
+    Home,
+    /// People.
+    Users,
+}
+
+/// Where a page of a list goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Way {
+    /// It takes the place of what is shown.
+    Fresh,
+    /// After what is shown.
+    Next,
+    /// Before what is shown.
+    Prev,
+}
+
+/// Tells a request from those before it with the same purpose.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Ticket {
+    /// What it is for.
+    pub slot: Slot,
+    /// Which one.
+    pub generation: u64,
+}
+
+/// The requests that are under way; an answer to any other is thrown away.
+#[derive(Debug, Default)]
+pub struct Tickets {
+    last: u64,
+    live: BTreeMap<Slot, u64>,
+}
+
+impl Tickets {
+    /// A ticket for a new request; the one before for the same slot is not waited for any more.
+    pub fn issue(&mut self, slot: Slot) -> Ticket {
+        self.last += 1;
+        self.live.insert(slot, self.last);
+        Ticket { slot, generation: self.last }
+    }
+
+    /// Whether this ticket is still waited for.
+    pub fn is_live(&self, ticket: Ticket) -> bool {
+        self.live.get(&ticket.slot) == Some(&ticket.generation)
+    }
+
+    /// Takes a ticket back; false when it is not waited for any more.
+    pub fn redeem(&mut self, ticket: Ticket) -> bool {
+        let live = self.is_live(ticket);
+        if live {
+            self.live.remove(&ticket.slot);
+        }
+        live
+    }
+
+    /// Whether a request of this slot is under way.
+    pub fn waits_for(&self, slot: Slot) -> bool {
+        self.live.contains_key(&slot)
+    }
+
+    /// Nothing of this slot is waited for any more.
+    pub fn forget(&mut self, slot: Slot) {
+        self.live.remove(&slot);
+    }
+
+    /// Nothing is waited for any more.
+    pub fn forget_all(&mut self) {
+        self.live.clear();
+    }
+}
+
+/// What the daemon is asked.
+#[derive(Debug)]
+pub enum Request {
+    /// Signs in, at this server.
+    SignIn {
+        /// The server as typed.
+        server: String,
+        /// Who.
+        email: Email,
+        /// The password.
+        password: Secret,
+    },
+    /// Ends the session.
+    SignOut,
+    /// Who is signed in, and what they may do.
+    Who,
+    /// Whether the daemon is there; with a number, the events after it.
+    Pulse(Option<i64>),
+    /// The figures of the first screen.
+    Stats,
+    /// A page of the log.
+    Events(List<Event>),
+    /// A page of people.
+    Users(List<User>),
+    /// What a person may do.
+    Permissions(UserId),
+}
+
+/// What the daemon answered.
+#[derive(Debug)]
+pub enum Answer {
+    /// Who is signed in.
+    Who(Box<User>, Box<Capabilities>),
+    /// The session is over.
+    SignedOut,
+    /// The daemon is there; what is new, oldest first.
+    Pulse(Vec<Event>),
+    /// The figures.
+    Stats(Box<Stats>),
+    /// A page of the log.
+    Events(Page<Event>),
+    /// A page of people.
+    Users(Page<User>),
+    /// What a person may do.
+    Permissions(Box<EffectivePermissions>),
+}
+
+/// Why a request had no answer.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Trouble {
+    /// The daemon refused it.
+    Refused {
+        /// What it said.
+        error: ApiError,
+        /// What its log calls the request.
+        request_id: Option<String>,
+        /// Until when it does not want to be asked again.
+        retry_at: Option<Timestamp>,
+    },
+    /// The daemon could not be reached; the words say what was tried.
+    Unreachable(String),
+    /// Nobody is signed in any more.
+    SignedOut,
+    /// Something else went wrong at this end or in between.
+    Other(String),
+}
+
+impl Trouble {
+    /// For people.
+    pub fn message(&self) -> String {
+        match self {
+            Self::Refused { error, .. } => error.message.clone(),
+            Self::Unreachable(why) => why.clone(),
+            Self::SignedOut => "nobody is signed in".to_owned(),
+            Self::Other(why) => why.clone(),
+        }
+    }
+
+    /// Whether the session is over.
+    pub fn ends_the_session(&self) -> bool {
+        match self {
+            Self::SignedOut => true,
+            Self::Refused { error, .. } => error.code.class() == Class::Auth,
+            _ => false,
+        }
+    }
+
+    /// What the log calls the request.
+    pub fn request_id(&self) -> Option<&str> {
+        match self {
+            Self::Refused { request_id, .. } => request_id.as_deref(),
+            _ => None,
+        }
+    }
+}
+
+/// What `update` wants done.
+#[derive(Debug)]
+pub enum Task {
+    /// Ask the daemon; an older request of the same slot is given up.
+    Ask(Ticket, Request),
+    /// Give up what this slot waits for.
+    Drop(Slot),
+    /// Say so after this long; an older wait for the same alarm is given up.
+    Wake(Duration, Alarm),
+    /// Put this on the clipboard.
+    Copy(String),
+    /// Take clicks and the wheel, or leave them to the terminal.
+    Mouse(bool),
+    /// End.
+    Quit(Exit),
+}
+
+/// What is waited for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Alarm {
+    /// Look whether the daemon is there and what is new.
+    Pulse,
+    /// A request takes so long that it should be said.
+    Slow(Ticket),
+    /// The cursor has rested: load what belongs to its row.
+    Rest,
+}

@@ -1,0 +1,5 @@
+//! The screens: each its state, what its keys do, and how it is drawn.
+
+pub mod home;
+pub mod login;
+pub mod users;

@@ -1,0 +1,446 @@
+//! The first screen: figures with their last day, the daemon's health, and the latest events.
+
+use bursar_shared::{
+    operations::{log::Event, system::Stats},
+    page::List,
+    permission::Permission,
+    time::Timestamp,
+};
+use ratatui::layout::Rect;
+use serde_json::Value;
+
+use crate::{
+    listing::{Column, Listing, Phase, Rows},
+    look::Theme,
+    message::{Request, Room, Slot, Task, Trouble},
+    model::Model,
+    text::{Clean, clock, lasted, minute, number},
+    widgets::{
+        canvas::{Bit, Canvas, bit},
+        chrome::{self, Parts},
+        table,
+    },
+    window::Enter,
+};
+
+/// The first screen.
+#[derive(Default)]
+pub struct Home {
+    /// The figures and when they were read.
+    pub stats: Option<(Stats, Timestamp)>,
+    /// Why the figures could not be read.
+    pub trouble: Option<Trouble>,
+    /// The latest events.
+    pub feed: Listing<Event>,
+    /// An event is shown on the whole screen, scrolled by so many lines.
+    pub open: Option<usize>,
+}
+
+impl Rows for Event {
+    const ROOM: Room = Room::Home;
+    const COLUMNS: &'static [Column<Self>] = &[
+        Column {
+            title: "TIME",
+            min: 9,
+            share: 0,
+            right: false,
+            shown: true,
+            sort: Some("seq"),
+            cell: |event, theme| bit(clock(event.timestamp), theme.dim),
+        },
+        Column {
+            title: "EVENT",
+            min: 16,
+            share: 2,
+            right: false,
+            shown: true,
+            sort: None,
+            cell: |event, theme| bit(event.kind.clone(), kind_style(&event.kind, theme)),
+        },
+        Column {
+            title: "WHAT",
+            min: 20,
+            share: 6,
+            right: false,
+            shown: true,
+            sort: None,
+            cell: |event, theme| bit(what(event, theme), theme.text),
+        },
+        Column {
+            title: "BY",
+            min: 14,
+            share: 2,
+            right: false,
+            shown: true,
+            sort: None,
+            cell: |event, theme| bit(by(event), theme.dim),
+        },
+        Column {
+            title: "FROM",
+            min: 15,
+            share: 0,
+            right: false,
+            shown: true,
+            sort: None,
+            cell: |event, theme| bit(event.actor.ip.clone().unwrap_or_default(), theme.dim),
+        },
+    ];
+
+    fn request(list: List<Self>) -> Request {
+        Request::Events(list)
+    }
+}
+
+fn kind_style(kind: &str, theme: &Theme) -> ratatui::style::Style {
+    match kind.rsplit('.').next() {
+        Some("failed" | "denied" | "suspended" | "deleted" | "revoked") => theme.warn,
+        _ => theme.text,
+    }
+}
+
+/// What happened to what, in a few words: the name of the record, and what changed of it.
+fn what(event: &Event, theme: &Theme) -> String {
+    let text = |name: &str| event.data.get(name).and_then(Value::as_str).map(str::to_owned);
+    let name = text("email").or_else(|| text("name")).or_else(|| event.resource.id.clone());
+    let mut out = name.unwrap_or_else(|| event.resource.kind.clone());
+    for (member, change) in event.changes.as_object().into_iter().flatten() {
+        if let Some([before, after]) = change.as_array().map(Vec::as_slice) {
+            out.push_str(&format!("  {member} {} {} {}", short(before), theme.glyphs.arrow, short(after)));
+        }
+    }
+    out
+}
+
+fn short(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Null => "nothing".to_owned(),
+        Value::Array(items) => items.iter().map(short).collect::<Vec<_>>().join(","),
+        other => other.to_string(),
+    }
+}
+
+fn by(event: &Event) -> String {
+    match &event.actor.id {
+        // the last letters tell ids apart; the first are a time
+        Some(id) => {
+            format!("{} {}", event.actor.kind, &id[id.char_indices().rev().nth(5).map_or(0, |(at, _)| at)..])
+        }
+        None => event.actor.kind.clone(),
+    }
+}
+
+impl Home {
+    /// Reads everything on it.
+    pub fn load(model: &mut Model) -> Vec<Task> {
+        let mut tasks = Self::load_stats(model);
+        if model.may(Permission::EventsRead) {
+            let home = &mut model.home;
+            tasks.extend(if home.feed.window.cursor().is_some() {
+                home.feed.reload(&mut model.tickets)
+            } else {
+                home.feed.open(&mut model.tickets, Enter::Nowhere)
+            });
+        }
+        tasks
+    }
+
+    /// Reads the figures.
+    pub fn load_stats(model: &mut Model) -> Vec<Task> {
+        if !model.may(Permission::SystemRead) || model.tickets.waits_for(Slot::Stats) {
+            return Vec::new();
+        }
+        vec![Task::Ask(model.tickets.issue(Slot::Stats), Request::Stats)]
+    }
+
+    /// New events, oldest first.
+    pub fn take_events(&mut self, mut events: Vec<Event>) {
+        if self.feed.read_at.is_some() && self.feed.window.at_start() {
+            events.reverse();
+            self.feed.window.put_on_top(events);
+        }
+    }
+}
+
+/// Lines that the figures take.
+fn figure_lines(body: Rect) -> u16 {
+    match body.height {
+        0..8 => 0,
+        8..14 => 2,
+        _ => 5,
+    }
+}
+
+/// The parts of the screen: figures, daemon, events.
+fn areas(parts: &Parts) -> [Rect; 3] {
+    let body = parts.body;
+    let wide = body.width >= 100;
+    let top = figure_lines(body);
+    let figures = Rect { height: top, ..body };
+    let rest = Rect { y: body.y + top, height: body.height - top, ..body };
+    if wide {
+        let width = 36;
+        let left = Rect { width: rest.width - width - 1, ..rest };
+        [figures, Rect { x: left.right() + 1, width, ..rest }, left]
+    } else {
+        let lines = if body.height >= 12 { 2 } else { 0 };
+        let daemon = Rect { height: lines, ..rest };
+        [figures, daemon, Rect { y: rest.y + lines, height: rest.height - lines, ..rest }]
+    }
+}
+
+/// Rows of events that fit.
+pub fn height(model: &Model) -> usize {
+    let [_, _, events] = areas(&chrome::parts(model));
+    table::rows_in(events).saturating_sub(1)
+}
+
+/// Draws it.
+pub fn draw(canvas: &mut Canvas<'_>, model: &Model) {
+    let theme = canvas.theme;
+    let parts = chrome::parts(model);
+    let home = &model.home;
+    let mut title = vec![bit("Home", theme.accent)];
+    let age = home.stats.as_ref().map(|(_, at)| *at);
+    let facts = match age {
+        Some(at) => vec![bit(format!("last 24 h {} as of {}", theme.glyphs.dot, clock(at)), theme.dim)],
+        None => Vec::new(),
+    };
+    if model.slow {
+        title.push(bit("  reading…", theme.dim));
+    }
+    if let (Some(scroll), Some(row)) = (home.open, home.feed.window.current()) {
+        title.push(bit(format!(" {} {}", theme.glyphs.path, row.record.kind), theme.text));
+        chrome::draw(canvas, model, &parts, &title, &facts);
+        let lines = event_lines(&row.record, &theme, parts.body.width);
+        super::users::scrolled(canvas, parts.body, &lines, scroll);
+        return;
+    }
+    chrome::draw(canvas, model, &parts, &title, &facts);
+    let [figures, daemon, events] = areas(&parts);
+    draw_figures(canvas, model, figures);
+    draw_daemon(canvas, model, daemon);
+    draw_events(canvas, model, events);
+}
+
+fn draw_events(canvas: &mut Canvas<'_>, model: &Model, area: Rect) {
+    if area.height == 0 {
+        return;
+    }
+    let theme = canvas.theme;
+    let feed = &model.home.feed;
+    let state = match (&feed.phase, feed.window.cursor()) {
+        _ if model.is_offline() => feed.read_at.map(|at| (format!("as of {}", clock(at)), theme.warn)),
+        (Phase::Ready, None) => Some(("newest first, live".to_owned(), theme.dim)),
+        (Phase::Ready, Some(_)) => Some(("live; esc follows again".to_owned(), theme.dim)),
+        _ => None,
+    };
+    let facts: Vec<Bit> = state.into_iter().map(|(text, style)| bit(text, style)).collect();
+    canvas.rule(area.x, area.y, area.width, &[bit("Events", theme.accent)], &facts);
+    let area = Rect { y: area.y + 1, height: area.height - 1, ..area };
+    if !model.may(Permission::EventsRead) {
+        let text = Clean::from("you may not see events: that needs the permission events:read");
+        if area.height > 1 {
+            canvas.text(area.x + 3, area.y + 1, area.width.saturating_sub(3), &text, theme.dim);
+        }
+        return;
+    }
+    table::draw(canvas, area, feed, "nothing has happened yet");
+}
+
+/// One figure: its name, the number, what it means, and its last day.
+struct Figure {
+    name: &'static str,
+    value: String,
+    note: String,
+    hours: Vec<u64>,
+}
+
+fn figures(stats: &Stats, theme: &Theme) -> Vec<Figure> {
+    let sum = |hours: &[u64]| number(hours.iter().sum());
+    let peak = |hours: &[u64]| format!("peak {} an hour", number(hours.iter().copied().max().unwrap_or(0)));
+    let users = &stats.users;
+    vec![
+        Figure {
+            name: "USERS",
+            value: number(users.active),
+            note: format!(
+                "+{} in 7 d {} {} suspended",
+                number(users.created_last_week),
+                theme.glyphs.dot,
+                number(users.suspended)
+            ),
+            hours: Vec::new(),
+        },
+        Figure {
+            name: "SIGN-INS",
+            value: sum(&stats.sign_ins_hourly),
+            note: peak(&stats.sign_ins_hourly),
+            hours: stats.sign_ins_hourly.clone(),
+        },
+        Figure {
+            name: "FAILED SIGN-INS",
+            value: sum(&stats.failed_sign_ins_hourly),
+            note: peak(&stats.failed_sign_ins_hourly),
+            hours: stats.failed_sign_ins_hourly.clone(),
+        },
+        Figure {
+            name: "CHANGES",
+            value: sum(&stats.changes_hourly),
+            note: peak(&stats.changes_hourly),
+            hours: stats.changes_hourly.clone(),
+        },
+    ]
+}
+
+fn draw_figures(canvas: &mut Canvas<'_>, model: &Model, area: Rect) {
+    if area.height == 0 {
+        return;
+    }
+    let theme = canvas.theme;
+    let home = &model.home;
+    let Some((stats, _)) = &home.stats else {
+        let (text, style) = match &home.trouble {
+            _ if model.who.is_some() && !model.may(Permission::SystemRead) => {
+                ("you may not see the figures: that needs the permission system:read".to_owned(), theme.dim)
+            }
+            Some(trouble) => (format!("{} no figures: {}", theme.glyphs.stop, trouble.message()), theme.bad),
+            None => ("reading the figures…".to_owned(), theme.dim),
+        };
+        let y = area.y + area.height / 2;
+        canvas.text(area.x + 2, y, area.width.saturating_sub(3), &Clean::of(text), style);
+        return;
+    };
+    let figures = figures(stats, &theme);
+    let width = area.width / 4;
+    for (at, figure) in figures.into_iter().enumerate() {
+        let x = area.x + 2 + width * at as u16;
+        let cells = width.saturating_sub(3);
+        let y = area.y + u16::from(area.height >= 5);
+        canvas.text(x, y, cells, &Clean::from(figure.name), theme.dim);
+        canvas.text(x, y + 1, cells, &Clean::of(&figure.value), theme.strong);
+        if area.height < 5 {
+            continue;
+        }
+        let used = u16::try_from(figure.value.len()).unwrap_or(cells) + 2;
+        if figure.hours.is_empty() {
+            canvas.text(x, y + 2, cells, &Clean::of(&figure.note), theme.dim);
+            let sessions = format!("{} signed in now", number(stats.sessions_active));
+            canvas.text(x, y + 3, cells, &Clean::of(sessions), theme.dim);
+        } else {
+            canvas.text(x + used, y + 1, cells.saturating_sub(used), &Clean::of(&figure.note), theme.dim);
+            let quiet = figure.hours.iter().all(|count| *count == 0);
+            let style = if quiet { theme.rule } else { theme.key };
+            canvas.text(x, y + 2, cells, &Clean::of(spark(&figure.hours, cells, &theme)), style);
+            let axis = if cells >= 24 { "24 h ago            now" } else { "24 h ago" };
+            if cells >= 12 {
+                canvas.text(x, y + 3, cells, &Clean::from(axis), theme.rule);
+            }
+        }
+    }
+}
+
+/// Hours as heights; where there is less room, neighbours are added up.
+pub fn spark(hours: &[u64], cells: u16, theme: &Theme) -> String {
+    let cells = usize::from(cells);
+    let every = [1, 2, 3, 4, 6, 8, 12, 24].into_iter().find(|every| hours.len().div_ceil(*every) <= cells);
+    let sums: Vec<u64> = hours.chunks(every.unwrap_or(24)).map(|part| part.iter().sum()).collect();
+    let highest = sums.iter().copied().max().unwrap_or(0);
+    let heights = theme.glyphs.heights;
+    let steps = heights.len() as u64 - 1;
+    let height = |count: u64| (count * steps).div_ceil(highest.max(1)) as usize;
+    sums.into_iter().map(|count| heights.get(height(count)).copied().unwrap_or(" ")).collect()
+}
+
+fn draw_daemon(canvas: &mut Canvas<'_>, model: &Model, area: Rect) {
+    if area.height == 0 {
+        return;
+    }
+    let theme = canvas.theme;
+    canvas.rule(area.x, area.y, area.width, &[bit("Daemon", theme.accent)], &[]);
+    let Some((stats, at)) = &model.home.stats else {
+        if area.height > 1 {
+            let text = if model.is_offline() { "not reached" } else { "not known yet" };
+            canvas.text(area.x + 2, area.y + 1, area.width.saturating_sub(2), &Clean::from(text), theme.dim);
+        }
+        return;
+    };
+    let up = lasted(std::time::Duration::from_secs(stats.uptime_seconds));
+    let log = u64::try_from(stats.log_head).unwrap_or(0);
+    if area.height < 6 {
+        let dot = format!(" {} ", theme.glyphs.dot);
+        let facts =
+            [stats.version.clone(), stats.engine.clone(), format!("up {up}"), format!("log {}", number(log))];
+        let width = area.width.saturating_sub(4);
+        canvas.text(area.x + 2, area.y + 1, width, &Clean::of(facts.join(&dot)), theme.text);
+        return;
+    }
+    let (sign, word, style) = if model.is_offline() {
+        (theme.glyphs.stop, "not reached", theme.bad)
+    } else {
+        (theme.glyphs.good, "live", theme.good)
+    };
+    let facts = [
+        ("state", format!("{sign} {word}"), style),
+        ("version", stats.version.clone(), theme.text),
+        ("engine", stats.engine.clone(), theme.text),
+        ("up", up, theme.text),
+        ("log", format!("{} rows", number(log)), theme.text),
+        ("sessions", number(stats.sessions_active), theme.text),
+        ("deleted", format!("{} users kept for the books", number(stats.users.deleted)), theme.text),
+        ("server", model.place.server.clone(), theme.text),
+        ("read", clock(*at), theme.dim),
+    ];
+    for (line, (name, value, style)) in facts.into_iter().enumerate() {
+        let y = area.y + 1 + line as u16;
+        if y < area.bottom() {
+            canvas.text(area.x + 2, y, 10, &Clean::from(name), theme.dim);
+            canvas.text(area.x + 12, y, area.width.saturating_sub(13), &Clean::of(value), style);
+        }
+    }
+}
+
+/// Everything about an event.
+pub fn event_lines(event: &Event, theme: &Theme, width: u16) -> Vec<Vec<Bit>> {
+    let mut lines: Vec<Vec<Bit>> = vec![Vec::new()];
+    let mut fact = |name: &'static str, value: String| {
+        lines.push(vec![bit(format!("  {name:<10}"), theme.dim), bit(value, theme.text)]);
+    };
+    fact("event", event.kind.clone());
+    fact("id", event.id.to_string());
+    fact("number", number(u64::try_from(event.seq).unwrap_or(0)));
+    fact("when", format!("{}Z", minute(event.timestamp)));
+    let subject = event.resource.id.clone().unwrap_or_default();
+    fact("what", format!("{} {subject}", event.resource.kind));
+    let actor = event.actor.id.clone().unwrap_or_default();
+    fact("by", format!("{} {actor}", event.actor.kind));
+    fact("from", event.actor.ip.clone().unwrap_or_else(|| "unknown".to_owned()));
+    fact("request", event.request_id.clone());
+    fact("hash", event.hash.clone());
+    for (title, value) in [("CHANGES", &event.changes), ("DATA", &event.data)] {
+        let Some(members) = value.as_object().filter(|members| !members.is_empty()) else { continue };
+        lines.push(Vec::new());
+        lines.push(vec![bit(format!("  {title}"), theme.accent)]);
+        for (name, value) in members {
+            let text = match value.as_array().map(Vec::as_slice) {
+                Some([before, after]) if title == "CHANGES" => {
+                    format!("{} {} {}", short(before), theme.glyphs.arrow, short(after))
+                }
+                _ => short(value),
+            };
+            let room = usize::from(width.saturating_sub(22)).max(10);
+            for (at, part) in Clean::of(text).wrap(room).into_iter().enumerate() {
+                let name =
+                    if at == 0 { Clean::of(name).fit(15, theme.glyphs.ellipsis) } else { Clean::default() };
+                let pad = 16usize.saturating_sub(name.width());
+                lines.push(vec![
+                    bit("  ", theme.text),
+                    Bit { text: name, style: theme.dim },
+                    bit(" ".repeat(pad), theme.text),
+                    Bit { text: part, style: theme.text },
+                ]);
+            }
+        }
+    }
+    lines
+}

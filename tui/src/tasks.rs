@@ -1,0 +1,157 @@
+//! Does what `update` asked for: the only file that talks to the daemon.
+
+use std::{collections::HashMap, time::Duration};
+
+use bursar_shared::{
+    client::{Client, Error, session::local_now},
+    operations::{
+        auth::{GetCapabilities, Me},
+        log::Event,
+        system::{GetStats, GetVersion},
+        users::GetUserPermissions,
+    },
+    page::List,
+};
+use tokio::{sync::mpsc::UnboundedSender, task::JoinHandle, time};
+
+use crate::{
+    Connect,
+    message::{Alarm, Answer, Msg, Request, Slot, Ticket, Trouble},
+};
+
+/// A request that takes longer than this is said to be under way.
+const SLOW: Duration = Duration::from_millis(200);
+/// A daemon that does not answer a pulse within this is not there.
+const PULSE_LIMIT: Duration = Duration::from_secs(3);
+/// Events one pulse brings at most; the next brings the rest.
+const PULSE_ROWS: u32 = 200;
+
+/// The tasks under way.
+pub(crate) struct Tasks {
+    client: Client,
+    connect: Connect,
+    to: UnboundedSender<Msg>,
+    requests: HashMap<Slot, JoinHandle<()>>,
+    alarms: HashMap<std::mem::Discriminant<Alarm>, JoinHandle<()>>,
+}
+
+impl Tasks {
+    /// Talks through this client; answers go there.
+    pub(crate) fn new(client: Client, connect: Connect, to: UnboundedSender<Msg>) -> Self {
+        Self { client, connect, to, requests: HashMap::new(), alarms: HashMap::new() }
+    }
+
+    /// Asks the daemon; an older request of the same slot is given up.
+    pub(crate) fn ask(&mut self, ticket: Ticket, request: Request) {
+        if let Request::SignIn { server, .. } = &request
+            && server.trim_end_matches('/') != self.client.server()
+        {
+            match (self.connect)(server) {
+                Ok(client) => self.client = client,
+                Err(why) => {
+                    let _ = self.to.send(Msg::Answer(ticket, Err(Trouble::Other(why))));
+                    return;
+                }
+            }
+        }
+        let (client, to) = (self.client.clone(), self.to.clone());
+        let task = tokio::spawn(async move {
+            let mut answer = Box::pin(answer(client, request));
+            let answer = match time::timeout(SLOW, &mut answer).await {
+                Ok(answer) => answer,
+                Err(_) => {
+                    let _ = to.send(Msg::Alarm(Alarm::Slow(ticket)));
+                    answer.await
+                }
+            };
+            // the loop has ended when nobody listens
+            let _ = to.send(Msg::Answer(ticket, answer));
+        });
+        if let Some(before) = self.requests.insert(ticket.slot, task) {
+            before.abort();
+        }
+    }
+
+    /// Gives up what a slot waits for.
+    pub(crate) fn drop(&mut self, slot: Slot) {
+        if let Some(task) = self.requests.remove(&slot) {
+            task.abort();
+        }
+    }
+
+    /// Says so after this long.
+    pub(crate) fn wake(&mut self, after: Duration, alarm: Alarm) {
+        let to = self.to.clone();
+        let task = tokio::spawn(async move {
+            time::sleep(after).await;
+            let _ = to.send(Msg::Alarm(alarm));
+        });
+        if let Some(before) = self.alarms.insert(std::mem::discriminant(&alarm), task) {
+            before.abort();
+        }
+    }
+
+    /// Waits a moment for the last request of this slot, so that a sign-out still reaches the daemon.
+    pub(crate) async fn finish(&mut self, slot: Slot) {
+        if let Some(task) = self.requests.remove(&slot) {
+            let _ = time::timeout(Duration::from_secs(2), task).await;
+        }
+    }
+}
+
+async fn answer(client: Client, request: Request) -> Result<Answer, Trouble> {
+    match request {
+        Request::SignIn { email, password, .. } => {
+            let tokens = client.sign_in(email, password).await.map_err(trouble)?;
+            let capabilities = client.call(&GetCapabilities {}).await.map_err(trouble)?;
+            Ok(Answer::Who(Box::new(tokens.user), Box::new(capabilities)))
+        }
+        Request::SignOut => {
+            client.sign_out().await.map_err(trouble)?;
+            Ok(Answer::SignedOut)
+        }
+        Request::Who => {
+            let (me, may) = (Me {}, GetCapabilities {});
+            let (user, capabilities) =
+                futures_util::future::try_join(client.call(&me), client.call(&may)).await.map_err(trouble)?;
+            Ok(Answer::Who(Box::new(user), Box::new(capabilities)))
+        }
+        Request::Pulse(after) => {
+            let pulse = async {
+                match after {
+                    Some(_) => {
+                        let list = List::<Event> { after, ..List::new().size(PULSE_ROWS) };
+                        client.call(&list).await.map(|page| page.rows)
+                    }
+                    None => client.call(&GetVersion {}).await.map(|_| Vec::new()),
+                }
+            };
+            match time::timeout(PULSE_LIMIT, pulse).await {
+                Ok(rows) => rows.map(Answer::Pulse).map_err(trouble),
+                Err(_) => Err(Trouble::Unreachable(format!(
+                    "{} did not answer within {} s",
+                    client.server(),
+                    PULSE_LIMIT.as_secs()
+                ))),
+            }
+        }
+        Request::Stats => client.call(&GetStats {}).await.map(Box::new).map(Answer::Stats).map_err(trouble),
+        Request::Events(list) => client.call(&list).await.map(Answer::Events).map_err(trouble),
+        Request::Users(list) => client.call(&list).await.map(Answer::Users).map_err(trouble),
+        Request::Permissions(id) => {
+            let answer = client.call(&GetUserPermissions { id }).await;
+            answer.map(Box::new).map(Answer::Permissions).map_err(trouble)
+        }
+    }
+}
+
+fn trouble(error: Error) -> Trouble {
+    match error {
+        Error::Api { error, request_id, retry_after, .. } => {
+            Trouble::Refused { error, request_id, retry_at: retry_after.map(|wait| local_now() + wait) }
+        }
+        Error::Unreachable { .. } | Error::Unknown { .. } => Trouble::Unreachable(error.to_string()),
+        Error::NotSignedIn => Trouble::SignedOut,
+        Error::Protocol(_) | Error::Local(_) => Trouble::Other(error.to_string()),
+    }
+}

@@ -1,0 +1,213 @@
+//! The terminal: taken and given back on every way out, its events as ours, a frame in one write.
+
+use std::{
+    cell::RefCell,
+    io::{self, Write},
+    rc::Rc,
+    sync::atomic::{AtomicBool, Ordering},
+};
+
+use crossterm::{
+    Command,
+    clipboard::CopyToClipboard,
+    cursor::Show,
+    event::{
+        DisableBracketedPaste, DisableFocusChange, EnableBracketedPaste, EnableFocusChange, Event, KeyCode,
+        KeyEventKind, KeyModifiers, MouseButton, MouseEventKind,
+    },
+    style::force_color_output,
+    terminal::{
+        BeginSynchronizedUpdate, DisableLineWrap, EnableLineWrap, EndSynchronizedUpdate,
+        EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode,
+    },
+};
+use ratatui::{Terminal, backend::CrosstermBackend, buffer::Buffer};
+
+use crate::{
+    keys::{Code, Key},
+    message::Input,
+};
+
+/// Clicks and the wheel in the form for wide screens, and no motion: motion would be an event a cell.
+const MOUSE_ON: &str = "\x1b[?1000h\x1b[?1006h";
+const MOUSE_OFF: &str = "\x1b[?1006l\x1b[?1000l";
+
+/// Whether the terminal is ours and must be given back.
+static TAKEN: AtomicBool = AtomicBool::new(false);
+
+/// Collects a frame, so that it goes out in one write and never half.
+#[derive(Clone, Default)]
+struct Sheet(Rc<RefCell<Vec<u8>>>);
+
+impl Write for Sheet {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.borrow_mut().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// The terminal while it is ours.
+pub(crate) struct Screen {
+    terminal: Terminal<CrosstermBackend<Sheet>>,
+    sheet: Sheet,
+}
+
+fn ansi(out: &mut Vec<u8>, command: impl Command) {
+    let mut text = String::new();
+    // writing to a string cannot fail
+    let _ = command.write_ansi(&mut text);
+    out.extend_from_slice(text.as_bytes());
+}
+
+fn send(bytes: &[u8]) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    out.write_all(bytes)?;
+    out.flush()
+}
+
+impl Screen {
+    /// Takes the terminal. It is given back when this is dropped, and when anything panics.
+    pub(crate) fn take(mouse: bool) -> io::Result<Self> {
+        // without this, NO_COLOR makes crossterm write an empty style that undoes the cursor's
+        // reversal; themes without colours are ours to choose
+        force_color_output(true);
+        static HOOK: std::sync::Once = std::sync::Once::new();
+        HOOK.call_once(|| {
+            let before = std::panic::take_hook();
+            std::panic::set_hook(Box::new(move |info| {
+                give_back();
+                before(info);
+            }));
+        });
+        enable_raw_mode()?;
+        TAKEN.store(true, Ordering::SeqCst);
+        let mut out = Vec::new();
+        ansi(&mut out, EnterAlternateScreen);
+        ansi(&mut out, DisableLineWrap);
+        ansi(&mut out, EnableBracketedPaste);
+        ansi(&mut out, EnableFocusChange);
+        if mouse {
+            out.extend_from_slice(MOUSE_ON.as_bytes());
+        }
+        let sheet = Sheet::default();
+        let taken = send(&out).and_then(|()| Terminal::new(CrosstermBackend::new(sheet.clone())));
+        match taken {
+            Ok(terminal) => Ok(Self { terminal, sheet }),
+            Err(wrong) => {
+                give_back();
+                Err(wrong)
+            }
+        }
+    }
+
+    /// Columns and lines.
+    pub(crate) fn size(&self) -> io::Result<(u16, u16)> {
+        self.terminal.size().map(|size| (size.width, size.height))
+    }
+
+    /// Draws a frame: what changed, in one write that the terminal shows at once.
+    pub(crate) fn draw<T>(
+        &mut self,
+        whole: bool,
+        draw: impl FnOnce(&mut Buffer) -> (T, Option<(u16, u16)>),
+    ) -> io::Result<T> {
+        if whole {
+            self.terminal.clear()?;
+        }
+        let mut drawn = None;
+        self.terminal.draw(|frame| {
+            let (found, caret) = draw(frame.buffer_mut());
+            if let Some(caret) = caret {
+                frame.set_cursor_position(caret);
+            }
+            drawn = Some(found);
+        })?;
+        let bytes = self.sheet.0.take();
+        let mut out = Vec::with_capacity(bytes.len() + 16);
+        ansi(&mut out, BeginSynchronizedUpdate);
+        out.extend_from_slice(&bytes);
+        ansi(&mut out, EndSynchronizedUpdate);
+        send(&out)?;
+        drawn.ok_or_else(|| io::Error::other("the frame was not drawn"))
+    }
+
+    /// Puts text onto the clipboard of the person's terminal, wherever this program runs.
+    pub(crate) fn copy(&self, text: &str) -> io::Result<()> {
+        let mut out = Vec::new();
+        ansi(&mut out, CopyToClipboard::to_clipboard_from(text));
+        send(&out)
+    }
+
+    /// Takes clicks and the wheel, or leaves them to the terminal.
+    pub(crate) fn mouse(&self, on: bool) -> io::Result<()> {
+        send(if on { MOUSE_ON } else { MOUSE_OFF }.as_bytes())
+    }
+}
+
+impl Drop for Screen {
+    fn drop(&mut self) {
+        give_back();
+    }
+}
+
+/// Gives the terminal back; does nothing the second time. Errors have nowhere to go: the terminal may
+/// be the very thing that is gone.
+fn give_back() {
+    if !TAKEN.swap(false, Ordering::SeqCst) {
+        return;
+    }
+    let mut out = Vec::new();
+    ansi(&mut out, EndSynchronizedUpdate);
+    out.extend_from_slice(MOUSE_OFF.as_bytes());
+    ansi(&mut out, DisableFocusChange);
+    ansi(&mut out, DisableBracketedPaste);
+    ansi(&mut out, EnableLineWrap);
+    ansi(&mut out, LeaveAlternateScreen);
+    ansi(&mut out, Show);
+    let _ = send(&out);
+    let _ = disable_raw_mode();
+}
+
+/// What the terminal said, in our words; nothing for what means nothing here.
+pub(crate) fn input(event: Event) -> Option<Input> {
+    match event {
+        Event::Key(key) if key.kind != KeyEventKind::Release => {
+            let ctrl = key.modifiers.contains(KeyModifiers::CONTROL);
+            let code = match key.code {
+                KeyCode::Char(letter) => Code::Char(letter),
+                KeyCode::Enter => Code::Enter,
+                KeyCode::Esc => Code::Esc,
+                KeyCode::Tab if key.modifiers.contains(KeyModifiers::SHIFT) => Code::BackTab,
+                KeyCode::Tab => Code::Tab,
+                KeyCode::BackTab => Code::BackTab,
+                KeyCode::Backspace => Code::Backspace,
+                KeyCode::Delete => Code::Delete,
+                KeyCode::Up => Code::Up,
+                KeyCode::Down => Code::Down,
+                KeyCode::Left => Code::Left,
+                KeyCode::Right => Code::Right,
+                KeyCode::Home => Code::Home,
+                KeyCode::End => Code::End,
+                KeyCode::PageUp => Code::PageUp,
+                KeyCode::PageDown => Code::PageDown,
+                KeyCode::F(number) => Code::F(number),
+                _ => return None,
+            };
+            Some(Input::Key(Key { code, ctrl }))
+        }
+        Event::Paste(text) => Some(Input::Paste(text)),
+        Event::Resize(width, height) => Some(Input::Resize(width, height)),
+        Event::FocusGained => Some(Input::Focus(true)),
+        Event::FocusLost => Some(Input::Focus(false)),
+        Event::Mouse(mouse) => match mouse.kind {
+            MouseEventKind::Down(MouseButton::Left) => Some(Input::Click(mouse.column, mouse.row)),
+            MouseEventKind::ScrollUp => Some(Input::Wheel(-1)),
+            MouseEventKind::ScrollDown => Some(Input::Wheel(1)),
+            _ => None,
+        },
+        Event::Key(_) => None,
+    }
+}

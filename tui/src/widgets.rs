@@ -1,0 +1,9 @@
+//! What screens are made of.
+
+pub mod canvas;
+pub mod chrome;
+pub mod field;
+pub mod help;
+pub mod overlay;
+pub mod palette;
+pub mod table;

@@ -1,0 +1,222 @@
+//! What surrounds every screen: who and where at the top, what went on and what can be done at the bottom.
+
+use ratatui::layout::Rect;
+
+use super::canvas::{Bit, Canvas, Hit, bit};
+use crate::{
+    keys::{ACTIONS, State, shown},
+    message::Room,
+    model::{Link, Model, Protection, Screen},
+    text::{Clean, clock},
+};
+
+/// The parts of the screen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Parts {
+    /// Who and where.
+    pub head: Rect,
+    /// The screens.
+    pub tabs: Rect,
+    /// The title of this one.
+    pub title: Rect,
+    /// Whether what is shown is out of date.
+    pub banner: Rect,
+    /// The screen itself.
+    pub body: Rect,
+    /// What went on.
+    pub status: Rect,
+    /// What can be done.
+    pub hints: Rect,
+}
+
+/// Cuts the terminal into parts; what there is no room for is left out, the body last.
+pub fn parts(model: &Model) -> Parts {
+    let (width, height) = model.size;
+    let mut y = 0;
+    let mut left = height;
+    let mut take = |wanted: u16, needed: u16| {
+        let lines = if left >= needed { wanted.min(left) } else { 0 };
+        let area = Rect { x: 0, y, width, height: lines };
+        y += lines;
+        left -= lines;
+        area
+    };
+    let head = take(1, 8);
+    let tabs = take(1, 12);
+    let title = take(1, 3);
+    let banner = take(if model.is_offline() { 2 } else { 0 }, 6);
+    // two lines below the body, if they leave something of it
+    let below = if left >= 8 { 2 } else { u16::from(left >= 3) };
+    let body = Rect { x: 0, y, width, height: left - below };
+    let y = body.bottom();
+    let status = Rect { x: 0, y, width, height: u16::from(below == 2) };
+    let hints = Rect { x: 0, y: y + status.height, width, height: u16::from(below >= 1) };
+    Parts { head, tabs, title, banner, body, status, hints }
+}
+
+/// Draws all of it but the body.
+pub fn draw(canvas: &mut Canvas<'_>, model: &Model, parts: &Parts, title: &[Bit], facts: &[Bit]) {
+    if parts.head.height > 0 {
+        head(canvas, model, parts.head);
+    }
+    if parts.tabs.height > 0 {
+        tabs(canvas, model, parts.tabs);
+    }
+    if parts.title.height > 0 {
+        canvas.rule(parts.title.x, parts.title.y, parts.title.width, title, facts);
+    }
+    banner(canvas, model, parts.banner);
+    if parts.status.height > 0 {
+        status(canvas, model, parts.status);
+    }
+    if parts.hints.height > 0 {
+        hints(canvas, model, parts.hints);
+    }
+}
+
+fn head(canvas: &mut Canvas<'_>, model: &Model, area: Rect) {
+    let theme = canvas.theme;
+    let bar = || bit(Clean::of(format!(" {} ", theme.glyphs.lines[1])), theme.rule);
+    let (sign, word, style) = match &model.link {
+        Link::Unknown => (theme.glyphs.wait, "connecting".to_owned(), theme.warn),
+        Link::Live => (theme.glyphs.good, "live".to_owned(), theme.good),
+        Link::Down { since, .. } => {
+            (theme.glyphs.stop, format!("offline since {}", clock(*since)), theme.bad)
+        }
+    };
+    let rights = match (model.place.protection, model.is_offline()) {
+        (Protection::ReadOnly, _) | (_, true) => bit("read-only", theme.warn),
+        (Protection::Confirm, _) => bit("protected", theme.warn),
+        (Protection::Open, _) => bit("read-write", theme.dim),
+    };
+    let right = [rights, bar(), bit(Clean::of(format!("{sign} {word} ")), style)];
+    let x = canvas.line_right(area.right(), area.y, area.width, &right);
+
+    let place = match &model.place.context {
+        Some(name) => format!("{name} {} {}", theme.glyphs.dot, host(&model.place.server)),
+        None => host(&model.place.server).to_owned(),
+    };
+    let mut left = vec![bit(" BURSAR", theme.accent), bar(), bit(place, theme.strong)];
+    if let Some(who) = &model.who {
+        let roles = if who.user.roles.is_empty() { "no role".to_owned() } else { who.user.roles.join(", ") };
+        left.extend([bar(), bit(format!("{} ({roles})", who.user.email), theme.text)]);
+    }
+    canvas.line(area.x, area.y, x.saturating_sub(area.x + 1), &left);
+}
+
+/// The part of an address that tells servers apart; that it is not encrypted is worth a word.
+fn host(server: &str) -> &str {
+    server.strip_prefix("https://").unwrap_or(server)
+}
+
+fn tabs(canvas: &mut Canvas<'_>, model: &Model, area: Rect) {
+    let theme = canvas.theme;
+    let mut x = area.x + 1;
+    for (number, screen, name) in [(1, Screen::Home, "Home"), (2, Screen::Users, "Users")] {
+        let on = model.screen == screen;
+        let (open, close) = if on { ("[", "]") } else { (" ", " ") };
+        let style = if on { theme.accent } else { theme.dim };
+        let text = Clean::of(format!("{open}{number} {name}{close}"));
+        let used = canvas.text(x, area.y, area.right().saturating_sub(x), &text, style);
+        canvas.hits.push((Rect { x, width: used, ..area }, Hit::Tab(number)));
+        x += used + 1;
+    }
+    let help =
+        [bit(":", theme.key), bit(" command  ", theme.dim), bit("?", theme.key), bit(" help ", theme.dim)];
+    let width = area.right().saturating_sub(x);
+    if width > 20 {
+        canvas.line_right(area.right(), area.y, width, &help);
+    }
+}
+
+fn banner(canvas: &mut Canvas<'_>, model: &Model, area: Rect) {
+    let Link::Down { since, next, tries, why } = &model.link else { return };
+    let theme = canvas.theme;
+    canvas.fill(area, theme.banner);
+    let edge = theme.glyphs.edge;
+    let lines = [
+        format!(
+            "{edge} OFFLINE since {}. What you see was read before and may be out of date. Changes are off.",
+            clock(*since)
+        ),
+        format!("{edge} {why} {} try {tries}, next at {}, r tries now", theme.glyphs.dot, clock(*next)),
+    ];
+    for (line, text) in lines.into_iter().enumerate().take(usize::from(area.height)) {
+        canvas.text(area.x, area.y + line as u16, area.width, &Clean::of(text), theme.banner);
+    }
+}
+
+fn status(canvas: &mut Canvas<'_>, model: &Model, area: Rect) {
+    let theme = canvas.theme;
+    let dot = format!(" {} ", theme.glyphs.dot);
+    let mut bits = vec![bit(" ", theme.text)];
+    if let Some(flash) = &model.flash {
+        let (sign, style) =
+            if flash.bad { (theme.glyphs.stop, theme.bad) } else { (theme.glyphs.mark, theme.good) };
+        bits.push(bit(format!("{sign} {}", flash.text), style));
+    } else if let Some(key) = model.chord {
+        bits.push(bit(format!("{key}…"), theme.accent));
+        for action in ACTIONS {
+            for keys in action.keys.iter().filter_map(|keys| keys.split_once(' ')) {
+                if keys.0 == key.to_string() && (action.state)(model) != State::Absent {
+                    bits.push(bit(format!("  {} ", keys.1), theme.key));
+                    bits.push(bit(action.title, theme.dim));
+                }
+            }
+        }
+    } else {
+        let mut words: Vec<Bit> = Vec::new();
+        if model.room() == Some(Room::Users) {
+            let list = &model.users.list;
+            let marks = list.window.marks().len();
+            let changed = list.window.rows().filter(|row| row.changed).count();
+            if marks > 0 {
+                words.push(bit(format!("{marks} marked"), theme.mark));
+            }
+            if changed > 0 {
+                let text = format!("{changed} changed since read ({})", theme.glyphs.changed);
+                words.push(bit(text, theme.warn));
+            }
+            if !list.newer.is_empty() {
+                words.push(bit(format!("{} newer: press .", list.newer.len()), theme.warn));
+            }
+        }
+        for (at, word) in words.into_iter().enumerate() {
+            if at > 0 {
+                bits.push(bit(Clean::of(&dot), theme.dim));
+            }
+            bits.push(word);
+        }
+    }
+    canvas.line(area.x, area.y, area.width, &bits);
+}
+
+fn hints(canvas: &mut Canvas<'_>, model: &Model, area: Rect) {
+    let theme = canvas.theme;
+    let mut chosen: Vec<_> =
+        ACTIONS.iter().filter(|action| action.hint > 0 && (action.state)(model) == State::On).collect();
+    chosen.sort_by_key(|action| std::cmp::Reverse(action.hint));
+    let mut room = usize::from(area.width).saturating_sub(1);
+    // the most wanted that fit, then in the order of the table, so that a key keeps its place
+    chosen.retain(|action| {
+        let cells = action.keys[0].chars().count() + action.title.len() + 3;
+        let fits = cells <= room;
+        if fits {
+            room -= cells;
+        }
+        fits
+    });
+    chosen.sort_by_key(|action| ACTIONS.iter().position(|other| other.what == action.what));
+    let mut x = area.x + 1;
+    for action in chosen {
+        let bits = [
+            bit(shown(action.keys[0]), theme.key),
+            bit(" ", theme.text),
+            bit(action.title, theme.dim),
+            bit("  ", theme.text),
+        ];
+        let used = canvas.line(x, area.y, area.right().saturating_sub(x), &bits);
+        canvas.hits.push((Rect { x, width: used.saturating_sub(2), ..area }, Hit::Hint(action.what)));
+        x += used;
+    }
+}

@@ -1,0 +1,124 @@
+//! Help: the keys of this screen, from the table of actions.
+
+use ratatui::layout::Rect;
+
+use super::{
+    canvas::{Bit, Canvas, bit},
+    overlay::middle,
+};
+use crate::{
+    keys::{ACTIONS, Code, Group, Key, State, shown},
+    model::{Model, Screen},
+};
+
+/// Help, and how far it was scrolled.
+#[derive(Debug, Default)]
+pub struct Help {
+    /// Lines above the first that is shown.
+    pub scroll: usize,
+}
+
+impl Help {
+    /// A key; true when help is to be closed.
+    pub fn key(&mut self, key: Key) -> bool {
+        match (key.ctrl, key.code) {
+            (false, Code::Char('j') | Code::Down) => self.scroll += 1,
+            (false, Code::Char('k') | Code::Up) => self.scroll = self.scroll.saturating_sub(1),
+            (false, Code::PageDown | Code::Char(' ')) => self.scroll += 10,
+            (false, Code::PageUp) => self.scroll = self.scroll.saturating_sub(10),
+            (false, Code::Char('?' | 'q') | Code::F(1) | Code::Enter) => return true,
+            _ => {}
+        }
+        // the last line stays in sight; drawing knows how many there are
+        self.scroll = self.scroll.min(60);
+        false
+    }
+
+    /// Draws it.
+    pub fn draw(&self, canvas: &mut Canvas<'_>, model: &Model) {
+        let theme = canvas.theme;
+        let area = canvas.area();
+        let area = middle(area, area.width.saturating_sub(4).min(108), area.height.saturating_sub(2));
+        let name = match model.screen {
+            Screen::Login => "Help: sign in",
+            Screen::Home => "Help: Home",
+            Screen::Users => "Help: Users",
+        };
+        let inside = canvas.frame(area, &[bit(name, theme.accent)], &[bit("esc closes", theme.dim)]);
+        let inside = Rect {
+            x: inside.x + 2,
+            width: inside.width.saturating_sub(4),
+            y: inside.y + 1,
+            height: inside.height.saturating_sub(2),
+        };
+        let lines = lines(canvas, model, inside.width);
+        let scroll = self.scroll.min(lines.len().saturating_sub(usize::from(inside.height)));
+        for (at, line) in lines.iter().skip(scroll).take(usize::from(inside.height)).enumerate() {
+            canvas.line(inside.x, inside.y + at as u16, inside.width, line);
+        }
+        if scroll + usize::from(inside.height) < lines.len() && area.height > 0 {
+            let more = [bit(" j more ", theme.key)];
+            canvas.line_right(area.right().saturating_sub(2), area.bottom() - 1, inside.width, &more);
+        }
+    }
+}
+
+fn lines(canvas: &Canvas<'_>, model: &Model, width: u16) -> Vec<Vec<Bit>> {
+    let theme = canvas.theme;
+    let mut lines: Vec<Vec<Bit>> = Vec::new();
+    for (group, title) in Group::ALL {
+        let here = ACTIONS.iter().filter(|action| action.group == *group);
+        let here: Vec<_> = here.filter(|action| (action.state)(model) != State::Absent).collect();
+        if here.is_empty() {
+            continue;
+        }
+        if !lines.is_empty() {
+            lines.push(Vec::new());
+        }
+        lines.push(vec![bit(*title, theme.accent)]);
+        for action in here {
+            let keys = action.keys.iter().map(|keys| shown(keys)).collect::<Vec<_>>().join(" ");
+            let mut line = vec![bit(format!("  {keys:<10}"), theme.key)];
+            match (action.state)(model) {
+                State::Off(why) => {
+                    line.push(bit(format!("{:<16}", action.title), theme.dim));
+                    line.push(bit(format!("{} off: {why}", theme.glyphs.stop), theme.warn));
+                }
+                _ if width >= 60 => {
+                    line.push(bit(format!("{:<16}", action.title), theme.strong));
+                    line.push(bit(action.does, theme.dim));
+                }
+                _ => line.push(bit(action.title, theme.text)),
+            }
+            lines.push(line);
+        }
+    }
+    lines.push(Vec::new());
+    lines.push(vec![bit("SIGNS", theme.accent)]);
+    let glyphs = theme.glyphs;
+    let signs = [
+        (glyphs.cursor, "cursor"),
+        (glyphs.mark, "marked"),
+        (glyphs.changed, "changed since it was read"),
+        (glyphs.gone, "gone, or no longer in this list"),
+    ];
+    let states = [(glyphs.good, "good"), (glyphs.wait, "in between"), (glyphs.stop, "stopped")];
+    for signs in [&signs[..], &states[..]] {
+        let mut line = vec![bit("  ", theme.text)];
+        for (sign, word) in signs {
+            line.push(bit(format!("{sign} "), theme.key));
+            line.push(bit(format!("{word}   "), theme.dim));
+        }
+        lines.push(line);
+    }
+    lines.push(Vec::new());
+    lines.push(vec![bit("FILTERS", theme.accent)]);
+    for text in [
+        "  status:active,suspended   one of several        role:support   by role",
+        "  email:^ada                begins with           created>-7d    in the last week",
+        "  lastLogin:null            never signed in       ada lovelace   words of a name",
+    ] {
+        lines.push(vec![bit(text, theme.dim)]);
+    }
+    lines
+}
