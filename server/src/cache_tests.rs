@@ -15,6 +15,7 @@ use super::*;
 const BOUNDS: Bounds =
     Bounds { capacity: 100, ttl: Duration::from_secs(60), negative_ttl: Duration::from_secs(5) };
 
+type Read = Result<Option<u32>, &'static str>;
 type Answer = Result<Option<Arc<u32>>, &'static str>;
 
 fn cache() -> (Clock, Cache<u8, u32>) {
@@ -23,10 +24,7 @@ fn cache() -> (Clock, Cache<u8, u32>) {
 }
 
 /// A load that ends when the test says so.
-fn gate() -> (
-    oneshot::Sender<Result<Option<u32>, &'static str>>,
-    impl Future<Output = Result<Option<u32>, &'static str>>,
-) {
+fn gate() -> (oneshot::Sender<Read>, impl Future<Output = Read>) {
     let (sender, receiver) = oneshot::channel();
     (sender, async { receiver.await.unwrap_or(Err("the gate is gone")) })
 }

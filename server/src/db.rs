@@ -26,11 +26,13 @@ use diesel::{
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 pub use self::{
-    batch::{Outcome, Tx, Verdict},
+    batch::{Kept, Outcome, Plain, Tx},
     conn::{Conn, MultiBackend},
     keys::{Keyed, Stored, find as find_verdict, purge as purge_verdicts},
     open::{Engine, FolderLock, Location, SchemaState, migrate, schema_state},
 };
+#[cfg(feature = "testing")]
+pub use self::open::{connect_to_write, schema_fingerprint};
 use self::{
     batch::{Job, Settled},
     open::{Manager, Purpose},
@@ -69,6 +71,8 @@ const READ_LIMIT: Duration = Duration::from_secs(5);
 pub struct Figures {
     /// Queries made.
     pub queries: AtomicU64,
+    /// Queries made by requests that read.
+    pub of_requests: AtomicU64,
     /// Commits made.
     pub commits: AtomicU64,
     /// Writes committed.

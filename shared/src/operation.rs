@@ -124,6 +124,9 @@ pub trait Answer: Sized + Send + 'static {
     /// Whether it is a page of a list.
     const PAGED: bool = false;
 
+    /// The data alone.
+    fn data(&self) -> Option<&Self::Data>;
+
     /// For the wire.
     fn into_parts(self) -> (Option<Self::Data>, Extras);
 
@@ -145,6 +148,9 @@ impl<T: Located + Serialize + DeserializeOwned + JsonSchema + Send + Sync + 'sta
     type Data = T;
     const STATUS: u16 = 201;
 
+    fn data(&self) -> Option<&T> {
+        Some(&self.0)
+    }
     fn into_parts(self) -> (Option<T>, Extras) {
         let location = Some(self.0.path());
         (Some(self.0), Extras { location, ..Extras::default() })
@@ -161,6 +167,9 @@ pub struct Done;
 impl Answer for Done {
     type Data = ();
 
+    fn data(&self) -> Option<&()> {
+        None
+    }
     fn into_parts(self) -> (Option<()>, Extras) {
         (None, Extras::default())
     }
@@ -173,6 +182,9 @@ impl<R: Resource> Answer for Page<R> {
     type Data = Vec<R>;
     const PAGED: bool = true;
 
+    fn data(&self) -> Option<&Vec<R>> {
+        Some(&self.rows)
+    }
     fn into_parts(self) -> (Option<Vec<R>>, Extras) {
         let extras =
             Extras { pagination: Some(self.pagination), included: self.included, ..Extras::default() };
@@ -188,6 +200,9 @@ macro_rules! plain {
     ($($type:ty $(, etag $etag:expr)?;)+) => {$(
         impl $crate::operation::Answer for $type {
             type Data = Self;
+            fn data(&self) -> Option<&Self> {
+                Some(self)
+            }
             fn into_parts(self) -> (Option<Self>, $crate::operation::Extras) {
                 let extras = $crate::operation::Extras {
                     $(etag: { let etag: fn(&$type) -> String = $etag; Some(etag(&self)) },)?

@@ -17,6 +17,7 @@ use std::{
 
 use bursar_shared::{
     error::{ApiError, ErrorCode},
+    operation::Answer,
     time::Timestamp,
 };
 use diesel::{
@@ -56,6 +57,27 @@ pub trait Verdict: Sized {
     fn verdict(&self) -> Result<Option<(u16, Value)>>;
 }
 
+/// A value that is never kept under a key.
+#[derive(Debug)]
+pub struct Plain<T>(pub T);
+
+impl<T> Verdict for Plain<T> {
+    fn verdict(&self) -> Result<Option<(u16, Value)>> {
+        Ok(None)
+    }
+}
+
+/// An answer that is kept under the caller's key.
+#[derive(Debug)]
+pub struct Kept<A>(pub A);
+
+impl<A: Answer> Verdict for Kept<A> {
+    fn verdict(&self) -> Result<Option<(u16, Value)>> {
+        let data = self.0.data().map(serde_json::to_value).transpose()?;
+        Ok(Some((A::STATUS, crate::cx::kept(data))))
+    }
+}
+
 /// A transaction: a connection that also notes down what happens.
 pub struct Tx<'a> {
     conn: &'a mut Conn,
@@ -73,6 +95,27 @@ impl Tx<'_> {
     /// When this transaction happens.
     pub fn now(&self) -> Timestamp {
         self.now
+    }
+
+    /// Runs a part that may be refused by itself: what it wrote and logged is undone then, and the
+    /// rest goes on.
+    ///
+    /// # Errors
+    /// Those of `part`.
+    pub fn apart<T>(&mut self, part: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
+        let before = self.rows.len();
+        Manager::begin_transaction(self.conn)?;
+        match part(self) {
+            Ok(value) => {
+                Manager::commit_transaction(self.conn)?;
+                Ok(value)
+            }
+            Err(why) => {
+                self.rows.truncate(before);
+                Manager::rollback_transaction(self.conn)?;
+                Err(why)
+            }
+        }
     }
 }
 

@@ -227,6 +227,20 @@ struct Line {
     value: String,
 }
 
+/// A connection as the writer has one, for tests.
+#[cfg(feature = "testing")]
+pub fn connect_to_write(location: &Location) -> Result<Conn, BoxError> {
+    connect(location, Purpose::Write)
+}
+
+/// What tells this schema from others, for tests that keep a template.
+#[cfg(feature = "testing")]
+pub fn schema_fingerprint() -> String {
+    let text = concat!(include_str!("../../../migrations/postgres/0001_people/up.sql"));
+    let sum = ring::digest::digest(&ring::digest::SHA256, text.as_bytes());
+    sum.as_ref().iter().take(4).map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// How far the schema of a store is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SchemaState {

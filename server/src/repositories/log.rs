@@ -18,7 +18,13 @@ use crate::{
 };
 
 /// Kinds that `/events` never shows: they are no changes.
-const AUDIT_ONLY: &[&str] = &["session.login_failed", "access.denied", "audit.verified"];
+const AUDIT_ONLY: &[&str] =
+    &["session.refreshed", "session.login_failed", "access.denied", "audit.verified"];
+
+/// Whether a row of this kind tells of a change.
+pub fn is_change(kind: &str) -> bool {
+    !AUDIT_ONLY.contains(&kind)
+}
 
 /// The number and hash of the last row.
 pub fn head(conn: &mut Conn) -> Result<(i64, String)> {

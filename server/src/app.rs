@@ -1,0 +1,242 @@
+//! What a service may touch: the database, the clock, keys, caches, limits and the bus.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use bursar_shared::{
+    id::{SessionId, UserId},
+    operations::users::User,
+};
+use tokio::sync::Semaphore;
+
+use crate::{
+    auth::{AccessClaims, CursorKey, Hasher, KeyRing, Sealer, SigningKey, TokenSettings},
+    cache::{Bounds, Cache},
+    clock::Clock,
+    config::Config,
+    db::{self, Db, How},
+    error::{BoxError, Result},
+    limits::{Limiter, Lockouts},
+    log::{Bus, Row, Stamp},
+    metrics::Metrics,
+    repositories::{roles::Standing, secrets, sessions},
+};
+
+/// Requests that are worked on at the same time, at most.
+const IN_FLIGHT: usize = 1_024;
+
+/// The daemon's inside, shared by all requests.
+pub type Shared = Arc<App>;
+
+/// See [`Shared`].
+pub struct App {
+    /// The settings.
+    pub config: Config,
+    /// The database.
+    pub db: Db,
+    /// The time.
+    pub clock: Clock,
+    /// Who hears of committed rows.
+    pub bus: Bus,
+    /// What signs tokens.
+    pub keys: KeyRing,
+    /// What signs cursors.
+    pub cursors: CursorKey,
+    /// What checks passwords.
+    pub hasher: Hasher,
+    /// Who did how much.
+    pub limiter: Limiter,
+    /// Who guessed too often.
+    pub lockouts: Lockouts,
+    /// What need not be looked up again.
+    pub caches: Caches,
+    /// Figures for `/metrics`.
+    pub metrics: Metrics,
+    /// Bounds what is worked on at the same time.
+    pub in_flight: Semaphore,
+    /// Whether the daemon is stopping.
+    pub draining: AtomicBool,
+    /// When it started.
+    pub started: Instant,
+}
+
+/// What need not be looked up again. Balances, orders and keys are never in here.
+pub struct Caches {
+    /// People as the API shows them.
+    pub users: Cache<UserId, User>,
+    /// Where people stand and what they may do.
+    pub standings: Cache<UserId, Standing>,
+    /// Sessions.
+    pub sessions: Cache<SessionId, sessions::Row>,
+    /// Access tokens whose signature was checked: 17 us instead of 166 a request.
+    pub tokens: moka::sync::Cache<String, Arc<AccessClaims>>,
+}
+
+impl Caches {
+    fn new(clock: &Clock) -> Self {
+        let (ttl, negative_ttl) = (Duration::from_secs(60), Duration::from_secs(5));
+        let bounds = Bounds { capacity: 100_000, ttl, negative_ttl };
+        Self {
+            users: Cache::new(clock.clone(), bounds),
+            standings: Cache::new(clock.clone(), bounds),
+            sessions: Cache::new(clock.clone(), bounds),
+            tokens: moka::sync::Cache::builder()
+                .max_capacity(20_000)
+                .time_to_live(Duration::from_secs(15 * 60))
+                .build(),
+        }
+    }
+
+    /// Forgets what these rows of the log changed.
+    pub fn forget(&self, rows: &[Row]) {
+        for row in rows {
+            let id = row.resource_id.as_deref().unwrap_or_default();
+            match row.resource_type.as_str() {
+                "user" => {
+                    if let Ok(user) = id.parse() {
+                        self.users.invalidate(&user);
+                        self.standings.invalidate(&user);
+                    }
+                }
+                "session" => {
+                    if let Ok(session) = id.parse() {
+                        self.sessions.invalidate(&session);
+                    }
+                    // a sign-in shows in the person's lastLoginAt
+                    if let Some(user) = row.actor_id.as_deref().and_then(|actor| actor.parse().ok()) {
+                        self.users.invalidate(&user);
+                    }
+                }
+                // a role reaches everybody who has it
+                "role" => self.forget_all(),
+                _ => {}
+            }
+        }
+    }
+
+    /// Forgets everything that the store can change.
+    pub fn forget_all(&self) {
+        self.users.invalidate_all();
+        self.standings.invalidate_all();
+        self.sessions.invalidate_all();
+    }
+
+    /// Looks everything up, as long as the daemon cannot hear what others change.
+    pub fn bypass(&self, on: bool) {
+        self.users.bypass(on);
+        self.standings.bypass(on);
+        self.sessions.bypass(on);
+    }
+}
+
+impl App {
+    /// Puts the daemon's inside together; the schema is up to date.
+    ///
+    /// # Errors
+    /// When the database or its keys cannot be used.
+    pub async fn build(config: Config, clock: Clock) -> std::result::Result<Shared, BoxError> {
+        let bus = Bus::default();
+        let db = Db::open(&config.location, config.pool_size, clock.clone(), bus.clone())?;
+        let sealer = match &config.master_key_file {
+            Some(path) => Sealer::from_file(path)?,
+            None => Sealer::plain(),
+        };
+        let (signing, cursor) = keys(&db, &clock, &sealer).await?;
+        let settings = TokenSettings {
+            issuer: config.issuer.clone(),
+            access: config.access_ttl,
+            refresh: config.refresh_ttl,
+            ..TokenSettings::default()
+        };
+        let cores = std::thread::available_parallelism().map_or(2, usize::from);
+        let app = Arc::new(Self {
+            keys: KeyRing::new(settings, signing, clock.now())?,
+            cursors: CursorKey::new(&cursor),
+            hasher: Hasher::new(cores)?,
+            limiter: Limiter::new(clock.clone()),
+            lockouts: Lockouts::new(clock.clone()),
+            caches: Caches::new(&clock),
+            metrics: Metrics::default(),
+            in_flight: Semaphore::new(IN_FLIGHT),
+            draining: AtomicBool::new(false),
+            started: Instant::now(),
+            config,
+            db,
+            clock,
+            bus: bus.clone(),
+        });
+        app.limiter.set_off(!app.config.limits);
+        app.lockouts.set_off(!app.config.limits);
+        let weak = Arc::downgrade(&app);
+        bus.listen(move |rows| {
+            if let Some(app) = weak.upgrade() {
+                app.caches.forget(rows);
+            }
+        });
+        Ok(app)
+    }
+
+    /// Where somebody stands, from the cache.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn standing(&self, id: UserId) -> Result<Option<Arc<Standing>>> {
+        let db = self.db.clone();
+        let load = async move {
+            db.read(move |conn| crate::repositories::roles::standing(conn, &id)).await.map(|(found, _)| found)
+        };
+        self.caches.standings.get_or_load(&id, load).await
+    }
+
+    /// A session, from the cache.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub async fn session(&self, id: SessionId) -> Result<Option<Arc<sessions::Row>>> {
+        let db = self.db.clone();
+        let load = async move { db.read(move |conn| sessions::find(conn, id)).await.map(|(found, _)| found) };
+        self.caches.sessions.get_or_load(&id, load).await
+    }
+
+    /// Whether the daemon is stopping.
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+}
+
+/// The keys of this store; made at its first start.
+async fn keys(db: &Db, clock: &Clock, sealer: &Sealer) -> std::result::Result<(Vec<SigningKey>, [u8; 32]), BoxError> {
+    let mut stored = db.read(secrets::all).await?.0;
+    if !stored.iter().any(|row| row.purpose == "tokens") || !stored.iter().any(|row| row.purpose == "cursors") {
+        let now = clock.now();
+        let fresh = SigningKey::generate(now)?;
+        let token = sealer.seal("tokens", &fresh.seed)?;
+        let cursor = sealer.seal("cursors", &crate::auth::random::<32>()?)?;
+        let how = How { stamp: Stamp::system("keys"), key: None, dry_run: false };
+        db.write("keys.create", how, move |tx| {
+            // named, so that of two daemons that start at once one makes them
+            secrets::insert(tx, "tokens-1", "tokens", &token, now)?;
+            secrets::insert(tx, "cursors-1", "cursors", &cursor, now)?;
+            Ok(db::Outcome::Done(db::Plain(())))
+        })
+        .await?;
+        stored = db.read(secrets::all).await?.0;
+    }
+    let mut signing = Vec::new();
+    let mut cursor = None;
+    for row in stored {
+        let secret = sealer.open(&row.purpose, &row.value)?;
+        if row.purpose == "tokens" {
+            let made = bursar_shared::time::Timestamp::from_micros(row.created_at);
+            signing.push(SigningKey::from_seed(&secret, made, None)?);
+        } else {
+            cursor = <[u8; 32]>::try_from(secret.as_slice()).ok();
+        }
+    }
+    Ok((signing, cursor.ok_or("the cursor key in the store is damaged")?))
+}

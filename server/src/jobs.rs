@@ -1,0 +1,100 @@
+//! Work in the background: hearing what other daemons change, and throwing away what is old.
+
+use std::time::Duration;
+
+use tokio::{sync::watch, time::MissedTickBehavior};
+
+use crate::{
+    app::Shared,
+    db::{How, Outcome, Plain, purge_verdicts},
+    log::Stamp,
+    repositories::{log, sessions},
+};
+
+/// How often the daemon looks whether somebody else wrote: `admin create` beside it on SQLite, other
+/// daemons on PostgreSQL. Well below the second within which a withdrawal must hold (docs/adr/0005).
+const LISTEN: Duration = Duration::from_millis(250);
+/// How often old rows are looked for.
+const PURGE: Duration = Duration::from_secs(600);
+/// How long a session that ended is kept.
+const DEAD_SESSIONS: Duration = Duration::from_secs(30 * 86_400);
+/// More rows than this at once are not looked at one by one.
+const MANY: i64 = 1_000;
+
+/// Hears of rows that others wrote, until told to stop. While it cannot, nothing is taken from the
+/// caches that decide who may do what.
+pub async fn listen(app: Shared, mut stop: watch::Receiver<bool>) {
+    let mut ticks = tokio::time::interval(LISTEN);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut seen: Option<i64> = None;
+    let mut deaf = false;
+    loop {
+        tokio::select! {
+            _ = ticks.tick() => {}
+            _ = stop.changed() => return,
+        }
+        let from = seen;
+        let heard = app
+            .db
+            .read(move |conn| {
+                let (head, _) = log::head(conn)?;
+                match from {
+                    Some(from) if head > from && head - from <= MANY => Ok((head, Some(log::after(conn, from, MANY)?))),
+                    Some(from) if head > from => Ok((head, None)),
+                    _ => Ok((head, Some(Vec::new()))),
+                }
+            })
+            .await;
+        match heard {
+            Ok(((head, rows), _)) => {
+                match rows {
+                    Some(rows) => app.caches.forget(&rows),
+                    None => app.caches.forget_all(),
+                }
+                app.bus.wake(head);
+                seen = Some(head);
+                if std::mem::take(&mut deaf) {
+                    app.caches.forget_all();
+                    app.caches.bypass(false);
+                    tracing::info!("the log can be heard again; caches are used");
+                }
+            }
+            Err(why) if !deaf => {
+                deaf = true;
+                app.caches.bypass(true);
+                tracing::warn!(why = %why, "the log cannot be heard; caches are bypassed");
+            }
+            Err(_) => {}
+        }
+    }
+}
+
+/// Throws away what is old, a little at a time, until told to stop.
+pub async fn purge(app: Shared, mut stop: watch::Receiver<bool>) {
+    let mut ticks = tokio::time::interval(PURGE);
+    loop {
+        tokio::select! {
+            _ = ticks.tick() => {}
+            _ = stop.changed() => return,
+        }
+        loop {
+            let how = How { stamp: Stamp::system("purge"), key: None, dry_run: false };
+            let now = app.clock.now();
+            let gone = app
+                .db
+                .write("purge", how, move |tx| {
+                    let gone = purge_verdicts(tx, now)? + sessions::purge(tx, now - DEAD_SESSIONS)?;
+                    Ok(Outcome::Done(Plain(gone)))
+                })
+                .await;
+            match gone {
+                Ok(crate::db::Written::Done(Plain(gone))) if gone > 0 => tokio::task::yield_now().await,
+                Ok(_) => break,
+                Err(why) => {
+                    tracing::warn!(why = %why, "old rows could not be thrown away");
+                    break;
+                }
+            }
+        }
+    }
+}

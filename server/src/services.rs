@@ -1,0 +1,10 @@
+//! Rules: one file a subject, functions `async fn verb(cx, operation) -> Result<Answer>`.
+
+pub mod auth;
+pub mod bulk;
+pub mod log;
+pub mod me;
+pub mod roles;
+pub mod sessions;
+pub mod system;
+pub mod users;

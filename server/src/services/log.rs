@@ -1,0 +1,59 @@
+//! The log as events and as audit.
+
+use bursar_shared::{
+    operations::log::{AuditEntry, AuditReport, Event, GetAuditEntry, VerifyAudit},
+    page::{List, Page},
+    permission::{Permission, Permissions},
+};
+
+use crate::{cx::Cx, db::Outcome, error::Result, log::Draft, repositories::log};
+
+/// Which resource types somebody with these permissions sees changes of.
+fn visible(held: Permissions) -> Vec<String> {
+    [
+        ("user", Permission::UsersRead),
+        ("session", Permission::SessionsRead),
+        ("role", Permission::RolesRead),
+    ]
+    .into_iter()
+    .filter(|(_, needs)| held.has(*needs))
+    .map(|(kind, _)| kind.to_owned())
+    .collect()
+}
+
+/// One page of changes.
+pub async fn events(cx: Cx, list: List<Event>) -> Result<Page<Event>> {
+    let (now, app, visible) = (cx.now(), cx.app.clone(), visible(cx.who.permissions));
+    cx.read(move |conn| {
+        let page = log::events(conn, &list, visible, &app.cursors, now)?;
+        let rows = page.rows.iter().map(crate::log::Row::event).collect::<Result<_>>()?;
+        Ok(Page { rows, pagination: page.pagination, included: page.included })
+    })
+    .await
+}
+
+/// One page of everything.
+pub async fn audit(cx: Cx, list: List<AuditEntry>) -> Result<Page<AuditEntry>> {
+    let (now, app) = (cx.now(), cx.app.clone());
+    cx.read(move |conn| {
+        let page = log::audit(conn, &list, &app.cursors, now)?;
+        let rows = page.rows.iter().map(|row| row.event().map(AuditEntry)).collect::<Result<_>>()?;
+        Ok(Page { rows, pagination: page.pagination, included: page.included })
+    })
+    .await
+}
+
+/// Reads one row.
+pub async fn get(cx: Cx, op: GetAuditEntry) -> Result<AuditEntry> {
+    cx.read(move |conn| log::get(conn, op.id)?.event().map(AuditEntry)).await
+}
+
+/// Recomputes the chain of hashes.
+pub async fn verify(cx: Cx, _: VerifyAudit) -> Result<AuditReport> {
+    let report = cx.read(log::verify).await?;
+    cx.write("audit.verify", move |tx| {
+        tx.log(Draft::about("audit.verified", "audit").data(&report));
+        Ok(Outcome::Done(report))
+    })
+    .await
+}
