@@ -158,7 +158,10 @@ impl<R: Rows> Listing<R> {
     }
 
     fn from_end(&self, end: Position) -> List<R> {
-        List { position: Some(end), total: Some(TotalMode::Bounded), ..self.query() }
+        let mut list = self.query();
+        list.position = Some(end);
+        list.total = Some(TotalMode::Bounded);
+        list
     }
 
     /// Reads the list from its start; the cursor goes where `enter` says.
@@ -172,8 +175,9 @@ impl<R: Rows> Listing<R> {
     pub fn reload(&mut self, tickets: &mut Tickets) -> Vec<Task> {
         match self.window.current() {
             Some(row) if !row.gone => {
-                let (around, total) = (Some(row.id.clone()), Some(TotalMode::Bounded));
-                let list = List { around, total, ..self.query() };
+                let mut list = self.query();
+                list.around = Some(row.id.clone());
+                list.total = Some(TotalMode::Bounded);
                 self.fresh(tickets, list)
             }
             _ => self.open(tickets, self.enter),
@@ -215,7 +219,9 @@ impl<R: Rows> Listing<R> {
             if let Some(cursor) = cursor
                 && !tickets.waits_for(Slot::Page(R::ROOM, way))
             {
-                tasks.push(self.ask(tickets, way, List { cursor: Some(cursor), ..self.query() }));
+                let mut list = self.query();
+                list.cursor = Some(cursor);
+                tasks.push(self.ask(tickets, way, list));
             }
         }
         tasks

@@ -120,7 +120,8 @@ async fn answer(client: Client, request: Request) -> Result<Answer, Trouble> {
             let pulse = async {
                 match after {
                     Some(_) => {
-                        let list = List::<Event> { after, ..List::new().size(PULSE_ROWS) };
+                        let mut list = List::<Event>::new().size(PULSE_ROWS);
+                        list.after = after;
                         client.call(&list).await.map(|page| page.rows)
                     }
                     None => client.call(&GetVersion {}).await.map(|_| Vec::new()),

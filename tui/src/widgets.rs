@@ -3,6 +3,7 @@
 pub mod canvas;
 pub mod chrome;
 pub mod field;
+pub mod filter_bar;
 pub mod help;
 pub mod overlay;
 pub mod palette;

@@ -165,7 +165,7 @@ impl<R: Resource> Window<R> {
 
     /// The screen has room for so many rows.
     pub fn set_height(&mut self, height: usize) {
-        self.height = height;
+        self.height = height.max(1);
         self.settle();
     }
 

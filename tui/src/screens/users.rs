@@ -3,11 +3,9 @@
 use std::time::Duration;
 
 use bursar_shared::{
-    field::{UserKind, UserStatus},
     filter,
     id::UserId,
     operations::{
-        auth::Session,
         log::Event,
         users::{EffectivePermissions, User},
     },
@@ -16,6 +14,7 @@ use bursar_shared::{
 };
 use ratatui::layout::Rect;
 
+use super::person::{about, full, metadata, permissions, sessions, status};
 use crate::{
     keys::{Code, Key},
     listing::{Column, Listing, Phase, Rows},
@@ -26,7 +25,7 @@ use crate::{
     widgets::{
         canvas::{Bit, Canvas, bit},
         chrome::{self, Parts},
-        field,
+        field, filter_bar,
         overlay::{Choice, Choose, Overlay},
         table,
     },
@@ -170,15 +169,6 @@ impl Rows for User {
     fn request(list: List<Self>) -> Request {
         Request::Users(list)
     }
-}
-
-fn status(status: UserStatus, theme: &Theme) -> Bit {
-    let (sign, style) = match status {
-        UserStatus::Active => (theme.glyphs.good, theme.good),
-        UserStatus::Suspended => (theme.glyphs.stop, theme.bad),
-        UserStatus::Deleted => (theme.glyphs.gone, theme.dim),
-    };
-    bit(format!("{sign} {status}"), style)
 }
 
 impl Users {
@@ -360,7 +350,9 @@ pub fn draw(canvas: &mut Canvas<'_>, model: &Model) {
         return;
     }
     let [bar, rows, pane] = areas(model, &parts);
-    draw_bar(canvas, model, bar);
+    if let Some(typed) = &list.bar {
+        filter_bar::draw(canvas, bar, typed);
+    }
     let empty = if list.filter_text.is_empty() {
         "there is nobody yet"
     } else {
@@ -396,50 +388,6 @@ fn facts(model: &Model, theme: &Theme) -> Vec<Bit> {
         }
     }
     facts
-}
-
-fn draw_bar(canvas: &mut Canvas<'_>, model: &Model, area: Rect) {
-    let Some(bar) = model.users.list.bar.as_ref().filter(|_| area.height > 0) else { return };
-    let theme = canvas.theme;
-    canvas.text(area.x + 1, area.y, 1, &Clean::from("/"), theme.accent);
-    let typed = Rect { x: area.x + 3, width: area.width.saturating_sub(4), height: 1, ..area };
-    field::draw(canvas, typed, &bar.input, false, true, None);
-    if area.height < 2 {
-        return;
-    }
-    let y = area.y + 1;
-    let width = typed.width;
-    match &bar.error {
-        Some(wrong) if bar.judged || bar.ideas.is_empty() => {
-            let text = bar.input.value();
-            let before = Clean::of(text.get(..wrong.at).unwrap_or_default()).width();
-            let under =
-                Clean::of(text.get(wrong.at..wrong.at + wrong.len).unwrap_or_default()).width().max(1);
-            let before = u16::try_from(before).unwrap_or(u16::MAX).min(width.saturating_sub(1));
-            let message = Clean::of(format!("{} {}", "^".repeat(under), wrong.message));
-            let needed = u16::try_from(message.width()).unwrap_or(u16::MAX);
-            // the carets stand under the mistake; where the words would not fit after them, before them
-            if needed <= width - before || before < 12 {
-                canvas.text(typed.x + before, y, width - before, &message, theme.bad);
-            } else {
-                let carets = Clean::of("^".repeat(under));
-                canvas.text(typed.x + before, y, width - before, &carets, theme.bad);
-                let short = Clean::of(&wrong.message).fit(usize::from(before) - 1, theme.glyphs.ellipsis);
-                canvas.text(typed.x, y, before - 1, &short, theme.bad);
-            }
-        }
-        _ if bar.ideas.is_empty() => {
-            canvas.text(typed.x, y, width, &Clean::from("enter narrows the list, esc leaves it"), theme.dim);
-        }
-        _ => {
-            let mut bits = vec![bit("tab ", theme.key)];
-            for (at, idea) in bar.ideas.iter().enumerate() {
-                let style = if bar.picked == Some(at) { theme.cursor } else { theme.dim };
-                bits.extend([bit(idea.clone(), style), bit("  ", theme.text)]);
-            }
-            canvas.line(typed.x, y, width, &bits);
-        }
-    }
 }
 
 fn draw_pane(canvas: &mut Canvas<'_>, model: &Model, area: Rect, beside: bool) {
@@ -502,136 +450,4 @@ pub fn scrolled(canvas: &mut Canvas<'_>, area: Rect, lines: &[Vec<Bit>], scroll:
     for (at, line) in lines.iter().skip(scroll).take(rows).enumerate() {
         canvas.line(area.x, area.y + at as u16, area.width, line);
     }
-}
-
-fn about(user: &User, gone: bool, theme: &Theme) -> Vec<Vec<Bit>> {
-    let fact = |name: &str, value: Bit| vec![bit(format!("{name:<11}"), theme.dim), value];
-    let text = |value: String| bit(value, theme.text);
-    let roles = if user.roles.is_empty() { "none".to_owned() } else { user.roles.join(", ") };
-    let mut lines = vec![
-        fact("name", bit(user.name.as_str().to_owned(), theme.strong)),
-        fact("status", status(user.status, theme)),
-        fact("roles", text(roles)),
-        fact("last seen", text(user.last_login_at.map_or_else(|| "never".to_owned(), |at| minute(at) + "Z"))),
-        fact("created", text(minute(user.created_at) + "Z")),
-        fact("edited", text(format!("{}Z", minute(user.updated_at)))),
-        fact("version", text(user.version.to_string())),
-        fact("id", text(user.id.to_string())),
-    ];
-    if user.kind != UserKind::Human {
-        lines.insert(3, fact("kind", text(user.kind.to_string())));
-    }
-    if let Some(id) = &user.external_id {
-        lines.push(fact("external id", text(id.to_string())));
-    }
-    if gone {
-        let text = format!("{} gone, or no longer in this list", theme.glyphs.gone);
-        lines.insert(0, vec![bit(text, theme.warn)]);
-    }
-    lines
-}
-
-fn heading(title: String, theme: &Theme) -> Vec<Bit> {
-    vec![bit(title, theme.accent)]
-}
-
-fn sessions(model: &Model, user: &User, theme: &Theme) -> Vec<Vec<Bit>> {
-    let Some(sessions) = &user.sessions else {
-        let why = if model.may(Permission::SessionsRead) { "not read" } else { "needs sessions:read" };
-        return vec![heading("SESSIONS".to_owned(), theme), vec![bit(why, theme.dim)]];
-    };
-    let more = if model.users.list.truncated.contains(&user.id.to_string()) { "+" } else { "" };
-    let mut lines = vec![heading(format!("SESSIONS {}{more}", sessions.len()), theme)];
-    if sessions.is_empty() {
-        lines.push(vec![bit("not signed in anywhere", theme.dim)]);
-    }
-    lines.extend(sessions.iter().map(|session| session_line(session, theme)));
-    lines
-}
-
-fn session_line(session: &Session, theme: &Theme) -> Vec<Bit> {
-    let place = session.ip.clone().unwrap_or_else(|| "unknown".to_owned());
-    let program = session.user_agent.clone().unwrap_or_default();
-    vec![
-        bit(format!("{} ", theme.glyphs.good), theme.good),
-        bit(format!("{}Z ", minute(session.last_used_at)), theme.text),
-        bit(format!("{place} "), theme.text),
-        bit(program, theme.dim),
-    ]
-}
-
-fn permissions(model: &Model, user: &User, theme: &Theme, width: u16) -> Vec<Vec<Bit>> {
-    let known = model.users.allowed.as_ref().filter(|(id, _, _)| *id == user.id);
-    let Some((_, _, answer)) = known else {
-        return vec![heading("PERMISSIONS".to_owned(), theme), vec![bit("…", theme.dim)]];
-    };
-    let allowed = match answer {
-        Ok(allowed) => allowed.permissions,
-        Err(trouble) => {
-            let text = format!("{} {}", theme.glyphs.stop, trouble.message());
-            return vec![heading("PERMISSIONS".to_owned(), theme), vec![bit(text, theme.bad)]];
-        }
-    };
-    let count = allowed.iter().count();
-    let mut lines = vec![heading(format!("PERMISSIONS {count}"), theme)];
-    if count == Permission::ALL.len() {
-        lines.push(vec![bit("everything", theme.text)]);
-        return lines;
-    }
-    if count == 0 {
-        lines.push(vec![bit("none", theme.dim)]);
-    }
-    // one line a resource: `users  read write suspend`
-    let mut groups: Vec<(&str, String)> = Vec::new();
-    for permission in allowed.iter() {
-        let Some((resource, action)) = permission.as_str().split_once(':') else { continue };
-        match groups.iter_mut().find(|(known, _)| *known == resource) {
-            Some((_, actions)) => {
-                actions.push(' ');
-                actions.push_str(action);
-            }
-            None => groups.push((resource, action.to_owned())),
-        }
-    }
-    for (resource, actions) in groups {
-        let room = usize::from(width.saturating_sub(13)).max(8);
-        for (at, part) in Clean::of(actions).wrap(room).into_iter().enumerate() {
-            let name = if at == 0 { resource } else { "" };
-            lines.push(vec![bit(format!("{name:<13}"), theme.dim), Bit { text: part, style: theme.text }]);
-        }
-    }
-    lines
-}
-
-fn metadata(user: &User, theme: &Theme) -> Vec<Vec<Bit>> {
-    let facts = &user.metadata.0;
-    let mut lines = vec![heading(format!("METADATA {}", facts.len()), theme)];
-    if facts.is_empty() {
-        lines.push(vec![bit("none", theme.dim)]);
-    }
-    lines.extend(facts.iter().map(|(key, value)| {
-        vec![bit(format!("{} ", Clean::of(key).as_str()), theme.dim), bit(value.clone(), theme.text)]
-    }));
-    lines
-}
-
-/// Everything about somebody, for the whole screen.
-fn full(model: &Model, user: &User, theme: &Theme, width: u16) -> Vec<Vec<Bit>> {
-    let gone = model.users.list.window.current().is_some_and(|row| row.gone);
-    let mut lines = vec![Vec::new()];
-    let width = width.saturating_sub(4);
-    let parts = [
-        about(user, gone, theme),
-        sessions(model, user, theme),
-        permissions(model, user, theme, width),
-        metadata(user, theme),
-    ];
-    for part in parts {
-        lines.extend(part.into_iter().map(|mut line| {
-            line.insert(0, bit("  ", theme.text));
-            line
-        }));
-        lines.push(Vec::new());
-    }
-    lines
 }

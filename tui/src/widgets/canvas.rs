@@ -82,18 +82,16 @@ impl<'b> Canvas<'b> {
             return 0;
         }
         let room = width.min(area.right() - x);
-        let text = text.fit(usize::from(room), self.theme.glyphs.ellipsis);
-        if self.theme.glyphs.ascii && !text.as_str().is_ascii() {
+        let glyphs = self.theme.glyphs;
+        let text = if glyphs.ascii && !text.as_str().is_ascii() {
             // the terminal was said to know no more than ASCII: a stand-in for each letter it lacks
-            let plain: String =
-                text.as_str().chars().map(|letter| if letter.is_ascii() { letter } else { '?' }).collect();
-            return self.put(x, y, room, &plain, style);
-        }
-        self.put(x, y, room, text.as_str(), style)
-    }
-
-    fn put(&mut self, x: u16, y: u16, room: u16, text: &str, style: Style) -> u16 {
-        let (end, _) = self.buffer.set_stringn(x, y, text, usize::from(room), style);
+            let plain = text.as_str().replace('…', "...");
+            Clean::of(plain.replace(|letter: char| !letter.is_ascii(), "?"))
+        } else {
+            text.clone()
+        };
+        let text = text.fit(usize::from(room), glyphs.ellipsis);
+        let (end, _) = self.buffer.set_stringn(x, y, text.as_str(), usize::from(room), style);
         end.saturating_sub(x)
     }
 

@@ -1,0 +1,160 @@
+//! Everything about one person, as lines.
+
+use bursar_shared::{
+    field::{UserKind, UserStatus},
+    operations::{auth::Session, users::User},
+    permission::Permission,
+};
+
+use crate::{
+    look::Theme,
+    model::Model,
+    text::{Clean, minute},
+    widgets::canvas::{Bit, bit},
+};
+
+/// Where they stand: sign and word.
+pub(super) fn status(status: UserStatus, theme: &Theme) -> Bit {
+    let (sign, style) = match status {
+        UserStatus::Active => (theme.glyphs.good, theme.good),
+        UserStatus::Suspended => (theme.glyphs.stop, theme.bad),
+        UserStatus::Deleted => (theme.glyphs.gone, theme.dim),
+    };
+    bit(format!("{sign} {status}"), style)
+}
+
+/// Who they are.
+pub(super) fn about(user: &User, gone: bool, theme: &Theme) -> Vec<Vec<Bit>> {
+    let fact = |name: &str, value: Bit| vec![bit(format!("{name:<11}"), theme.dim), value];
+    let text = |value: String| bit(value, theme.text);
+    let roles = if user.roles.is_empty() { "none".to_owned() } else { user.roles.join(", ") };
+    let mut lines = vec![
+        fact("name", bit(user.name.as_str().to_owned(), theme.strong)),
+        fact("status", status(user.status, theme)),
+        fact("roles", text(roles)),
+        fact("last seen", text(user.last_login_at.map_or_else(|| "never".to_owned(), |at| minute(at) + "Z"))),
+        fact("created", text(minute(user.created_at) + "Z")),
+        fact("edited", text(format!("{}Z", minute(user.updated_at)))),
+        fact("version", text(user.version.to_string())),
+        fact("id", text(user.id.to_string())),
+    ];
+    if user.kind != UserKind::Human {
+        lines.insert(3, fact("kind", text(user.kind.to_string())));
+    }
+    if let Some(id) = &user.external_id {
+        lines.push(fact("external id", text(id.to_string())));
+    }
+    if gone {
+        let text = format!("{} gone, or no longer in this list", theme.glyphs.gone);
+        lines.insert(0, vec![bit(text, theme.warn)]);
+    }
+    lines
+}
+
+fn heading(title: String, theme: &Theme) -> Vec<Bit> {
+    vec![bit(title, theme.accent)]
+}
+
+/// Where they are signed in.
+pub(super) fn sessions(model: &Model, user: &User, theme: &Theme) -> Vec<Vec<Bit>> {
+    let Some(sessions) = &user.sessions else {
+        let why = if model.may(Permission::SessionsRead) { "not read" } else { "needs sessions:read" };
+        return vec![heading("SESSIONS".to_owned(), theme), vec![bit(why, theme.dim)]];
+    };
+    let more = if model.users.list.truncated.contains(&user.id.to_string()) { "+" } else { "" };
+    let mut lines = vec![heading(format!("SESSIONS {}{more}", sessions.len()), theme)];
+    if sessions.is_empty() {
+        lines.push(vec![bit("not signed in anywhere", theme.dim)]);
+    }
+    lines.extend(sessions.iter().map(|session| session_line(session, theme)));
+    lines
+}
+
+fn session_line(session: &Session, theme: &Theme) -> Vec<Bit> {
+    let place = session.ip.clone().unwrap_or_else(|| "unknown".to_owned());
+    let program = session.user_agent.clone().unwrap_or_default();
+    vec![
+        bit(format!("{} ", theme.glyphs.good), theme.good),
+        bit(format!("{}Z ", minute(session.last_used_at)), theme.text),
+        bit(format!("{place} "), theme.text),
+        bit(program, theme.dim),
+    ]
+}
+
+/// What they may do, one line a resource.
+pub(super) fn permissions(model: &Model, user: &User, theme: &Theme, width: u16) -> Vec<Vec<Bit>> {
+    let known = model.users.allowed.as_ref().filter(|(id, _, _)| *id == user.id);
+    let Some((_, _, answer)) = known else {
+        return vec![heading("PERMISSIONS".to_owned(), theme), vec![bit("…", theme.dim)]];
+    };
+    let allowed = match answer {
+        Ok(allowed) => allowed.permissions,
+        Err(trouble) => {
+            let text = format!("{} {}", theme.glyphs.stop, trouble.message());
+            return vec![heading("PERMISSIONS".to_owned(), theme), vec![bit(text, theme.bad)]];
+        }
+    };
+    let count = allowed.iter().count();
+    let mut lines = vec![heading(format!("PERMISSIONS {count}"), theme)];
+    if count == Permission::ALL.len() {
+        lines.push(vec![bit("everything", theme.text)]);
+        return lines;
+    }
+    if count == 0 {
+        lines.push(vec![bit("none", theme.dim)]);
+    }
+    // one line a resource: `users  read write suspend`
+    let mut groups: Vec<(&str, String)> = Vec::new();
+    for permission in allowed.iter() {
+        let Some((resource, action)) = permission.as_str().split_once(':') else { continue };
+        match groups.iter_mut().find(|(known, _)| *known == resource) {
+            Some((_, actions)) => {
+                actions.push(' ');
+                actions.push_str(action);
+            }
+            None => groups.push((resource, action.to_owned())),
+        }
+    }
+    for (resource, actions) in groups {
+        let room = usize::from(width.saturating_sub(13)).max(8);
+        for (at, part) in Clean::of(actions).wrap(room).into_iter().enumerate() {
+            let name = if at == 0 { resource } else { "" };
+            lines.push(vec![bit(format!("{name:<13}"), theme.dim), Bit { text: part, style: theme.text }]);
+        }
+    }
+    lines
+}
+
+/// Facts that other systems keep with them.
+pub(super) fn metadata(user: &User, theme: &Theme) -> Vec<Vec<Bit>> {
+    let facts = &user.metadata.0;
+    let mut lines = vec![heading(format!("METADATA {}", facts.len()), theme)];
+    if facts.is_empty() {
+        lines.push(vec![bit("none", theme.dim)]);
+    }
+    lines.extend(facts.iter().map(|(key, value)| {
+        vec![bit(format!("{} ", Clean::of(key).as_str()), theme.dim), bit(value.clone(), theme.text)]
+    }));
+    lines
+}
+
+/// Everything about somebody, for the whole screen.
+pub(super) fn full(model: &Model, user: &User, theme: &Theme, width: u16) -> Vec<Vec<Bit>> {
+    let gone = model.users.list.window.current().is_some_and(|row| row.gone);
+    let mut lines = vec![Vec::new()];
+    let width = width.saturating_sub(4);
+    let parts = [
+        about(user, gone, theme),
+        sessions(model, user, theme),
+        permissions(model, user, theme, width),
+        metadata(user, theme),
+    ];
+    for part in parts {
+        lines.extend(part.into_iter().map(|mut line| {
+            line.insert(0, bit("  ", theme.text));
+            line
+        }));
+        lines.push(Vec::new());
+    }
+    lines
+}

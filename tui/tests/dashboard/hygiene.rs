@@ -1,0 +1,130 @@
+//! Rules that the compiler does not know: who may use what, and that the table of actions is whole.
+
+use std::{collections::BTreeSet, fs, path::Path};
+
+use bursar_tui::{
+    keys::{ACTIONS, Key, State},
+    message::{Input, Msg},
+};
+
+use crate::support::Desk;
+
+fn sources(folder: &Path, into: &mut Vec<(String, String)>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            sources(&path, into);
+        } else {
+            let name = path.strip_prefix(Path::new(env!("CARGO_MANIFEST_DIR")).join("src")).unwrap();
+            into.push((name.display().to_string(), fs::read_to_string(&path).unwrap()));
+        }
+    }
+}
+
+fn all() -> Vec<(String, String)> {
+    let mut files = Vec::new();
+    sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut files);
+    files
+}
+
+#[test]
+fn update_and_draw_are_pure() {
+    let outside = ["app.rs", "tasks.rs", "terminal.rs"];
+    for (name, text) in all().iter().filter(|(name, _)| !outside.contains(&name.as_str())) {
+        for word in ["tokio::", "reqwest", "crossterm::", "std::env", "std::fs", "std::io::"] {
+            // the public entry is async and gives an io error; it only passes through
+            if name == "lib.rs" && word == "std::io::" {
+                continue;
+            }
+            assert!(!text.contains(word), "{name} uses {word}");
+        }
+    }
+}
+
+#[test]
+fn only_tasks_calls_the_daemon_and_only_the_canvas_writes_cells() {
+    for (name, text) in all() {
+        if name != "tasks.rs" && name != "lib.rs" {
+            assert!(!text.contains("client::Client") && !text.contains(".call("), "{name} calls the daemon");
+        }
+        if name != "widgets/canvas.rs" {
+            for word in ["set_string", "set_symbol", "Span::", "Paragraph", "set_char"] {
+                assert!(!text.contains(word), "{name} writes cells by {word}");
+            }
+        }
+        assert!(!text.contains("/v1/"), "{name} knows an address");
+    }
+}
+
+#[test]
+fn every_file_says_its_job_and_stays_small() {
+    for (name, text) in all() {
+        assert!(text.starts_with("//! "), "{name}");
+        let code = text.split("#[cfg(test)]").next().unwrap();
+        assert!(code.lines().count() <= 600, "{name} has {} lines", code.lines().count());
+    }
+}
+
+#[test]
+fn every_action_is_whole_and_every_key_can_be_pressed() {
+    let mut names = BTreeSet::new();
+    for action in ACTIONS {
+        assert!(names.insert(action.name), "{} twice", action.name);
+        assert!(!action.title.is_empty() && action.does.ends_with('.') && !action.undo.is_empty());
+        assert!(!action.keys.is_empty(), "{} has no key", action.name);
+        for keys in action.keys {
+            assert!(keys.split(' ').all(|key| Key::read(key).is_some()), "{keys}");
+        }
+    }
+}
+
+#[test]
+fn no_key_means_two_things_on_one_screen() {
+    for desk in [Desk::home(80, 24), Desk::users(80, 24)] {
+        let mut seen = BTreeSet::new();
+        for action in ACTIONS.iter().filter(|action| (action.state)(&desk.model) != State::Absent) {
+            for keys in action.keys {
+                assert!(seen.insert(*keys), "{keys} means two things");
+            }
+        }
+    }
+}
+
+#[test]
+fn nothing_but_reads_is_sent_by_any_key() {
+    let mut desk = Desk::users(80, 24);
+    for code in (' '..='~').filter(|letter| *letter != 'q') {
+        desk.log.clear();
+        let key = Key::read(&code.to_string()).unwrap_or(Key::plain(bursar_tui::keys::Code::Char(code)));
+        desk.send(Msg::Input(Input::Key(key)));
+        for request in &desk.log {
+            let reads = ["Pulse", "Stats", "Events", "Users", "Permissions", "Who"];
+            assert!(reads.iter().any(|read| request.starts_with(read)), "{code}: {request}");
+        }
+        desk.press("esc esc");
+    }
+}
+
+#[test]
+fn every_action_is_in_the_help_of_its_screen() {
+    let mut desk = Desk::users(120, 80);
+    desk.press("?");
+    let text = desk.text();
+    for action in ACTIONS.iter().filter(|action| (action.state)(&desk.model) != State::Absent) {
+        assert!(text.contains(action.title), "{} is missing in help", action.name);
+    }
+}
+
+#[test]
+fn nothing_on_the_screen_can_steer_a_terminal() {
+    for size in [(120, 36), (80, 24)] {
+        let mut desk = Desk::home(size.0, size.1);
+        desk.person = crate::support::hostile;
+        for keys in ["2", "j", "j", "enter", "esc", "c", "esc"] {
+            desk.press(keys);
+            for cell in &desk.buffer().content {
+                assert!(!cell.symbol().chars().any(bursar_shared::text::is_unsafe), "{:?}", cell.symbol());
+            }
+        }
+    }
+}

@@ -1,0 +1,242 @@
+//! What a person does, key by key.
+
+use bursar_tui::{
+    message::{Alarm, Exit, Room, Slot, Way},
+    model::Screen,
+};
+
+use crate::support::{Desk, Mood, user};
+
+#[test]
+fn signs_in_and_sees_figures_and_events() {
+    let desk = Desk::home(120, 36);
+    assert!(desk.text().contains("48,213"));
+    assert!(desk.text().contains("user.suspended"));
+    assert!(desk.text().contains("● live"));
+}
+
+#[test]
+fn a_password_is_forgotten_as_soon_as_it_is_sent() {
+    let mut desk = Desk::new(80, 24);
+    desk.mood = Mood::Silent;
+    desk.sign_in();
+    assert_eq!(desk.model.login.password.value(), "");
+    assert!(!format!("{:?}", desk.open).contains("correct-horse"));
+}
+
+#[test]
+fn what_is_wrong_is_found_before_it_is_sent() {
+    let mut desk = Desk::new(80, 24);
+    desk.press("ada enter secret enter");
+    assert!(desk.log.is_empty());
+    assert!(desk.text().contains("must be an email address"));
+}
+
+#[test]
+fn a_list_and_its_sessions_are_one_request() {
+    let mut desk = Desk::home(120, 36);
+    desk.log.clear();
+    desk.press("2");
+    assert_eq!(desk.log.len(), 1, "{:?}", desk.log);
+    assert!(desk.log[0].contains(r#""include":"sessions""#));
+    assert!(desk.log[0].contains(r#""position":"start""#));
+}
+
+#[test]
+fn the_end_of_a_long_list_is_one_request_away() {
+    let mut desk = Desk::home(80, 24);
+    desk.people = 1_000_000;
+    desk.press("2");
+    desk.log.clear();
+    desk.press("G");
+    assert!(desk.log[0].contains(r#""position":"end""#), "{:?}", desk.log);
+    assert_eq!(desk.cursor(), Some(user(999_999).id.to_string().as_str()));
+    desk.press("g g");
+    assert_eq!(desk.cursor(), Some(user(0).id.to_string().as_str()));
+    assert!(desk.text().contains("10,000+ rows"));
+}
+
+#[test]
+fn scrolling_reads_on_both_ways_and_keeps_a_bounded_window() {
+    let mut desk = Desk::home(80, 24);
+    desk.people = 5_000;
+    desk.press("2");
+    for _ in 0..3_000 {
+        desk.press("j");
+    }
+    assert_eq!(desk.cursor(), Some(user(3_000).id.to_string().as_str()));
+    assert!(desk.model.users.list.window.len() <= 1_000);
+    for _ in 0..2_990 {
+        desk.press("k");
+    }
+    assert_eq!(desk.cursor(), Some(user(10).id.to_string().as_str()));
+    assert!(desk.model.users.list.window.len() <= 1_000);
+}
+
+#[test]
+fn a_filter_goes_to_the_daemon_and_into_the_title() {
+    let mut desk = Desk::users(80, 24);
+    desk.press("/ status:active enter");
+    assert!(desk.log.last().unwrap().contains(r#""filter[status]":"active""#), "{:?}", desk.log.last());
+    assert!(desk.text().contains("Users › status:active"));
+    desk.press("Y");
+    assert!(desk.copied.last().unwrap().starts_with("bursar users get usr_"));
+}
+
+#[test]
+fn a_filter_that_is_wrong_stays_to_be_mended() {
+    let mut desk = Desk::users(80, 24);
+    desk.log.clear();
+    desk.press("/ colour:red enter");
+    assert!(desk.text().contains("^^^^^^"));
+    assert!(desk.log.is_empty());
+    desk.press("esc");
+    assert!(!desk.text().contains("colour"));
+}
+
+#[test]
+fn another_order_keeps_the_record() {
+    let mut desk = Desk::users(80, 24);
+    desk.press("j j j");
+    let id = desk.cursor().unwrap().to_owned();
+    desk.press("s j enter");
+    assert!(desk.log.iter().any(|request| request.contains(&format!(r#""around":"{id}""#))));
+    assert_eq!(desk.cursor(), Some(id.as_str()));
+}
+
+#[test]
+fn columns_come_and_go_but_not_the_first() {
+    let mut desk = Desk::users(120, 36);
+    assert!(desk.text().contains("NAME"));
+    desk.press("c space j space enter");
+    assert!(!desk.text().contains("NAME"));
+    assert!(desk.text().contains("EMAIL"));
+}
+
+#[test]
+fn copies_the_id_under_the_cursor() {
+    let mut desk = Desk::users(80, 24);
+    desk.press("j y");
+    assert_eq!(desk.copied, [user(1).id.to_string()]);
+    assert!(desk.text().contains("copied usr_"));
+}
+
+#[test]
+fn an_action_that_is_off_says_why() {
+    let mut desk = Desk::users(80, 24);
+    desk.mood = Mood::Unreachable;
+    desk.ring(Alarm::Pulse);
+    desk.press("/");
+    assert!(desk.text().contains("filter is off: the daemon cannot be reached"));
+}
+
+#[test]
+fn going_offline_keeps_everything_and_coming_back_keeps_the_cursor() {
+    let mut desk = Desk::users(80, 24);
+    desk.press("j j j j j");
+    let id = desk.cursor().unwrap().to_owned();
+    desk.mood = Mood::Unreachable;
+    desk.ring(Alarm::Pulse);
+    assert!(desk.text().contains("OFFLINE since 12:04:31Z"));
+    assert!(desk.text().contains("read-only"));
+    assert!(desk.text().contains("j.muessig5@example.com"));
+    desk.press("j k");
+    for _ in 0..10 {
+        desk.ring(Alarm::Pulse);
+    }
+    desk.mood = Mood::Answers;
+    desk.ring(Alarm::Pulse);
+    assert!(desk.text().contains("● live"));
+    assert_eq!(desk.cursor(), Some(id.as_str()));
+    assert_eq!(desk.model.screen, Screen::Users);
+}
+
+#[test]
+fn an_event_changes_a_row_where_it_is() {
+    let mut desk = Desk::users(80, 24);
+    desk.press("j j");
+    let id = desk.cursor().unwrap().to_owned();
+    desk.events = 123;
+    desk.ring(Alarm::Pulse);
+    assert_eq!(desk.cursor(), Some(id.as_str()));
+    assert!(desk.text().contains("changed since read"));
+}
+
+#[test]
+fn a_pulse_without_news_draws_nothing() {
+    let mut desk = Desk::users(80, 24);
+    desk.model.dirty = false;
+    desk.send(bursar_tui::message::Msg::Alarm(Alarm::Pulse));
+    assert!(!desk.model.dirty);
+    assert!(desk.alarms.contains(&Alarm::Pulse));
+}
+
+#[test]
+fn nobody_looks_so_nothing_is_asked() {
+    let mut desk = Desk::users(80, 24);
+    desk.send(bursar_tui::message::Msg::Input(bursar_tui::message::Input::Focus(false)));
+    desk.log.clear();
+    desk.alarms.clear();
+    desk.ring(Alarm::Pulse);
+    assert!(desk.log.is_empty() && desk.alarms.is_empty());
+    desk.send(bursar_tui::message::Msg::Input(bursar_tui::message::Input::Focus(true)));
+    assert_eq!(desk.log.len(), 1);
+}
+
+#[test]
+fn an_answer_that_is_not_waited_for_is_thrown_away() {
+    let mut desk = Desk::users(80, 24);
+    desk.mood = Mood::Silent;
+    desk.press("r");
+    let (old, request) = desk.open.remove(0);
+    desk.press("r");
+    assert!(desk.waits(Slot::Page(Room::Users, Way::Fresh)));
+    desk.people = 3;
+    desk.open.insert(0, (old, request));
+    desk.answer_one();
+    assert!(desk.waits(Slot::Page(Room::Users, Way::Fresh)));
+    assert!(desk.text().contains("250 rows"));
+}
+
+#[test]
+fn what_one_may_not_see_is_not_asked_for() {
+    let mut desk = Desk::new(80, 24);
+    desk.permissions = bursar_shared::permission::Permissions::NONE;
+    desk.sign_in();
+    assert_eq!(desk.log.len(), 1, "only the sign-in: {:?}", desk.log);
+    desk.press("2");
+    assert!(desk.text().contains("needs the permission users:read"));
+}
+
+#[test]
+fn a_click_moves_the_cursor_and_a_second_opens() {
+    let mut desk = Desk::users(80, 24);
+    desk.send(bursar_tui::message::Msg::Input(bursar_tui::message::Input::Click(10, 7)));
+    desk.draw();
+    assert_eq!(desk.cursor(), Some(user(3).id.to_string().as_str()));
+    desk.send(bursar_tui::message::Msg::Input(bursar_tui::message::Input::Click(10, 7)));
+    assert!(desk.model.users.open.is_some());
+    desk.press("esc");
+    assert!(desk.model.users.open.is_none());
+}
+
+#[test]
+fn the_palette_speaks_the_filter_language() {
+    let mut desk = Desk::home(80, 24);
+    desk.press(": users space status:suspended enter");
+    assert_eq!(desk.model.screen, Screen::Users);
+    assert!(desk.text().contains("Users › status:suspended"));
+    desk.press(": quit enter");
+    assert_eq!(desk.model.exit, Some(Exit::Quit));
+}
+
+#[test]
+fn a_session_that_ends_leads_to_the_sign_in_and_back() {
+    let mut desk = Desk::users(80, 24);
+    desk.press("^o");
+    assert_eq!(desk.model.screen, Screen::Login);
+    assert!(desk.text().contains("signed out"));
+    assert!(desk.model.users.list.window.is_empty());
+    desk.press("correct-horse enter");
+    assert_eq!(desk.model.screen, Screen::Home);
+}

@@ -1,0 +1,161 @@
+//! Properties of the window: whatever comes from the daemon, the cursor stays on its record.
+
+use std::collections::BTreeSet;
+
+use bursar_shared::{field::Position, operations::users::User, page::List};
+use bursar_tui::window::{Enter, PAGE, PAGES, Window};
+use proptest::prelude::*;
+
+use crate::support::{page, user};
+
+/// What the daemon, or time, may do to a list.
+#[derive(Debug, Clone)]
+enum Happens {
+    Next,
+    Prev,
+    Around,
+    /// The list is read again and this many of its first rows are missing.
+    Start(u32),
+    Patch(u32),
+    Gone(u32),
+    OnTop(u32),
+    Height(usize),
+    /// The person moves; only this may change the cursor.
+    Step(isize),
+}
+
+fn happens() -> impl Strategy<Value = Happens> {
+    prop_oneof![
+        3 => Just(Happens::Next),
+        3 => Just(Happens::Prev),
+        1 => Just(Happens::Around),
+        1 => (0u32..40).prop_map(Happens::Start),
+        1 => (0u32..3_000).prop_map(Happens::Patch),
+        1 => (0u32..3_000).prop_map(Happens::Gone),
+        1 => (3_000u32..3_100).prop_map(Happens::OnTop),
+        1 => (0usize..80).prop_map(Happens::Height),
+        4 => (-300isize..300).prop_map(Happens::Step),
+    ]
+}
+
+const ROWS: u32 = 3_000;
+
+fn start() -> List<User> {
+    let mut list = List::new().size(PAGE);
+    list.position = Some(Position::Start);
+    list
+}
+
+fn cursor(to: &str) -> List<User> {
+    let mut list = List::new().size(PAGE);
+    list.cursor = Some(to.to_owned());
+    list
+}
+
+fn does(window: &mut Window<User>, what: &Happens) {
+    match what {
+        Happens::Next => {
+            if let Some(next) = window.wants_next().map(str::to_owned) {
+                window.append(page(&cursor(&next), ROWS, user));
+            }
+        }
+        Happens::Prev => {
+            if let Some(prev) = window.wants_prev().map(str::to_owned) {
+                window.prepend(page(&cursor(&prev), ROWS, user));
+            }
+        }
+        Happens::Around => {
+            let mut list = List::new().size(PAGE);
+            list.around = window.cursor().map(str::to_owned);
+            window.replace(page(&list, ROWS, user), Enter::First);
+        }
+        Happens::Start(missing) => {
+            let missing = *missing;
+            window.replace(page(&start(), ROWS - missing, move |n| user(n + missing)), Enter::First);
+        }
+        Happens::Patch(n) => {
+            window.patch(&user(*n).id.to_string(), |row| row.record.version += 1);
+        }
+        Happens::Gone(n) => {
+            window.patch(&user(*n).id.to_string(), |row| row.gone = true);
+        }
+        Happens::OnTop(n) => window.put_on_top(vec![user(*n)]),
+        Happens::Height(height) => window.set_height(*height),
+        Happens::Step(rows) => window.step(*rows),
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+    #[test]
+    fn only_the_person_moves_the_cursor(story in prop::collection::vec(happens(), 1..60)) {
+        let mut window = Window::default();
+        window.set_height(20);
+        window.replace(page(&start(), ROWS, user), Enter::First);
+        for what in &story {
+            let before = window.cursor().map(str::to_owned);
+            does(&mut window, what);
+            if !matches!(what, Happens::Step(_)) {
+                prop_assert_eq!(window.cursor(), before.as_deref(), "{:?}", what);
+            }
+            // the cursor's row is the row at the cursor's place, and on the screen
+            let current = window.current().map(|row| row.id.as_str());
+            prop_assert_eq!(current, window.cursor(), "{:?}", what);
+            if let Some(at) = window.at() {
+                prop_assert!(at >= window.top());
+            }
+            // bounded, and nobody twice
+            prop_assert!(window.len() <= PAGES * PAGE as usize + 110);
+            let ids: BTreeSet<&str> = window.rows().map(|row| row.id.as_str()).collect();
+            prop_assert_eq!(ids.len(), window.len());
+        }
+    }
+
+    #[test]
+    fn marks_live_as_long_as_their_record(marked in prop::collection::btree_set(0usize..90, 1..20), missing in 0u32..90) {
+        let mut window = Window::default();
+        window.set_height(20);
+        window.replace(page(&start(), ROWS, user), Enter::First);
+        for place in &marked {
+            window.to(*place);
+            window.toggle_mark();
+        }
+        window.to(95);
+        // the list is read again without one of its rows
+        let skip = |n: u32| if n < missing { n } else { n + 1 };
+        window.replace(page(&start(), ROWS - 1, |n| user(skip(n))), Enter::First);
+        let gone = user(missing).id.to_string();
+        prop_assert!(!window.marks().contains(&gone) || missing == 0);
+        let left = marked.iter().filter(|place| **place as u32 != missing).count();
+        prop_assert!(window.marks().len() >= left);
+    }
+}
+
+#[test]
+fn a_record_that_is_gone_stays_under_the_cursor_as_a_tombstone() {
+    let mut window = Window::default();
+    window.set_height(20);
+    window.replace(page(&start(), 50, user), Enter::First);
+    window.to(7);
+    let id = window.cursor().unwrap().to_owned();
+    window.replace(page(&start(), 49, |n| user(if n < 7 { n } else { n + 1 })), Enter::First);
+    assert_eq!(window.cursor(), Some(id.as_str()));
+    assert!(window.current().unwrap().gone);
+    assert_eq!(window.at(), Some(7));
+    window.step(1);
+    assert_eq!(window.cursor(), Some(user(8).id.to_string().as_str()));
+}
+
+#[test]
+fn a_page_that_would_drop_the_readers_row_is_not_taken() {
+    let mut window = Window::default();
+    window.set_height(20);
+    window.replace(page(&start(), ROWS, user), Enter::First);
+    while window.len() < PAGES * PAGE as usize {
+        let next = format!("n{}", window.len());
+        window.append(page(&cursor(&next), ROWS, user));
+    }
+    // asked for at the end, arriving when the reader is back at the start
+    assert!(!window.append(page(&cursor("n1000"), ROWS, user)));
+    assert_eq!(window.at(), Some(0));
+}

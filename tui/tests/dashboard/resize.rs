@@ -1,0 +1,54 @@
+//! Nothing panics at any size, and the cursor is the same after it.
+
+use bursar_tui::{ThemeName, message::Alarm};
+
+use crate::support::{Desk, Mood, hostile};
+
+/// A sequence that is the same in every run.
+fn sizes() -> impl Iterator<Item = (u16, u16)> {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    std::iter::repeat_with(move || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        ((state % 240) as u16 + 1, (state / 240 % 80) as u16 + 1)
+    })
+}
+
+#[test]
+fn two_thousand_sizes_on_every_screen() {
+    let scenes: [fn(&mut Desk); 8] = [
+        |_| {},
+        |desk| desk.press("j enter"),
+        |desk| desk.press("2"),
+        |desk| desk.press("2 / status:x enter"),
+        |desk| desk.press("2 enter"),
+        |desk| desk.press("2 ?"),
+        |desk| desk.press("2 : copy"),
+        |desk| desk.press("2 c"),
+    ];
+    let mut sizes = sizes();
+    for (at, scene) in scenes.into_iter().enumerate() {
+        let mut desk = Desk::home(80, 24);
+        desk.person = hostile;
+        scene(&mut desk);
+        let cursor = desk.cursor().map(str::to_owned);
+        for round in 0..250 {
+            let (width, height) = if round == 0 { (1, 1) } else { sizes.next().unwrap() };
+            desk.resize(width, height);
+            if round == 100 {
+                desk.look(ThemeName::HighContrast, true);
+            }
+            if round == 180 && at % 2 == 0 {
+                desk.mood = Mood::Unreachable;
+                desk.ring(Alarm::Pulse);
+            }
+        }
+        assert_eq!(desk.cursor().map(str::to_owned), cursor);
+    }
+    let mut desk = Desk::new(80, 24);
+    for _ in 0..250 {
+        let (width, height) = sizes.next().unwrap();
+        desk.resize(width, height);
+    }
+}

@@ -1,0 +1,429 @@
+//! A desk: the model, a screen, and answers to whatever it asks.
+//!
+//! ```ignore
+//! let mut desk = Desk::users(80, 24);
+//! desk.press("j j space");
+//! assert!(desk.text().contains("1 marked"));
+//! ```
+
+use bursar_shared::{
+    error::{ApiError, ErrorCode},
+    field::Position,
+    id::{EventId, SessionId, UserId},
+    operations::{
+        auth::Capabilities,
+        log::Event,
+        system::Stats,
+        users::{EffectivePermissions, User},
+    },
+    page::{List, Page, PageMode, Pagination, Resource, TotalAccuracy},
+    permission::Permissions,
+    time::Timestamp,
+};
+use bursar_tui::{
+    Look, ThemeName,
+    draw::{Drawn, draw},
+    keys::{Code, Key},
+    message::{Alarm, Answer, Input, Msg, Request, Slot, Task, Ticket, Trouble},
+    model::{Model, Place},
+    update::update,
+};
+use ratatui::{buffer::Buffer, layout::Rect, style::Style};
+use serde_json::json;
+
+/// The moment at which every test happens.
+pub fn noon() -> Timestamp {
+    "2026-08-22T12:04:31Z".parse().unwrap()
+}
+
+fn at(seconds_before_noon: i64) -> Timestamp {
+    Timestamp::from_micros(noon().micros() - seconds_before_noon * 1_000_000)
+}
+
+/// The n-th person.
+pub fn user(n: u32) -> User {
+    let names = ["Ada Lovelace", "Li Wei", "Omar Haddad", "Kim Larsen", "Ana Souza", "Jürgen Müßig", "佐藤 花子"];
+    let name = names[n as usize % names.len()];
+    let local = ["ada", "li.wei", "o.haddad", "kim", "ana.souza", "j.muessig", "sato"][n as usize % names.len()];
+    let status = if n % 9 == 4 { "suspended" } else { "active" };
+    let roles: &[&str] = match n % 5 {
+        0 => &["support"],
+        1 => &["admin"],
+        2 => &["auditor", "finance"],
+        _ => &[],
+    };
+    let session = |k: u128| {
+        json!({"id": SessionId::from_bits(u128::from(n) * 10 + k), "userId": UserId::from_bits(u128::from(n)), "current": k == 0 && n == 0,
+            "ip": format!("203.0.113.{}", (n + k as u32) % 250), "userAgent": "bursar/0.1.0", "createdAt": at(9_000),
+            "lastUsedAt": at(i64::from(n) * 13 + k as i64 * 600), "expiresAt": at(-600_000), "revokedAt": null})
+    };
+    let sessions: Vec<_> = (0..u128::from(n % 3)).map(session).collect();
+    serde_json::from_value(json!({
+        "id": UserId::from_bits(u128::from(n)), "email": format!("{local}{n}@example.com"), "name": name, "status": status,
+        "kind": if n % 11 == 7 { "service" } else { "human" }, "roles": roles,
+        "externalId": if n % 4 == 0 { Some(format!("crm-{n}")) } else { None },
+        "metadata": if n % 2 == 0 { json!({"team": "north", "locale": "de-DE"}) } else { json!({}) },
+        "lastLoginAt": if n % 6 == 5 { None } else { Some(at(i64::from(n) * 60)) }, "version": n % 7 + 1,
+        "createdAt": at(i64::from(n) * 3_600), "updatedAt": at(i64::from(n) * 1_800), "sessions": sessions,
+    }))
+    .unwrap()
+}
+
+/// Somebody whose every text attacks the terminal.
+pub fn hostile(n: u32) -> User {
+    let mut value = serde_json::to_value(user(n)).unwrap();
+    let names = [
+        "\u{1b}[2J\u{1b}[31mred",
+        "\u{202e}gnp.exe",
+        "a\u{200b}\u{200b}b\u{feff}c",
+        "\u{2066}iso\u{2069} x\u{e0041}y",
+        "Z\u{301}\u{301}\u{301}\u{301}\u{301}\u{301}\u{301}algo",
+        "line\none\ttab\r\u{7}",
+    ];
+    let name = names[n as usize % names.len()];
+    value["name"] = json!(name);
+    value["email"] = json!(format!("{n}\u{202e}{name}@example.com"));
+    value["roles"] = json!([name]);
+    value["metadata"] = json!({ name: name });
+    value["externalId"] = json!(name);
+    serde_json::from_value(value).unwrap()
+}
+
+/// The n-th row of the log.
+pub fn event(seq: i64) -> Event {
+    let n = u32::try_from(seq).unwrap();
+    let person = user(n % 50);
+    let (kind, resource, id) = match seq % 4 {
+        0 => ("user.created", "user", person.id.to_string()),
+        1 => ("session.created", "session", SessionId::from_bits(seq as u128).to_string()),
+        2 => ("user.suspended", "user", person.id.to_string()),
+        _ => ("user.updated", "user", person.id.to_string()),
+    };
+    let changes = match seq % 4 {
+        2 => json!({"status": ["active", "suspended"]}),
+        3 => json!({"name": ["Ada", "Ada Lovelace"]}),
+        _ => json!({}),
+    };
+    let data = if seq % 4 == 1 { json!({}) } else { serde_json::to_value(&person).unwrap() };
+    serde_json::from_value(json!({
+        "id": EventId::from_bits(seq as u128), "seq": seq, "type": kind, "timestamp": at(4_000 - seq * 31),
+        "actor": {"id": UserId::from_bits(3), "kind": "user", "ip": "203.0.113.7"}, "requestId": "req_01j9zq3v5tf8c8m1k2n3p4q5r6",
+        "resource": {"type": resource, "id": id, "version": 2}, "data": data, "changes": changes, "hash": "9f86d081884c7d65",
+    }))
+    .unwrap()
+}
+
+fn stats() -> Stats {
+    let hours = |scale: u64| (0..24).map(|h: u64| (h * h % 17) * scale).collect::<Vec<_>>();
+    serde_json::from_value(json!({
+        "users": {"active": 48_213, "suspended": 37, "deleted": 211, "createdLastWeek": 402}, "sessionsActive": 1_904,
+        "logHead": 120, "signInsHourly": hours(9), "failedSignInsHourly": vec![0; 24], "changesHourly": hours(31),
+        "uptimeSeconds": 1_051_860, "engine": "sqlite", "version": "0.1.0",
+    }))
+    .unwrap()
+}
+
+/// A page of rows `0..count`, as the daemon would cut it.
+pub fn page<R: Resource>(list: &List<R>, count: u32, row: impl Fn(u32) -> R) -> Page<R> {
+    let size = list.rows();
+    let (from, to) = match (&list.cursor, list.position, &list.around) {
+        (Some(cursor), _, _) => {
+            let place: u32 = cursor[1..].parse().unwrap();
+            if cursor.starts_with('n') { (place, place + size) } else { (place.saturating_sub(size), place) }
+        }
+        (_, Some(Position::End), _) => (count.saturating_sub(size), count),
+        (_, _, Some(id)) => {
+            let place = (0..count).find(|n| row(*n).id() == *id).unwrap_or(0);
+            let from = place.saturating_sub(size / 2);
+            (from, from + size)
+        }
+        _ => (0, size),
+    };
+    let to = to.min(count);
+    let total = list.total.map(|_| u64::from(count.min(10_000)));
+    let accuracy = match total {
+        None => TotalAccuracy::None,
+        Some(_) if count > 10_000 => TotalAccuracy::AtLeast,
+        Some(_) => TotalAccuracy::Exact,
+    };
+    Page {
+        rows: (from..to).map(row).collect(),
+        pagination: Pagination {
+            mode: PageMode::Cursor,
+            page: None,
+            page_size: size,
+            total,
+            total_pages: None,
+            total_accuracy: accuracy,
+            has_more: to < count,
+            next_cursor: (to < count).then(|| format!("n{to}")),
+            prev_cursor: (from > 0).then(|| format!("p{from}")),
+        },
+        included: Default::default(),
+    }
+}
+
+/// How the daemon behaves.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Mood {
+    Answers,
+    /// Requests stay unanswered.
+    Silent,
+    Unreachable,
+    /// Every read is refused.
+    Refuses,
+}
+
+/// The model and what is around it.
+pub struct Desk {
+    pub model: Model,
+    pub drawn: Drawn,
+    pub mood: Mood,
+    /// People there are.
+    pub people: u32,
+    /// How the n-th is made.
+    pub person: fn(u32) -> User,
+    pub events: i64,
+    pub permissions: Permissions,
+    pub open: Vec<(Ticket, Request)>,
+    pub copied: Vec<String>,
+    pub alarms: Vec<Alarm>,
+    /// Requests so far, as they would be sent.
+    pub log: Vec<String>,
+    buffer: Buffer,
+}
+
+impl Desk {
+    /// Before the sign-in.
+    pub fn new(width: u16, height: u16) -> Self {
+        let place = Place { server: "http://127.0.0.1:8460".into(), context: Some("demo".into()), ..Place::default() };
+        let mut model = Model::new(Look::default(), place, noon());
+        model.size = (width, height);
+        let mut desk = Self {
+            model,
+            drawn: Drawn::default(),
+            mood: Mood::Answers,
+            people: 250,
+            person: user,
+            events: 120,
+            permissions: Permissions::all(),
+            open: Vec::new(),
+            copied: Vec::new(),
+            alarms: Vec::new(),
+            log: Vec::new(),
+            buffer: Buffer::default(),
+        };
+        desk.draw();
+        desk
+    }
+
+    /// Signed in, on the first screen.
+    pub fn home(width: u16, height: u16) -> Self {
+        let mut desk = Self::new(width, height);
+        desk.sign_in();
+        desk
+    }
+
+    /// Signed in, on the list of people.
+    pub fn users(width: u16, height: u16) -> Self {
+        let mut desk = Self::home(width, height);
+        desk.press("2");
+        desk
+    }
+
+    /// Types the sign-in.
+    pub fn sign_in(&mut self) {
+        self.press("ada@example.com enter correct-horse enter");
+    }
+
+    /// Presses keys: names and letters parted by spaces; what is no key is typed letter by letter.
+    pub fn press(&mut self, keys: &str) {
+        for word in keys.split_whitespace() {
+            match Key::read(word) {
+                Some(key) => self.send(Msg::Input(Input::Key(key))),
+                None => word.chars().for_each(|letter| {
+                    self.send(Msg::Input(Input::Key(Key::plain(Code::Char(letter)))));
+                }),
+            }
+        }
+        self.draw();
+    }
+
+    /// Something happens; what is asked is answered, unless the mood forbids.
+    pub fn send(&mut self, msg: Msg) {
+        let tasks = update(&mut self.model, msg, &self.drawn.hits);
+        for task in tasks {
+            match task {
+                Task::Ask(ticket, request) => {
+                    self.open.retain(|(open, _)| open.slot != ticket.slot);
+                    self.log.push(format!("{request:?}"));
+                    self.open.push((ticket, request));
+                }
+                Task::Drop(slot) => self.open.retain(|(open, _)| open.slot != slot),
+                Task::Wake(_, alarm) => self.alarms.push(alarm),
+                Task::Copy(text) => self.copied.push(text),
+                Task::Mouse(_) => {}
+                Task::Quit(exit) => self.model.exit = Some(exit),
+            }
+        }
+        if self.mood != Mood::Silent {
+            self.answer();
+        }
+    }
+
+    /// Answers everything that is open.
+    pub fn answer(&mut self) {
+        while !self.open.is_empty() {
+            let (ticket, request) = self.open.remove(0);
+            let answer = self.daemon(request);
+            self.send(Msg::Answer(ticket, answer));
+        }
+    }
+
+    /// Answers the oldest request only.
+    pub fn answer_one(&mut self) {
+        let (ticket, request) = self.open.remove(0);
+        let answer = self.daemon(request);
+        self.send(Msg::Answer(ticket, answer));
+        self.draw();
+    }
+
+    /// A time that was waited for comes.
+    pub fn ring(&mut self, alarm: Alarm) {
+        self.alarms.retain(|waiting| *waiting != alarm);
+        self.send(Msg::Alarm(alarm));
+        self.draw();
+    }
+
+    fn daemon(&self, request: Request) -> Result<Answer, Trouble> {
+        match self.mood {
+            Mood::Unreachable => {
+                return Err(Trouble::Unreachable("cannot reach http://127.0.0.1:8460: connection refused".into()));
+            }
+            Mood::Refuses => {
+                let error = ApiError::new(ErrorCode::DatabaseUnavailable, "The database does not answer.");
+                let request_id = Some("req_01j9zq3v5tf8c8m1k2n3p4q5r6".to_owned());
+                return Err(Trouble::Refused { error, request_id, retry_at: None });
+            }
+            Mood::Answers | Mood::Silent => {}
+        }
+        Ok(match request {
+            Request::SignIn { .. } | Request::Who => {
+                let mut user = user(0);
+                user.roles = vec!["owner".into()];
+                let capabilities = Capabilities {
+                    user_id: user.id,
+                    roles: user.roles.clone(),
+                    permissions: self.permissions,
+                    operations: Vec::new(),
+                    engine: "sqlite".into(),
+                };
+                Answer::Who(Box::new(user), Box::new(capabilities))
+            }
+            Request::SignOut => Answer::SignedOut,
+            Request::Pulse(after) => {
+                Answer::Pulse(after.map_or_else(Vec::new, |after| (after + 1..=self.events).map(event).collect()))
+            }
+            Request::Stats => Answer::Stats(Box::new(stats())),
+            Request::Events(list) => {
+                let count = u32::try_from(self.events).unwrap();
+                Answer::Events(page(&list, count, |n| event(self.events - i64::from(n))))
+            }
+            Request::Users(list) => {
+                let count = if list.filter.is_empty() { self.people } else { self.people / 9 };
+                Answer::Users(page(&list, count, self.person))
+            }
+            Request::Permissions(id) => {
+                let permissions = bursar_shared::permission::BUILT_IN[3].permissions;
+                Answer::Permissions(Box::new(EffectivePermissions {
+                    user_id: id,
+                    permissions,
+                    by_role: Default::default(),
+                }))
+            }
+        })
+    }
+
+    /// Another size.
+    pub fn resize(&mut self, width: u16, height: u16) {
+        self.send(Msg::Input(Input::Resize(width, height)));
+        self.draw();
+    }
+
+    /// Another look.
+    pub fn look(&mut self, theme: ThemeName, ascii: bool) {
+        self.model.look = Look { theme, ascii, ..self.model.look };
+        self.model.theme = bursar_tui::look::Theme::of(self.model.look);
+        self.draw();
+    }
+
+    pub fn draw(&mut self) {
+        let (width, height) = self.model.size;
+        self.buffer = Buffer::empty(Rect::new(0, 0, width, height));
+        self.drawn = draw(&self.model, &mut self.buffer);
+    }
+
+    pub fn buffer(&self) -> &Buffer {
+        &self.buffer
+    }
+
+    /// What the screen says.
+    pub fn text(&self) -> String {
+        let buffer = self.buffer();
+        let mut out = String::new();
+        for y in 0..buffer.area.height {
+            let mut skip = 0;
+            for x in 0..buffer.area.width {
+                let symbol = buffer[(x, y)].symbol();
+                if skip == 0 {
+                    out.push_str(symbol);
+                    skip = unicode_width::UnicodeWidthStr::width(symbol).max(1);
+                }
+                skip -= 1;
+            }
+            out.truncate(out.trim_end_matches(' ').len());
+            out.push('\n');
+        }
+        out
+    }
+
+    /// What the screen says, and how: a letter a style, explained below.
+    pub fn styled(&self) -> String {
+        let buffer = self.buffer();
+        let mut styles: Vec<Style> = Vec::new();
+        let mut map = String::new();
+        let plain = buffer.content.iter().map(|cell| cell.style()).next().unwrap_or_default();
+        for y in 0..buffer.area.height {
+            let mut line = String::new();
+            for x in 0..buffer.area.width {
+                let cell = &buffer[(x, y)];
+                let style = cell.style();
+                let blank = cell.symbol() == " " && style.bg == plain.bg && style.add_modifier.is_empty();
+                let known = styles.iter().position(|known| *known == style).unwrap_or_else(|| {
+                    styles.push(style);
+                    styles.len() - 1
+                });
+                line.push(if blank { ' ' } else { char::from(b'a' + known as u8) });
+            }
+            map.push_str(line.trim_end());
+            map.push('\n');
+        }
+        let mut legend = String::new();
+        for (at, style) in styles.iter().enumerate() {
+            let letter = char::from(b'a' + at as u8);
+            let (fg, bg, bits) = (style.fg, style.bg, style.add_modifier);
+            legend.push_str(&format!("{letter}: {fg:?} on {bg:?} {bits:?}\n").replace("Some(", "").replace(") ", " "));
+        }
+        format!("{}\n{map}\n{legend}", self.text())
+    }
+
+    /// The id under the cursor.
+    pub fn cursor(&self) -> Option<&str> {
+        self.model.current_id()
+    }
+
+    /// How many requests for this slot are open.
+    pub fn waits(&self, slot: Slot) -> bool {
+        self.open.iter().any(|(ticket, _)| ticket.slot == slot)
+    }
+}
