@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use axum::{Extension, routing::get};
+use axum::{Extension, body::Bytes, routing::get};
 use futures_util::stream;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -94,8 +94,6 @@ impl Server {
         (cut, self.stats)
     }
 }
-
-use axum::body::Bytes;
 
 async fn send(stream: &mut TcpStream, text: &str) {
     stream.write_all(text.as_bytes()).await.unwrap();

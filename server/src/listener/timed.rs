@@ -136,7 +136,7 @@ impl Patience {
     /// Whether it is over, and why; if not, wakes the task when it is.
     pub(super) fn is_over(&mut self, cx: &mut Context<'_>) -> Option<Closed> {
         let turn = self.shared.turn.load(Ordering::Acquire);
-        if turn % 2 == 1 {
+        if !turn.is_multiple_of(2) {
             return None;
         }
         if turn != self.turn {
@@ -195,7 +195,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Timed<S> {
         let before = into.filled().len();
         ready!(Pin::new(&mut this.stream).poll_read(cx, into))?;
         let turn = this.shared.turn.load(Ordering::Acquire);
-        if into.filled().len() > before && turn % 2 == 0 {
+        if into.filled().len() > before && turn.is_multiple_of(2) {
             this.shared.head.store(turn + 1, Ordering::Relaxed);
         }
         Poll::Ready(Ok(()))
