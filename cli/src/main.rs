@@ -1,2 +1,22 @@
-//! entry
-fn main() {}
+//! `bursar`: main -> run -> exit code.
+
+mod args;
+mod change;
+mod commands;
+mod context;
+mod curl;
+mod error;
+mod help;
+mod journal;
+mod jq;
+mod list;
+mod output;
+mod prompt;
+mod several;
+mod views;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    ExitCode::from(args::run(std::env::args_os().collect()))
+}

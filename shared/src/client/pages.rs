@@ -174,9 +174,16 @@ impl RawPages {
         if let Some(left) = &mut self.left {
             *left = left.saturating_sub(page.len() as u64);
         }
-        if self.left != Some(0)
-            && let Some(target) = self.target()
-        {
+        Ok(Some(page))
+    }
+
+    /// Begins to fetch the next page, so that it comes while this one is looked at. Not done by
+    /// [`next`](Self::next): a reader that is gone after the first rows should cost no further page.
+    pub async fn read_ahead(&mut self) {
+        if self.left == Some(0) || !self.ahead.is_empty() {
+            return;
+        }
+        if let Some(target) = self.target() {
             let client = self.client.clone();
             self.ahead.spawn(async move { fetch(&client, &target).await });
             // lets the request leave before the rows are looked at, which may not wait for anything
@@ -184,7 +191,6 @@ impl RawPages {
                 tokio::task::yield_now().await;
             }
         }
-        Ok(Some(page))
     }
 
     fn target(&self) -> Option<String> {
@@ -198,7 +204,10 @@ impl RawPages {
         futures_util::stream::unfold(Some(self), |pages| async move {
             let mut pages = pages?;
             match pages.next().await {
-                Ok(Some(page)) => Some((Ok(page), Some(pages))),
+                Ok(Some(page)) => {
+                    pages.read_ahead().await;
+                    Some((Ok(page), Some(pages)))
+                }
                 Ok(None) => None,
                 Err(wrong) => Some((Err(wrong), None)),
             }

@@ -21,6 +21,24 @@ pub struct Paths {
     pub state: PathBuf,
 }
 
+fn homes() -> Result<impl etcetera::AppStrategy, Error> {
+    let args = etcetera::AppStrategyArgs {
+        top_level_domain: String::new(),
+        author: String::new(),
+        app_name: "bursar".to_owned(),
+    };
+    etcetera::choose_app_strategy(args)
+        .map_err(|_| Error::Local("there is no home directory; set BURSAR_CONFIG_DIR".to_owned()))
+}
+
+/// Where a daemon keeps its store when nobody says: the XDG data folder.
+///
+/// # Errors
+/// [`Error::Local`] when there is no home directory.
+pub fn data_dir() -> Result<PathBuf, Error> {
+    Ok(homes()?.data_dir())
+}
+
 impl Paths {
     /// Below one folder, or where the XDG rules say.
     ///
@@ -30,13 +48,7 @@ impl Paths {
         if let Some(folder) = folder {
             return Ok(Self { config: folder.to_owned(), state: folder.join("state") });
         }
-        let args = etcetera::AppStrategyArgs {
-            top_level_domain: String::new(),
-            author: String::new(),
-            app_name: "bursar".to_owned(),
-        };
-        let homes = etcetera::choose_app_strategy(args)
-            .map_err(|_| Error::Local("there is no home directory; set BURSAR_CONFIG_DIR".to_owned()))?;
+        let homes = homes()?;
         let state = homes.state_dir().unwrap_or_else(|| homes.data_dir());
         Ok(Self { config: homes.config_dir(), state })
     }

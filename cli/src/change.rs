@@ -1,0 +1,212 @@
+//! Every change: protected? asked? written down, sent, answered, said.
+
+use bursar_shared::{
+    client::{self, Client, How, Raw, Reply, profile::Protect, session},
+    decode::{Decode, Decoder},
+    error::ApiError,
+    id,
+    operation::Operation,
+    wire,
+};
+use clap::Args;
+use serde_json::{Map, Value};
+
+use crate::{
+    context::Cx,
+    curl,
+    error::{Failure, Result},
+    journal::{Journal, Pending},
+    prompt,
+};
+
+/// Flags of every change.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct ChangeArgs {
+    /// Only if the record still has this version
+    #[arg(long, value_name = "VERSION")]
+    pub if_match: Option<i64>,
+    /// Let the daemon try it for real and undo it
+    #[arg(short = 'n', long)]
+    pub dry_run: bool,
+    /// The idempotency key; made when absent
+    #[arg(long, value_name = "KEY", env = "BURSAR_IDEMPOTENCY_KEY", hide_short_help = true)]
+    pub idempotency_key: Option<String>,
+}
+
+/// Whether a change is asked about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Weight {
+    /// Can be undone: not asked about.
+    Light,
+    /// Cannot be undone: asked about, or `--yes`.
+    Heavy,
+}
+
+/// A change, ready to be made, once or to many.
+pub(crate) struct Change<'a> {
+    cx: &'a Cx,
+    client: &'a Client,
+    journal: Journal,
+    args: &'a ChangeArgs,
+    context: Option<String>,
+    who: String,
+}
+
+impl<'a> Change<'a> {
+    /// Checks that changes may be made here, and asks when that is due. `what` completes "Really ...?".
+    pub(crate) fn begin(
+        cx: &'a Cx,
+        client: &'a Client,
+        args: &'a ChangeArgs,
+        weight: Weight,
+        what: &str,
+    ) -> Result<Self> {
+        let target = cx.target()?;
+        let fits = |key: &str| (16..=128).contains(&key.len()) && key.bytes().all(|b| b.is_ascii_graphic());
+        if args.idempotency_key.as_deref().is_some_and(|key| !fits(key)) {
+            return Err(Failure::usage("--idempotency-key must be 16 to 128 visible characters"));
+        }
+        let change = Self {
+            cx,
+            client,
+            journal: Journal::new(&cx.paths()?),
+            args,
+            context: target.name.clone(),
+            who: who(client)?,
+        };
+        if args.dry_run || cx.globals.as_curl {
+            return Ok(change);
+        }
+        match (target.protect, weight) {
+            (Protect::Readonly, _) => {
+                let name = target.name.unwrap_or_default();
+                return Err(Failure::new(5, format!("the context {name} is read-only; nothing was sent"))
+                    .hint(format!(
+                        "bursar context create {name} --server {} --protect confirm",
+                        target.server
+                    )));
+            }
+            (Protect::Confirm, _) => {
+                let name = target.name.unwrap_or_default();
+                prompt::confirm(cx, &format!("{name} ({}): really {what}?", target.server))?;
+            }
+            (Protect::None, Weight::Heavy) => prompt::confirm(cx, &format!("Really {what}?"))?,
+            (Protect::None, Weight::Light) => {}
+        }
+        Ok(change)
+    }
+
+    /// How it is sent. A key given by hand is good for one change only.
+    fn how(&self, if_match: Option<i64>) -> How {
+        How {
+            if_match: if_match.or(self.args.if_match),
+            key: Some(self.args.idempotency_key.clone().unwrap_or_else(id::idempotency_key)),
+            dry_run: self.args.dry_run,
+        }
+    }
+
+    /// Makes the change; nothing comes back when it was only shown as a curl command.
+    pub(crate) async fn make<O: Operation>(&self, op: &O) -> Result<Option<Reply<O::Answer>>> {
+        self.make_if(op, None).await
+    }
+
+    /// Makes the change if the record still has this version.
+    pub(crate) async fn make_if<O: Operation>(
+        &self,
+        op: &O,
+        if_match: Option<i64>,
+    ) -> Result<Option<Reply<O::Answer>>> {
+        let how = self.how(if_match);
+        if self.cx.globals.as_curl {
+            curl::print(self.client, op, &how)?;
+            return Ok(None);
+        }
+        let encoded = wire::encode(op).map_err(|wrong| Failure::new(1, wrong.to_string()))?;
+        self.write_down(O::METHOD.as_str(), &encoded.target, encoded.body.as_deref(), &how)?;
+        let reply = self.judged(self.client.send(op, &how).await, &how)?;
+        if reply.dry_run {
+            self.cx.say("dry run: nothing was changed");
+        } else if reply.replayed {
+            self.cx.say("this was done before, under the same key");
+        }
+        Ok(Some(reply))
+    }
+
+    /// Makes a change that is no known operation.
+    pub(crate) async fn make_raw(
+        &self,
+        method: &str,
+        target: &str,
+        body: Option<Vec<u8>>,
+        headers: &[(String, String)],
+    ) -> Result<Raw> {
+        let how = self.how(None);
+        self.write_down(method, target, body.as_deref(), &how)?;
+        self.judged(self.client.send_raw(method, target, body, headers, &how).await, &how)
+    }
+
+    /// Before a change is sent it is written down, so that a lost answer, or our end, is no riddle.
+    fn write_down(&self, method: &str, target: &str, body: Option<&[u8]>, how: &How) -> Result<()> {
+        if how.dry_run {
+            return Ok(());
+        }
+        self.journal.write(&Pending {
+            key: how.key.clone().unwrap_or_default(),
+            context: self.context.clone(),
+            server: self.client.server().to_owned(),
+            who: self.who.clone(),
+            at: session::local_now(),
+            method: method.to_owned(),
+            target: target.to_owned(),
+            if_match: how.if_match,
+            body: body.map(|body| String::from_utf8_lossy(body).into_owned()),
+        })
+    }
+
+    /// A change with a verdict is forgotten.
+    fn judged<T>(&self, sent: Result<T, client::Error>, how: &How) -> Result<T> {
+        if !how.dry_run && !matches!(sent, Err(client::Error::Unknown { .. })) {
+            self.journal.remove(how.key.as_deref().unwrap_or_default())?;
+        }
+        Ok(sent?)
+    }
+}
+
+/// Whose keys they are: the daemon keeps them by caller.
+pub(crate) fn who(client: &Client) -> Result<String> {
+    if client.session().is_key() {
+        return Ok("api key".to_owned());
+    }
+    Ok(client.session().credentials()?.map(|credentials| credentials.email).unwrap_or_default())
+}
+
+/// Reads a request from members that flags and files gave; all faults at once, nothing is sent.
+pub(crate) fn request<O: Decode>(members: Map<String, Value>) -> Result<O> {
+    let mut violations = Vec::new();
+    let op = O::decode(&Value::Object(members), &mut Decoder::new(&mut violations, false));
+    match op {
+        Some(op) if violations.is_empty() => Ok(op),
+        _ => Err(Failure::invalid(&ApiError::invalid(violations)).hint("correct the flags or the file")),
+    }
+}
+
+/// The members of a JSON file, or of stdin when it is `-`.
+pub(crate) fn members_of(path: Option<&str>) -> Result<Map<String, Value>> {
+    let Some(path) = path else { return Ok(Map::new()) };
+    match serde_json::from_slice(&prompt::read_file(path)?) {
+        Ok(Value::Object(members)) => Ok(members),
+        Ok(_) => Err(Failure::usage(format!("{path} must hold one JSON object"))),
+        Err(wrong) => Err(Failure::usage(format!("{path} is not JSON: {wrong}"))),
+    }
+}
+
+/// Reads `key=value` flags.
+pub(crate) fn pairs(flags: &[String], flag: &str) -> Result<Map<String, Value>> {
+    flags
+        .iter()
+        .map(|pair| match pair.split_once('=') {
+            Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), Value::String(value.to_owned()))),
+            _ => Err(Failure::usage(format!("{flag} must look like key=value"))),
+        })
+        .collect()
+}

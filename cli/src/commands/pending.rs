@@ -1,0 +1,132 @@
+//! `bursar pending`: changes whose answer was lost. The same key finishes them, at most once.
+
+use bursar_shared::client::{self, How};
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
+
+use crate::{
+    change,
+    context::{Cx, Globals, block_on},
+    error::{Failure, Result},
+    journal::{Journal, Pending},
+    output::{self, Sink},
+    views,
+};
+
+/// Commands on changes without a verdict.
+#[derive(Debug, Subcommand)]
+pub(crate) enum PendingCommands {
+    /// List them, the oldest first
+    #[command(visible_alias = "ls")]
+    List,
+    /// Show one
+    Show(One),
+    /// Send them again with their keys: done at most once, answered for sure
+    Resume(Some),
+    /// Forget them; what became of them stays unknown
+    Drop(Some),
+}
+
+/// One of them.
+#[derive(Debug, Args)]
+pub(crate) struct One {
+    /// The beginning of its key
+    key: String,
+}
+
+/// Some of them.
+#[derive(Debug, Args)]
+pub(crate) struct Some {
+    /// The beginnings of their keys; all when none is given
+    keys: Vec<String>,
+}
+
+/// What may be shown of it: the body may hold a password.
+fn shown(pending: &Pending) -> Value {
+    json!({
+        "key": pending.key, "at": pending.at, "method": pending.method, "target": pending.target,
+        "who": pending.who, "server": pending.server, "context": pending.context,
+        "ifMatch": pending.if_match,
+    })
+}
+
+/// Runs one of them.
+pub(crate) fn run(cx: &Cx, command: PendingCommands) -> Result<()> {
+    let journal = Journal::new(&cx.paths()?);
+    let chosen = |keys: &[String]| -> Result<Vec<Pending>> {
+        if keys.is_empty() {
+            return journal.all();
+        }
+        keys.iter().map(|key| journal.find(key)).collect()
+    };
+    match command {
+        PendingCommands::List => {
+            let mut sink = Sink::new(cx.style()?, &views::PENDING, true);
+            for pending in journal.all()? {
+                sink.row(&serde_json::to_vec(&shown(&pending))?)?;
+            }
+            sink.end()
+        }
+        PendingCommands::Show(args) => {
+            output::one(cx.style()?, &views::PENDING, &shown(&journal.find(&args.key)?))
+        }
+        PendingCommands::Resume(args) => {
+            let chosen = chosen(&args.keys)?;
+            let mut sink = Sink::new(cx.style()?, &views::ANYTHING, true);
+            let mut failed = None;
+            for pending in &chosen {
+                match block_on(resume(cx, &journal, pending)) {
+                    Ok(data) => sink.row(&serde_json::to_vec(&data)?)?,
+                    Err(failure) => {
+                        cx.say(&format!("{}: {}", pending.key, bursar_shared::text::clean(&failure.message)));
+                        failed = Option::Some(failure);
+                    }
+                }
+            }
+            sink.end()?;
+            failed.map_or(Ok(()), Err)
+        }
+        PendingCommands::Drop(args) => {
+            let chosen = chosen(&args.keys)?;
+            crate::prompt::confirm(cx, &format!("Really forget {} changes?", chosen.len()))?;
+            for pending in &chosen {
+                journal.remove(&pending.key)?;
+            }
+            cx.say(&format!("{} forgotten", chosen.len()));
+            Ok(())
+        }
+    }
+}
+
+async fn resume(cx: &Cx, journal: &Journal, pending: &Pending) -> Result<Value> {
+    let globals = Globals {
+        server: Option::Some(pending.server.clone()),
+        context: pending.context.clone(),
+        ..cx.globals.clone()
+    };
+    let cx = Cx::new(globals);
+    let client = cx.client()?;
+    let who = change::who(&client)?;
+    if who != pending.who {
+        return Err(Failure::new(4, format!("it was made by {}, and {who} is signed in", pending.who))
+            .hint(format!("bursar auth login --server {} --email {}", pending.server, pending.who)));
+    }
+    let how = How { key: Option::Some(pending.key.clone()), if_match: pending.if_match, dry_run: false };
+    let body = pending.body.clone().map(String::into_bytes);
+    let sent = client.send_raw(&pending.method, &pending.target, body, &[], &how).await;
+    let verdict = match &sent {
+        Ok(_) => true,
+        // what stopped it before it was judged is no verdict
+        Err(client::Error::Api { status, .. }) => !matches!(*status, 401 | 403 | 429 | 500..),
+        Err(_) => false,
+    };
+    if verdict {
+        journal.remove(&pending.key)?;
+    }
+    let answer: Value = serde_json::from_slice(&sent?.body)?;
+    Ok(json!({
+        "key": pending.key,
+        "replayed": answer["meta"]["replayed"] == true,
+        "data": answer["data"],
+    }))
+}

@@ -1,0 +1,248 @@
+//! `bursar serve`, `migrate` and `admin`: the daemon, and work on its store without it.
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+use bursar_server::{
+    SchemaState,
+    admin::{self, Made},
+    config::{Config, SETTINGS, Sources},
+};
+use bursar_shared::{
+    client::profile,
+    field::{Email, Name, Password, RoleName},
+    permission::OWNER,
+};
+use clap::{Arg, ArgMatches, Args, Command, FromArgMatches, Subcommand};
+
+use crate::{
+    context::{Cx, variable},
+    error::{Failure, Result},
+    output,
+    prompt::{self, PasswordFrom},
+};
+
+/// The daemon's settings as flags, made from its own table.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Settings {
+    flags: BTreeMap<String, String>,
+    file: Option<PathBuf>,
+}
+
+/// Settings that every command has as a flag already.
+const GLOBAL: &str = "insecure-http";
+
+impl Args for Settings {
+    fn augment_args(command: Command) -> Command {
+        let file = Arg::new("config")
+            .long("config")
+            .value_name("FILE")
+            .value_parser(clap::value_parser!(PathBuf))
+            .help_heading("Settings")
+            .help("Read settings from a TOML file; its keys are the names below");
+        SETTINGS.iter().filter(|setting| setting.key != GLOBAL).fold(command.arg(file), |command, setting| {
+            let default = match setting.default {
+                "" | "false" => String::new(),
+                default => format!("; default: {default}"),
+            };
+            let help = format!("{} [{}{default}]", setting.help, setting.variable());
+            let arg = Arg::new(setting.key).long(setting.key).help_heading("Settings").help(help);
+            command.arg(match setting.value {
+                "" => {
+                    arg.value_name("on|off").num_args(0..=1).require_equals(true).default_missing_value("on")
+                }
+                value => arg.value_name(value),
+            })
+        })
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
+}
+
+impl FromArgMatches for Settings {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let mut settings = Self::default();
+        settings.update_from_arg_matches(matches)?;
+        Ok(settings)
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        for setting in SETTINGS.iter().filter(|setting| setting.key != GLOBAL) {
+            if let Some(value) = matches.get_one::<String>(setting.key) {
+                self.flags.insert(setting.key.to_owned(), value.clone());
+            }
+        }
+        self.file = matches.get_one::<PathBuf>("config").cloned();
+        Ok(())
+    }
+}
+
+impl Settings {
+    /// Flags, environment, file, built-in: in this order.
+    pub(crate) fn config(mut self, cx: &Cx) -> Result<Config> {
+        if cx.globals.insecure_http {
+            self.flags.insert(GLOBAL.to_owned(), "on".to_owned());
+        }
+        let sources = Sources {
+            flags: self.flags,
+            environment: Some(&variable),
+            file: self.file.as_deref(),
+            // a daemon of a service manager may have no home; then the folder must be named
+            default_data_dir: profile::data_dir().unwrap_or_else(|_| PathBuf::from("bursar-data")),
+        };
+        Config::load(&sources).map_err(|wrong| Failure::usage(wrong.to_string()).hint("bursar serve --help"))
+    }
+}
+
+/// Runs the daemon.
+#[derive(Debug, Args)]
+pub(crate) struct Serve {
+    #[command(flatten)]
+    settings: Settings,
+}
+
+/// Brings a store up to date.
+#[derive(Debug, Args)]
+pub(crate) struct Migrate {
+    /// Change nothing; exit code 15 when something is to be done
+    #[arg(long)]
+    check: bool,
+    #[command(flatten)]
+    settings: Settings,
+}
+
+/// Work on a store directly.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Admin {
+    /// Make a person, or let one in again: works beside a running daemon
+    Create(Box<CreateAdmin>),
+}
+
+/// Makes a person.
+#[derive(Debug, Args)]
+pub(crate) struct CreateAdmin {
+    /// The email
+    #[arg(long)]
+    email: Option<String>,
+    /// The name; the email when absent
+    #[arg(long)]
+    name: Option<String>,
+    /// The role
+    #[arg(long, default_value = OWNER)]
+    role: String,
+    #[command(flatten)]
+    password: PasswordFrom,
+    #[command(flatten)]
+    settings: Settings,
+}
+
+/// Runs work of the daemon, which wants all processors.
+pub(crate) fn run_daemon<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|wrong| Failure::new(1, format!("nothing can be run: {wrong}")))?
+        .block_on(work)
+}
+
+/// A failure of the daemon or its store.
+pub(crate) fn broken(wrong: impl std::fmt::Display) -> Failure {
+    Failure::new(13, wrong.to_string())
+}
+
+/// Runs the daemon until a signal ends it.
+pub(crate) fn serve(cx: &Cx, args: Serve) -> Result<()> {
+    let config = args.settings.config(cx)?;
+    let _log = bursar_server::log_to_stderr(&config);
+    run_daemon(async {
+        let running = bursar_server::start(config.clone()).await.map_err(broken)?;
+        let scheme = if config.tls.is_some() { "https" } else { "http" };
+        output::say(&format!("bursar: listening on {scheme}://{}", running.address));
+        if !running.has_owner {
+            first_owner(cx, &config).await?;
+        }
+        bursar_server::run_until_signal(running).await.map_err(broken)
+    })
+}
+
+/// Somebody must be the first: asked for at a terminal, else the command is said.
+async fn first_owner(cx: &Cx, config: &Config) -> Result<()> {
+    if !cx.can_ask() {
+        let place = match &config.location {
+            bursar_server::Location::Sqlite(path) => format!("--database sqlite:{}", path.display()),
+            // the address may hold a password, which does not belong into a log
+            bursar_server::Location::Postgres(_) => "--database \"$BURSAR_DATABASE\"".to_owned(),
+        };
+        output::say(&format!(
+            "bursar: nobody is owner yet; make one: bursar admin create --email you@example.com --role owner \
+             --password-stdin {place}"
+        ));
+        return Ok(());
+    }
+    output::say("Nobody is owner yet. Who is the first?");
+    let email = prompt::line(cx, "Email: ", "--email")?;
+    let email: Email = email.parse().map_err(|wrong| Failure::usage(format!("the email {wrong}")))?;
+    let password = prompt::new_secret(cx, "--password-stdin")?;
+    make(config, &email, None, OWNER, &password).await
+}
+
+async fn make(config: &Config, email: &Email, name: Option<&str>, role: &str, password: &str) -> Result<()> {
+    let usage = |flag: &str, wrong: &dyn std::fmt::Display| Failure::usage(format!("{flag} {wrong}"));
+    let name: Name = name.unwrap_or(email.as_str()).parse().map_err(|wrong| usage("--name", &wrong))?;
+    let role: RoleName = role.parse().map_err(|wrong| usage("--role", &wrong))?;
+    let password: Password =
+        password.parse().map_err(|wrong| Failure::new(7, format!("the password {wrong}")))?;
+    let (user, done) =
+        match admin::create(config, email.clone(), name, role, password).await.map_err(broken)? {
+            Made::Created(user) => (user, "created"),
+            Made::Recovered(user) => (user, "was there: active again, with the new password and signed out"),
+        };
+    output::say(&format!("{} {done} ({})", user.email, user.roles.join(", ")));
+    output::text(&format!("{}\n", user.id))
+}
+
+/// Brings a store up to date.
+pub(crate) fn migrate(cx: &Cx, args: Migrate) -> Result<()> {
+    let config = args.settings.config(cx)?;
+    if args.check {
+        let state = bursar_server::schema_state(&config).map_err(broken)?;
+        return check(cx, &state);
+    }
+    let done = bursar_server::migrate(&config).map_err(broken)?;
+    for name in &done {
+        output::text(&format!("{name}\n"))?;
+    }
+    cx.say(&match done.len() {
+        0 => "the store is up to date".to_owned(),
+        count => format!("{count} migrations were run"),
+    });
+    Ok(())
+}
+
+fn check(cx: &Cx, state: &SchemaState) -> Result<()> {
+    for name in &state.pending {
+        output::text(&format!("{name}\n"))?;
+    }
+    if state.pending.is_empty() {
+        cx.say(&format!("the store is up to date: {} migrations", state.applied.len()));
+        return Ok(());
+    }
+    Err(Failure::new(15, format!("{} migrations are to be run", state.pending.len())).hint("bursar migrate"))
+}
+
+/// Works on a store directly.
+pub(crate) fn admin(cx: &Cx, command: Admin) -> Result<()> {
+    let Admin::Create(args) = command;
+    let config = args.settings.config(cx)?;
+    let email = match args.email {
+        Some(email) => email,
+        None => prompt::line(cx, "Email: ", "--email")?,
+    };
+    let email: Email = email.parse().map_err(|wrong| Failure::usage(format!("--email {wrong}")))?;
+    let password = match args.password.given()? {
+        Some(password) => password,
+        None => prompt::new_secret(cx, "--password-stdin")?,
+    };
+    run_daemon(make(&config, &email, args.name.as_deref(), &args.role, &password))
+}

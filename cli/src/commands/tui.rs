@@ -1,0 +1,83 @@
+//! `bursar tui`: opens the dashboard on the daemon that is meant.
+
+use std::sync::Arc;
+
+use bursar_shared::client::{Client, Options, profile::Protect, session::Store};
+use bursar_tui::{Exit, Look, Protection, Start};
+use clap::Args;
+
+use crate::{
+    context::{Cx, block_on, variable},
+    error::{Failure, Result},
+};
+
+/// Opens the dashboard.
+#[derive(Debug, Args)]
+pub(crate) struct Tui {}
+
+/// Opens the dashboard.
+pub(crate) fn run(cx: &Cx, _: Tui) -> Result<()> {
+    if !crate::output::stdout_is_terminal() {
+        return Err(Failure::usage("the dashboard needs a terminal"));
+    }
+    open(cx)
+}
+
+/// Opens the dashboard.
+pub(crate) fn open(cx: &Cx) -> Result<()> {
+    let target = cx.target()?;
+    let mut client = cx.client()?;
+    if target.name.is_none() && !client.session().is_key() {
+        client = client.with_session(Store::memory());
+    }
+    show(cx, client, target.name, target.protect, target.email)
+}
+
+/// Opens the dashboard on a daemon of this very process.
+#[cfg(feature = "server")]
+pub(crate) fn beside(cx: &Cx, client: Client, context: Option<String>, email: Option<String>) -> Result<()> {
+    // its own thread: the daemon's runtime is busy answering it
+    std::thread::scope(|scope| {
+        let dashboard = scope.spawn(|| show(cx, client, context, Protect::None, email));
+        dashboard.join().unwrap_or_else(|_| Err(Failure::new(1, "the dashboard broke")))
+    })
+}
+
+/// Opens the dashboard with this client.
+pub(crate) fn show(
+    cx: &Cx,
+    client: Client,
+    context: Option<String>,
+    protect: Protect,
+    email: Option<String>,
+) -> Result<()> {
+    let insecure_http = cx.globals.insecure_http;
+    let ca_cert = cx.globals.ca_cert.clone();
+    let signed_in = client.session().is_key() || client.session().credentials()?.is_some();
+    let start = Start {
+        server: client.server().to_owned(),
+        connect: Arc::new(move |server| {
+            let options = Options { insecure_http, ca_cert: ca_cert.clone(), ..Options::default() };
+            Client::new(server, options)
+                .map(|client| client.with_session(Store::memory()))
+                .map_err(|wrong| wrong.to_string())
+        }),
+        client,
+        context,
+        protection: match protect {
+            Protect::None => Protection::Open,
+            Protect::Confirm => Protection::Confirm,
+            Protect::Readonly => Protection::ReadOnly,
+        },
+        signed_in,
+        email,
+        look: Look::from_env(variable),
+    };
+    block_on(async {
+        match bursar_tui::run(start).await {
+            Ok(Exit::Quit) => Ok(()),
+            Ok(Exit::Signal(signal)) => Err(Failure::silent(u8::try_from(128 + signal).unwrap_or(130))),
+            Err(wrong) => Err(Failure::new(1, format!("the terminal cannot be used: {wrong}"))),
+        }
+    })
+}

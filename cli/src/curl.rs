@@ -1,0 +1,100 @@
+//! `--as-curl`: a call as somebody would type it, with no secret in it.
+
+use bursar_shared::{
+    client::{Client, How},
+    operation::{Access, Operation},
+    wire,
+};
+use serde_json::Value;
+
+use crate::{
+    error::{Failure, Result},
+    output,
+};
+
+/// Members whose values are never shown.
+const SECRETS: &[&str] =
+    &["password", "passwordHash", "currentPassword", "newPassword", "refreshToken", "resetToken"];
+
+/// A word for a POSIX shell.
+fn quoted(text: &str) -> String {
+    format!("'{}'", text.replace('\'', r"'\''"))
+}
+
+fn masked(body: &[u8]) -> String {
+    let Ok(mut value) = serde_json::from_slice::<Value>(body) else {
+        return String::from_utf8_lossy(body).into_owned();
+    };
+    if let Some(members) = value.as_object_mut() {
+        for (name, value) in members {
+            if SECRETS.contains(&name.as_str()) {
+                *value = Value::String("***".to_owned());
+            }
+        }
+    }
+    value.to_string()
+}
+
+/// The call as a curl command. The token is fetched by the command when it runs.
+pub(crate) fn command(
+    server: &str,
+    method: &str,
+    target: &str,
+    body: Option<&[u8]>,
+    how: &How,
+    public: bool,
+) -> String {
+    let mut line = "curl -sS".to_owned();
+    if method != "GET" {
+        line.push_str(&format!(" -X {method}"));
+    }
+    let mut target = target.to_owned();
+    if how.dry_run {
+        target.push(if target.contains('?') { '&' } else { '?' });
+        target.push_str("dryRun=true");
+    }
+    line.push_str(&format!(" {}", quoted(&format!("{server}{target}"))));
+    if !public {
+        line.push_str(r#" -H "Authorization: Bearer $(bursar auth token)""#);
+    }
+    if let Some(key) = &how.key {
+        line.push_str(&format!(" -H {}", quoted(&format!("Idempotency-Key: {key}"))));
+    }
+    if let Some(version) = how.if_match {
+        line.push_str(&format!(" -H {}", quoted(&format!("If-Match: \"{version}\""))));
+    }
+    if let Some(body) = body {
+        line.push_str(&format!(" -H 'Content-Type: application/json' --data {}", quoted(&masked(body))));
+    }
+    line.push('\n');
+    line
+}
+
+/// Prints an operation as a curl command.
+pub(crate) fn print<O: Operation>(client: &Client, op: &O, how: &How) -> Result<()> {
+    let encoded = wire::encode(op).map_err(|wrong| Failure::new(1, wrong.to_string()))?;
+    let public = <O::Access as bursar_shared::operation::Admits>::ACCESS == Access::Public;
+    output::text(&command(
+        client.server(),
+        O::METHOD.as_str(),
+        &encoded.target,
+        encoded.body.as_deref(),
+        how,
+        public,
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shows_the_call_and_no_secret() {
+        let how = How { key: Some("k1".to_owned()), if_match: Some(3), dry_run: true };
+        let body = br#"{"name":"O'Hara","password":"correct horse"}"#;
+        insta::assert_snapshot!(
+            command("http://127.0.0.1:8460", "POST", "/v1/users", Some(body), &how, false),
+            @r#"curl -sS -X POST 'http://127.0.0.1:8460/v1/users?dryRun=true' -H "Authorization: Bearer $(bursar auth token)" -H 'Idempotency-Key: k1' -H 'If-Match: "3"' -H 'Content-Type: application/json' --data '{"name":"O'\''Hara","password":"***"}'"#
+        );
+    }
+}

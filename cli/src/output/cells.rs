@@ -1,0 +1,145 @@
+//! One value in a cell: of a table, of TSV, of CSV.
+
+use std::borrow::Cow;
+
+use bursar_shared::text::clean;
+use serde_json::Value;
+use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
+
+/// The value at a dotted path.
+pub(crate) fn at<'v>(row: &'v Value, path: &str) -> &'v Value {
+    path.split('.').fold(row, |value, name| value.get(name).unwrap_or(&Value::Null))
+}
+
+/// A value as one text: lists by commas, objects as JSON, nothing for null.
+pub(crate) fn plain(value: &Value) -> String {
+    match value {
+        Value::Null => String::new(),
+        Value::String(text) => text.clone(),
+        Value::Array(items) if items.iter().all(|item| !item.is_object() && !item.is_array()) => {
+            items.iter().map(plain).collect::<Vec<_>>().join(",")
+        }
+        other => other.to_string(),
+    }
+}
+
+/// For tables: safe for a terminal; times to the second, in the same notation.
+pub(crate) fn table(value: &Value) -> String {
+    let text = plain(value);
+    if let Some(second) = time_to_the_second(&text) {
+        return second;
+    }
+    clean(&text).into_owned()
+}
+
+fn time_to_the_second(text: &str) -> Option<String> {
+    let bytes = text.as_bytes();
+    let is_time = bytes.len() == 27
+        && bytes.iter().enumerate().all(|(place, byte)| match place {
+            4 | 7 => *byte == b'-',
+            10 => *byte == b'T',
+            13 | 16 => *byte == b':',
+            19 => *byte == b'.',
+            26 => *byte == b'Z',
+            _ => byte.is_ascii_digit(),
+        });
+    is_time.then(|| format!("{}Z", &text[..19]))
+}
+
+/// For TSV, as PostgreSQL's COPY writes it: `\t`, `\n`, `\r`, `\\`, and `\N` for null.
+pub(crate) fn tsv(value: &Value, out: &mut Vec<u8>) {
+    if value.is_null() {
+        return out.extend(b"\\N");
+    }
+    for byte in plain(value).bytes() {
+        match byte {
+            b'\t' => out.extend(b"\\t"),
+            b'\n' => out.extend(b"\\n"),
+            b'\r' => out.extend(b"\\r"),
+            b'\\' => out.extend(b"\\\\"),
+            byte => out.push(byte),
+        }
+    }
+}
+
+/// For CSV (RFC 4180). A text that a spreadsheet would take for a formula gets a `'` in front.
+pub(crate) fn csv(value: &Value, out: &mut Vec<u8>) {
+    let text = plain(value);
+    let text: Cow<'_, str> = match value {
+        Value::String(_) | Value::Array(_) if text.starts_with(['=', '+', '-', '@', '\t', '\r']) => {
+            format!("'{text}").into()
+        }
+        _ => text.into(),
+    };
+    if text.contains([',', '"', '\n', '\r']) {
+        out.push(b'"');
+        out.extend(text.replace('"', "\"\"").bytes());
+        out.push(b'"');
+    } else {
+        out.extend(text.bytes());
+    }
+}
+
+/// The text cut to a width, with `…` when something is missing.
+pub(crate) fn cut(text: &str, width: usize) -> Cow<'_, str> {
+    if text.width() <= width {
+        return text.into();
+    }
+    let mut kept = String::new();
+    let mut used = 0;
+    for letter in text.chars() {
+        used += letter.width().unwrap_or(0);
+        if used >= width {
+            break;
+        }
+        kept.push(letter);
+    }
+    kept.push('…');
+    kept.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn written(write: fn(&Value, &mut Vec<u8>), value: &Value) -> String {
+        let mut out = Vec::new();
+        write(value, &mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn csv_cells_are_no_formulas() {
+        for (value, cell) in [
+            (json!("=1+1"), "'=1+1"),
+            (json!("+49 30"), "'+49 30"),
+            (json!("-x"), "'-x"),
+            (json!("@sum"), "'@sum"),
+            (json!(-5), "-5"),
+            (json!("=a,\"b\""), "\"'=a,\"\"b\"\"\""),
+            (json!("two\nlines"), "\"two\nlines\""),
+            (json!(["a", "b"]), "\"a,b\""),
+            (json!(null), ""),
+        ] {
+            assert_eq!(written(csv, &value), cell);
+        }
+    }
+
+    #[test]
+    fn tsv_keeps_one_row_on_one_line() {
+        assert_eq!(written(tsv, &json!("a\tb\nc\\d")), "a\\tb\\nc\\\\d");
+        assert_eq!(written(tsv, &json!(null)), "\\N");
+        assert_eq!(written(tsv, &json!({"a": [1]})), r#"{"a":[1]}"#);
+    }
+
+    #[test]
+    fn tables_show_times_to_the_second_and_nothing_harmful() {
+        assert_eq!(table(&json!("2026-01-15T09:30:00.123456Z")), "2026-01-15T09:30:00Z");
+        assert_eq!(table(&json!("\u{1b}[31mred")), "\\u{1b}[31mred");
+        assert_eq!(cut("Ada Lovelace", 6), "Ada L…");
+        assert_eq!(cut("名前です", 5), "名前…");
+        assert_eq!(plain(at(&json!({"a": {"b": 7}}), "a.b")), "7");
+    }
+}

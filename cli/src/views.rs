@@ -1,0 +1,174 @@
+//! What tables, TSV and CSV show of each kind of record. Columns are only added at the end: scripts
+//! count them.
+
+use crate::output::{Column, View};
+
+const fn col(title: &'static str, path: &'static str) -> Column {
+    Column { title, path }
+}
+
+/// People.
+pub(crate) const USERS: View = View {
+    name: "users",
+    key: "id",
+    columns: &[
+        col("Id", "id"),
+        col("Email", "email"),
+        col("Name", "name"),
+        col("Roles", "roles"),
+        col("Status", "status"),
+        col("Created", "createdAt"),
+    ],
+};
+
+/// Roles.
+pub(crate) const ROLES: View = View {
+    name: "roles",
+    key: "id",
+    columns: &[
+        col("Id", "id"),
+        col("Name", "name"),
+        col("Built in", "builtIn"),
+        col("Description", "description"),
+    ],
+};
+
+/// Permissions.
+pub(crate) const PERMISSIONS: View = View {
+    name: "permissions",
+    key: "name",
+    columns: &[col("Name", "name"), col("Description", "description")],
+};
+
+/// What somebody may do, and by which role.
+pub(crate) const GRANTS: View = View {
+    name: "permissions",
+    key: "permission",
+    columns: &[col("Permission", "permission"), col("By", "by")],
+};
+
+/// Sessions.
+pub(crate) const SESSIONS: View = View {
+    name: "sessions",
+    key: "id",
+    columns: &[
+        col("Id", "id"),
+        col("User", "userId"),
+        col("Current", "current"),
+        col("Ip", "ip"),
+        col("Program", "userAgent"),
+        col("Created", "createdAt"),
+        col("Last used", "lastUsedAt"),
+        col("Expires", "expiresAt"),
+        col("Revoked", "revokedAt"),
+    ],
+};
+
+const LOG: &[Column] = &[
+    col("Seq", "seq"),
+    col("Time", "timestamp"),
+    col("Type", "type"),
+    col("Actor", "actor.id"),
+    col("Resource", "resource.id"),
+    col("Request", "requestId"),
+    col("Id", "id"),
+];
+
+/// Events.
+pub(crate) const EVENTS: View = View { name: "events", key: "id", columns: LOG };
+/// The audit log.
+pub(crate) const AUDIT: View = View { name: "audit", key: "id", columns: LOG };
+
+/// What the chain of hashes says.
+pub(crate) const AUDIT_REPORT: View = View {
+    name: "audit",
+    key: "headSeq",
+    columns: &[
+        col("Ok", "ok"),
+        col("Checked", "checked"),
+        col("Head", "headSeq"),
+        col("First broken", "firstBrokenSeq"),
+    ],
+};
+
+/// Figures.
+pub(crate) const STATS: View = View {
+    name: "stats",
+    key: "version",
+    columns: &[
+        col("Active people", "users.active"),
+        col("Suspended people", "users.suspended"),
+        col("Deleted people", "users.deleted"),
+        col("New people (7 days)", "users.createdLastWeek"),
+        col("Live sessions", "sessionsActive"),
+        col("Log head", "logHead"),
+        col("Uptime (s)", "uptimeSeconds"),
+        col("Engine", "engine"),
+        col("Version", "version"),
+    ],
+};
+
+/// A way to a new password.
+pub(crate) const RESET: View = View {
+    name: "password-reset",
+    key: "resetToken",
+    columns: &[col("Reset token", "resetToken"), col("Expires", "expiresAt")],
+};
+
+/// What a bulk revocation did.
+pub(crate) const REVOKED: View =
+    View { name: "sessions", key: "revoked", columns: &[col("Revoked", "revoked")] };
+
+/// Contexts.
+pub(crate) const CONTEXTS: View = View {
+    name: "contexts",
+    key: "name",
+    columns: &[
+        col("Name", "name"),
+        col("Current", "current"),
+        col("Server", "server"),
+        col("Email", "email"),
+        col("Protect", "protect"),
+        col("Signed in", "signedIn"),
+    ],
+};
+
+/// Who is signed in here.
+pub(crate) const STATUS: View = View {
+    name: "status",
+    key: "email",
+    columns: &[
+        col("Context", "context"),
+        col("Server", "server"),
+        col("Signed in", "signedIn"),
+        col("By", "by"),
+        col("Email", "email"),
+        col("Access until", "accessExpiresAt"),
+        col("Session until", "refreshExpiresAt"),
+        col("Protect", "protect"),
+    ],
+};
+
+/// Changes on their way.
+pub(crate) const PENDING: View = View {
+    name: "pending",
+    key: "key",
+    columns: &[
+        col("Key", "key"),
+        col("At", "at"),
+        col("Method", "method"),
+        col("Target", "target"),
+        col("Who", "who"),
+        col("Server", "server"),
+    ],
+};
+
+/// Versions.
+pub(crate) const VERSIONS: View = View {
+    name: "versions",
+    key: "client",
+    columns: &[col("Client", "client"), col("Daemon", "daemon"), col("Server", "server")],
+};
+
+/// Anything the daemon answers.
+pub(crate) const ANYTHING: View = View { name: "rows", key: "id", columns: &[] };
