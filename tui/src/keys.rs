@@ -230,8 +230,26 @@ fn in_list(model: &Model) -> State {
     if model.room().is_some() { State::On } else { State::Absent }
 }
 
+/// In the list of people, not in one of them.
 fn in_users(model: &Model) -> State {
-    if model.screen == Screen::Users { State::On } else { State::Absent }
+    if model.screen == Screen::Users && model.users.open.is_none() { State::On } else { State::Absent }
+}
+
+fn is_open(model: &Model) -> bool {
+    match model.screen {
+        Screen::Login => false,
+        Screen::Home => model.home.open.is_some(),
+        Screen::Users => model.users.open.is_some(),
+    }
+}
+
+fn openable(model: &Model) -> State {
+    if is_open(model) { State::Absent } else { on_row(model) }
+}
+
+fn closable(model: &Model) -> State {
+    let follows = model.screen == Screen::Home && model.current_id().is_some();
+    if is_open(model) || follows { State::On } else { State::Absent }
 }
 
 fn on_row(model: &Model) -> State {
@@ -243,7 +261,7 @@ fn on_row(model: &Model) -> State {
 }
 
 fn on_user(model: &Model) -> State {
-    if model.screen == Screen::Users { on_row(model) } else { State::Absent }
+    if in_users(model) == State::On { on_row(model) } else { State::Absent }
 }
 
 fn reachable(model: &Model) -> State {
@@ -315,29 +333,29 @@ macro_rules! actions {
 actions! {
     Down        "list.down"       "down"           ["j" "down"]       Move 0       in_list none, "Moves the cursor to the next row.";
     Up          "list.up"         "up"             ["k" "up"]         Move 0       in_list none, "Moves the cursor to the row before.";
-    HalfDown    "list.half-down"  "half a screen down" ["^d"]         Move 0       in_list none, "Moves the cursor half a screen down.";
-    HalfUp      "list.half-up"    "half a screen up" ["^u"]           Move 0       in_list none, "Moves the cursor half a screen up.";
-    PageDown    "list.page-down"  "a screen down"  ["pgdn" "^f"]      Move 0       in_list none, "Moves the cursor a screen down.";
-    PageUp      "list.page-up"    "a screen up"    ["pgup" "^b"]      Move 0       in_list none, "Moves the cursor a screen up.";
-    Top         "list.top"        "first row"      ["g g" "home"]     Move 0       in_list none, "Goes to the first row of the whole list, read from the daemon if need be.";
-    Bottom      "list.bottom"     "last row"       ["G" "end"]        Move 0       in_list none, "Goes to the last row of the whole list, read from the daemon if need be.";
-    Open        "row.open"        "open"           ["enter"]          Act 90       on_row row_command, "Shows the record on the whole screen.";
+    HalfDown    "list.half-down"  "half screen down" ["^d"]         Move 0       in_list none, "Moves the cursor half a screen down.";
+    HalfUp      "list.half-up"    "half screen up" ["^u"]           Move 0       in_list none, "Moves the cursor half a screen up.";
+    PageDown    "list.page-down"  "screen down"  ["pgdn" "^f"]      Move 0       in_list none, "Moves the cursor a screen down.";
+    PageUp      "list.page-up"    "screen up"    ["pgup" "^b"]      Move 0       in_list none, "Moves the cursor a screen up.";
+    Top         "list.top"        "first row"      ["g g" "home"]     Move 0       in_list none, "Goes to the first row of the whole list.";
+    Bottom      "list.bottom"     "last row"       ["G" "end"]        Move 0       in_list none, "Goes to the last row of the whole list.";
+    Open        "row.open"        "open"           ["enter"]          Act 90       openable row_command, "Shows the record on the whole screen.";
     Pane        "list.pane"       "pane"           ["p"]              Act 40       in_users none, "Shows or hides the details beside the list.";
     Filter      "list.filter"     "filter"         ["/"]              Find 80      filterable list_command, "Narrows the list, in the filter language of the command line.";
     Sort        "list.sort"       "sort"           ["s"]              Find 70      filterable list_command, "Chooses the order of the list; the cursor keeps its record.";
     Columns     "list.columns"    "columns"        ["c"]              Find 60      in_users none, "Chooses the columns.";
     Mark        "row.mark"        "mark"           ["space"]          Act 50       on_user none, "Marks the row, or takes its mark away, and moves on.";
     Unmark      "list.unmark"     "clear marks"    ["\\"]             Act 0        has_marks none, "Takes all marks away.";
-    TakeIn      "list.take-in"    "take in"        ["."]              Find 0       reachable none, "Reads the list again around the cursor: new rows come in, missing ones go.";
-    Refresh     "list.refresh"    "reload"         ["r"]              Find 45      in_list list_command, "Reads everything on this screen again; the cursor keeps its record. Offline: tries now.";
+    TakeIn      "list.take-in"    "take in"        ["."]              Find 0       reachable none, "Reads the list again around the cursor: new rows come, missing ones go.";
+    Refresh     "list.refresh"    "reload"         ["r"]              Find 45      in_list list_command, "Reads this screen again; the cursor keeps its record. Offline: tries now.";
     Copy        "row.copy"        "copy id"        ["y"]              Act 55       on_row none, "Puts the id onto the clipboard (OSC 52, also over SSH).";
     CopyCommand "row.copy-command" "copy as command" ["Y"]            Act 0        on_row row_command, "Puts the same as a `bursar` command onto the clipboard.";
     GoHome      "go.home"         "home"           ["1"]              Move 0       always none, "Goes to the figures and the latest events.";
     GoUsers     "go.users"        "users"          ["2"]              Move 30      reads_users none, "Goes to the people.";
-    Palette     "app.palette"     "command"        [":" "^p"]         Everywhere 20 always none, "Searches every action by its words and does it; `users status:active` goes there.";
+    Palette     "app.palette"     "command"        [":" "^p"]         Everywhere 20 always none, "Finds any action by its words; `users status:active` goes there.";
     Help        "app.help"        "help"           ["?" "f1"]         Everywhere 100 always none, "Shows the keys of this screen.";
-    Back        "app.back"        "close"          ["esc"]            Everywhere 0 always none, "Closes one thing; never leaves.";
-    Mouse       "app.mouse"       "mouse on/off"   ["m"]              Everywhere 0 always none, "Takes clicks and the wheel, or leaves them to the terminal so that text can be selected.";
+    Back        "app.back"        "close"          ["esc"]            Everywhere 92 closable none, "Closes one thing; never leaves.";
+    Mouse       "app.mouse"       "mouse on/off"   ["m"]              Everywhere 0 always none, "Takes clicks and the wheel, or leaves them to the terminal to select text.";
     Redraw      "app.redraw"      "redraw"         ["^l"]             Everywhere 0 always none, "Draws the whole screen again.";
     SignOut     "app.sign-out"    "sign out"       ["^o"]             Everywhere 0 always none, "Ends this session and asks who is next.";
     Quit        "app.quit"        "quit"           ["q" "^c"]         Everywhere 95 always none, "Leaves; the session stays signed in.";

@@ -324,6 +324,11 @@ impl Bar {
         self.judged = false;
     }
 
+    /// Whether it says what is wrong; while something could still be completed it does not yet.
+    pub fn shows_error(&self) -> bool {
+        self.error.is_some() && (self.judged || self.ideas.is_empty())
+    }
+
     /// Puts the next idea at the end.
     pub fn complete(&mut self, back: bool) {
         let count = self.ideas.len();

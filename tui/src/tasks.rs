@@ -151,7 +151,9 @@ fn trouble(error: Error) -> Trouble {
         Error::Api { error, request_id, retry_after, .. } => {
             Trouble::Refused { error, request_id, retry_at: retry_after.map(|wait| local_now() + wait) }
         }
-        Error::Unreachable { .. } | Error::Unknown { .. } => Trouble::Unreachable(error.to_string()),
+        Error::Unreachable { server, reason } | Error::Unknown { server, reason, .. } => {
+            Trouble::Unreachable(format!("{server}: {reason}"))
+        }
         Error::NotSignedIn => Trouble::SignedOut,
         Error::Protocol(_) | Error::Local(_) => Trouble::Other(error.to_string()),
     }

@@ -159,8 +159,8 @@ fn click(model: &mut Model, hit: Option<Hit>) -> Vec<Task> {
 }
 
 fn wheel(model: &mut Model, rows: isize) -> Vec<Task> {
-    if let Some(Overlay::Help(help)) = &mut model.overlay {
-        help.key(Key::plain(if rows < 0 { Code::Up } else { Code::Down }));
+    if matches!(model.overlay, Some(Overlay::Help(_))) {
+        return overlay::key(model, Key::plain(if rows < 0 { Code::Up } else { Code::Down }));
     } else if model.overlay.is_none() && model.screen != Screen::Login {
         step(model, rows);
     }
@@ -169,12 +169,17 @@ fn wheel(model: &mut Model, rows: isize) -> Vec<Task> {
 
 /// Moves the cursor, or scrolls what is shown on the whole screen.
 fn step(model: &mut Model, rows: isize) {
+    let (lines, height) = match model.screen {
+        Screen::Home if model.home.open.is_some() => home::open_lines(model),
+        Screen::Users if model.users.open.is_some() => users::open_lines(model),
+        _ => (0, 0),
+    };
     let open = match model.screen {
         Screen::Home => &mut model.home.open,
         _ => &mut model.users.open,
     };
     if let Some(scroll) = open {
-        *scroll = scroll.saturating_add_signed(rows).min(200);
+        *scroll = scroll.saturating_add_signed(rows).min(lines.saturating_sub(height));
         return;
     }
     match model.screen {
@@ -214,10 +219,7 @@ pub fn perform(model: &mut Model, what: Do) -> Vec<Task> {
             _ => model.users.open = Some(0),
         },
         Do::Pane => model.users.pane = !model.users.pane,
-        Do::Filter => {
-            model.users.open = None;
-            model.users.list.begin_filter();
-        }
+        Do::Filter => model.users.list.begin_filter(),
         Do::Sort => Users::choose_sort(model),
         Do::Columns => Users::choose_columns(model),
         Do::Mark => {

@@ -50,8 +50,8 @@ impl Rows for Event {
         },
         Column {
             title: "EVENT",
-            min: 16,
-            share: 2,
+            min: 18,
+            share: 0,
             right: false,
             shown: true,
             sort: None,
@@ -68,8 +68,8 @@ impl Rows for Event {
         },
         Column {
             title: "BY",
-            min: 14,
-            share: 2,
+            min: 13,
+            share: 0,
             right: false,
             shown: true,
             sort: None,
@@ -98,14 +98,22 @@ fn kind_style(kind: &str, theme: &Theme) -> ratatui::style::Style {
     }
 }
 
+/// An id as far as it tells records apart: its kind and its last letters, for the first are a time.
+fn brief(id: &str) -> String {
+    match (id.split_once('_'), id.char_indices().rev().nth(5)) {
+        (Some((kind, rest)), Some((at, _))) if rest.len() > 8 => format!("{kind} {}", &id[at..]),
+        _ => id.to_owned(),
+    }
+}
+
 /// What happened to what, in a few words: the name of the record, and what changed of it.
 fn what(event: &Event, theme: &Theme) -> String {
     let text = |name: &str| event.data.get(name).and_then(Value::as_str).map(str::to_owned);
-    let name = text("email").or_else(|| text("name")).or_else(|| event.resource.id.clone());
+    let name = text("email").or_else(|| text("name")).or_else(|| event.resource.id.as_deref().map(brief));
     let mut out = name.unwrap_or_else(|| event.resource.kind.clone());
     for (member, change) in event.changes.as_object().into_iter().flatten() {
-        if let Some([before, after]) = change.as_array().map(Vec::as_slice) {
-            out.push_str(&format!("  {member} {} {} {}", short(before), theme.glyphs.arrow, short(after)));
+        if let Some([_, after]) = change.as_array().map(Vec::as_slice) {
+            out.push_str(&format!("  {member} {} {}", theme.glyphs.arrow, short(after)));
         }
     }
     out
@@ -122,10 +130,7 @@ fn short(value: &Value) -> String {
 
 fn by(event: &Event) -> String {
     match &event.actor.id {
-        // the last letters tell ids apart; the first are a time
-        Some(id) => {
-            format!("{} {}", event.actor.kind, &id[id.char_indices().rev().nth(5).map_or(0, |(at, _)| at)..])
-        }
+        Some(id) => brief(id),
         None => event.actor.kind.clone(),
     }
 }
@@ -179,7 +184,7 @@ fn areas(parts: &Parts) -> [Rect; 3] {
     let figures = Rect { height: top, ..body };
     let rest = Rect { y: body.y + top, height: body.height - top, ..body };
     if wide {
-        let width = 36;
+        let width = 34;
         let left = Rect { width: rest.width - width - 1, ..rest };
         [figures, Rect { x: left.right() + 1, width, ..rest }, left]
     } else {
@@ -193,6 +198,13 @@ fn areas(parts: &Parts) -> [Rect; 3] {
 pub fn height(model: &Model) -> usize {
     let [_, _, events] = areas(&chrome::parts(model));
     table::rows_in(events).saturating_sub(1)
+}
+
+/// Lines of the event on the whole screen, and the lines there are for them.
+pub fn open_lines(model: &Model) -> (usize, usize) {
+    let body = chrome::parts(model).body;
+    let row = model.home.feed.window.current();
+    (row.map_or(0, |row| event_lines(&row.record, &model.theme, body.width).len()), usize::from(body.height))
 }
 
 /// Draws it.
@@ -256,20 +268,22 @@ struct Figure {
     hours: Vec<u64>,
 }
 
-fn figures(stats: &Stats, theme: &Theme) -> Vec<Figure> {
+fn figures(stats: &Stats, theme: &Theme, wide: bool) -> Vec<Figure> {
     let sum = |hours: &[u64]| number(hours.iter().sum());
-    let peak = |hours: &[u64]| format!("peak {} an hour", number(hours.iter().copied().max().unwrap_or(0)));
+    let peak = |hours: &[u64]| match hours.iter().copied().max().unwrap_or(0) {
+        0 => String::new(),
+        most if wide => format!("peak {} an hour", number(most)),
+        most => format!("peak {}", number(most)),
+    };
     let users = &stats.users;
     vec![
         Figure {
             name: "USERS",
             value: number(users.active),
-            note: format!(
-                "+{} in 7 d {} {} suspended",
-                number(users.created_last_week),
-                theme.glyphs.dot,
-                number(users.suspended)
-            ),
+            note: match (number(users.created_last_week), number(users.suspended)) {
+                (new, stopped) if wide => format!("+{new} in 7 d {} {stopped} suspended", theme.glyphs.dot),
+                (new, _) => format!("+{new} in 7 d"),
+            },
             hours: Vec::new(),
         },
         Figure {
@@ -311,8 +325,8 @@ fn draw_figures(canvas: &mut Canvas<'_>, model: &Model, area: Rect) {
         canvas.text(area.x + 2, y, area.width.saturating_sub(3), &Clean::of(text), style);
         return;
     };
-    let figures = figures(stats, &theme);
     let width = area.width / 4;
+    let figures = figures(stats, &theme, width >= 28);
     for (at, figure) in figures.into_iter().enumerate() {
         let x = area.x + 2 + width * at as u16;
         let cells = width.saturating_sub(3);
@@ -325,7 +339,8 @@ fn draw_figures(canvas: &mut Canvas<'_>, model: &Model, area: Rect) {
         let used = u16::try_from(figure.value.len()).unwrap_or(cells) + 2;
         if figure.hours.is_empty() {
             canvas.text(x, y + 2, cells, &Clean::of(&figure.note), theme.dim);
-            let sessions = format!("{} signed in now", number(stats.sessions_active));
+            let now = if width >= 28 { " now" } else { "" };
+            let sessions = format!("{} signed in{now}", number(stats.sessions_active));
             canvas.text(x, y + 3, cells, &Clean::of(sessions), theme.dim);
         } else {
             canvas.text(x + used, y + 1, cells.saturating_sub(used), &Clean::of(&figure.note), theme.dim);
@@ -387,7 +402,7 @@ fn draw_daemon(canvas: &mut Canvas<'_>, model: &Model, area: Rect) {
         ("up", up, theme.text),
         ("log", format!("{} rows", number(log)), theme.text),
         ("sessions", number(stats.sessions_active), theme.text),
-        ("deleted", format!("{} users kept for the books", number(stats.users.deleted)), theme.text),
+        ("deleted", format!("{} users", number(stats.users.deleted)), theme.text),
         ("server", model.place.server.clone(), theme.text),
         ("read", clock(*at), theme.dim),
     ];

@@ -195,7 +195,7 @@ pub fn draw(canvas: &mut Canvas<'_>, model: &Model) {
     let login = &model.login;
     let whole = canvas.area();
     let body = Rect { height: whole.height.saturating_sub(1), ..whole };
-    let area = middle(body, whole.width.saturating_sub(4).clamp(20, 74), 17.min(body.height));
+    let area = middle(body, whole.width.saturating_sub(4).clamp(20, 74), 15.min(body.height));
     let title = [bit("Bursar", theme.accent), bit(concat!(" ", env!("CARGO_PKG_VERSION")), theme.dim)];
     let inside = canvas.frame(area, &title, &[bit("sign in", theme.dim)]);
     let (left, width) = (inside.x + 2, inside.width.saturating_sub(4));
@@ -259,8 +259,10 @@ pub fn draw(canvas: &mut Canvas<'_>, model: &Model) {
             y += 1;
         }
     }
-    let hints = [("tab", "next"), ("enter", "sign in"), ("f1", "help"), ("^c", "quit")].map(|(key, does)| {
-        [bit(" ", theme.text), bit(key, theme.key), bit(" ", theme.text), bit(does, theme.dim)]
-    });
-    canvas.line(whole.x, whole.bottom().saturating_sub(1), whole.width, hints.as_flattened());
+    let hints =
+        [("tab", "next"), ("enter", "sign in"), ("f1", "help"), ("^c", "quit")].map(|(key, does)| {
+            [bit(key, theme.key), bit(" ", theme.text), bit(does, theme.dim), bit("  ", theme.text)]
+        });
+    let y = whole.bottom().saturating_sub(1);
+    canvas.line(whole.x + 1, y, whole.width.saturating_sub(1), hints.as_flattened());
 }

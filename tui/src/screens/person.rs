@@ -42,7 +42,7 @@ pub(super) fn about(user: &User, gone: bool, theme: &Theme) -> Vec<Vec<Bit>> {
         lines.insert(3, fact("kind", text(user.kind.to_string())));
     }
     if let Some(id) = &user.external_id {
-        lines.push(fact("external id", text(id.to_string())));
+        lines.push(fact("external", text(id.to_string())));
     }
     if gone {
         let text = format!("{} gone, or no longer in this list", theme.glyphs.gone);
@@ -85,7 +85,8 @@ fn session_line(session: &Session, theme: &Theme) -> Vec<Bit> {
 pub(super) fn permissions(model: &Model, user: &User, theme: &Theme, width: u16) -> Vec<Vec<Bit>> {
     let known = model.users.allowed.as_ref().filter(|(id, _, _)| *id == user.id);
     let Some((_, _, answer)) = known else {
-        return vec![heading("PERMISSIONS".to_owned(), theme), vec![bit("…", theme.dim)]];
+        let why = if model.is_offline() { "not read: the daemon cannot be reached" } else { "reading…" };
+        return vec![heading("PERMISSIONS".to_owned(), theme), vec![bit(why, theme.dim)]];
     };
     let allowed = match answer {
         Ok(allowed) => allowed.permissions,
@@ -133,7 +134,9 @@ pub(super) fn metadata(user: &User, theme: &Theme) -> Vec<Vec<Bit>> {
         lines.push(vec![bit("none", theme.dim)]);
     }
     lines.extend(facts.iter().map(|(key, value)| {
-        vec![bit(format!("{} ", Clean::of(key).as_str()), theme.dim), bit(value.clone(), theme.text)]
+        let key = Clean::of(key).fit(12, theme.glyphs.ellipsis);
+        let pad = " ".repeat(13 - key.width().min(12));
+        vec![Bit { text: key, style: theme.dim }, bit(pad, theme.dim), bit(value.clone(), theme.text)]
     }));
     lines
 }

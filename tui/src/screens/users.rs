@@ -90,8 +90,8 @@ impl Rows for User {
         },
         Column {
             title: "ROLES",
-            min: 9,
-            share: 1,
+            min: 10,
+            share: 2,
             right: false,
             shown: true,
             sort: None,
@@ -305,11 +305,11 @@ pub fn filter_key(model: &mut Model, key: Key) -> Vec<Task> {
 /// The parts of the screen: filter bar, list, pane; what is not shown has no lines.
 fn areas(model: &Model, parts: &Parts) -> [Rect; 3] {
     let body = parts.body;
-    let lines = if model.users.list.bar.is_some() { 2.min(body.height.saturating_sub(2)) } else { 0 };
+    let lines = model.users.list.bar.as_ref().map_or(0, filter_bar::lines).min(body.height.saturating_sub(2));
     let bar = Rect { height: lines, ..body };
     let rest = Rect { y: body.y + lines, height: body.height - lines, ..body };
     let none = Rect { height: 0, width: 0, ..rest };
-    if !model.users.pane {
+    if !model.users.pane || model.users.list.window.is_empty() {
         return [bar, rest, none];
     }
     if rest.width >= 100 {
@@ -327,6 +327,18 @@ fn areas(model: &Model, parts: &Parts) -> [Rect; 3] {
 pub fn height(model: &Model) -> usize {
     let [_, list, _] = areas(model, &chrome::parts(model));
     table::rows_in(list)
+}
+
+/// Lines of the person on the whole screen, and the lines there are for them.
+pub fn open_lines(model: &Model) -> (usize, usize) {
+    let body = chrome::parts(model).body;
+    let lines = model
+        .users
+        .list
+        .window
+        .current()
+        .map_or(0, |row| full(model, &row.record, &model.theme, body.width).len());
+    (lines, usize::from(body.height))
 }
 
 /// Draws it.

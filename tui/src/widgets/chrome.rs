@@ -80,9 +80,8 @@ fn head(canvas: &mut Canvas<'_>, model: &Model, area: Rect) {
     let (sign, word, style) = match &model.link {
         Link::Unknown => (theme.glyphs.wait, "connecting".to_owned(), theme.warn),
         Link::Live => (theme.glyphs.good, "live".to_owned(), theme.good),
-        Link::Down { since, .. } => {
-            (theme.glyphs.stop, format!("offline since {}", clock(*since)), theme.bad)
-        }
+        // since when is said by the banner
+        Link::Down { .. } => (theme.glyphs.stop, "offline".to_owned(), theme.bad),
     };
     let rights = match (model.place.protection, model.is_offline()) {
         (Protection::ReadOnly, _) | (_, true) => bit("read-only", theme.warn),
@@ -93,6 +92,8 @@ fn head(canvas: &mut Canvas<'_>, model: &Model, area: Rect) {
     let x = canvas.line_right(area.right(), area.y, area.width, &right);
 
     let place = match &model.place.context {
+        // the name says it; the address is on the first screen
+        Some(name) if area.width < 100 => name.clone(),
         Some(name) => format!("{name} {} {}", theme.glyphs.dot, host(&model.place.server)),
         None => host(&model.place.server).to_owned(),
     };
@@ -135,11 +136,8 @@ fn banner(canvas: &mut Canvas<'_>, model: &Model, area: Rect) {
     canvas.fill(area, theme.banner);
     let edge = theme.glyphs.edge;
     let lines = [
-        format!(
-            "{edge} OFFLINE since {}. What you see was read before and may be out of date. Changes are off.",
-            clock(*since)
-        ),
-        format!("{edge} {why} {} try {tries}, next at {}, r tries now", theme.glyphs.dot, clock(*next)),
+        format!("{edge} OFFLINE since {}. What you see may be out of date. Changes are off.", clock(*since)),
+        format!("{edge} try {tries}, next at {}, r tries now {} {why}", clock(*next), theme.glyphs.dot),
     ];
     for (line, text) in lines.into_iter().enumerate().take(usize::from(area.height)) {
         canvas.text(area.x, area.y + line as u16, area.width, &Clean::of(text), theme.banner);

@@ -8,6 +8,11 @@ use super::{
 };
 use crate::{listing::Bar, text::Clean};
 
+/// Lines it takes: the text, what could follow or the place of the mistake, and the mistake in words.
+pub fn lines(bar: &Bar) -> u16 {
+    if bar.shows_error() { 3 } else { 2 }
+}
+
 /// Draws the line and, below it, what is wrong or what could stand at its end.
 pub fn draw(canvas: &mut Canvas<'_>, area: Rect, bar: &Bar) {
     if area.height == 0 {
@@ -23,22 +28,16 @@ pub fn draw(canvas: &mut Canvas<'_>, area: Rect, bar: &Bar) {
     let y = area.y + 1;
     let width = typed.width;
     match &bar.error {
-        Some(wrong) if bar.judged || bar.ideas.is_empty() => {
+        Some(wrong) if bar.shows_error() => {
             let text = bar.input.value();
             let before = Clean::of(text.get(..wrong.at).unwrap_or_default()).width();
             let under =
                 Clean::of(text.get(wrong.at..wrong.at + wrong.len).unwrap_or_default()).width().max(1);
             let before = u16::try_from(before).unwrap_or(u16::MAX).min(width.saturating_sub(1));
-            let message = Clean::of(format!("{} {}", "^".repeat(under), wrong.message));
-            let needed = u16::try_from(message.width()).unwrap_or(u16::MAX);
-            // the carets stand under the mistake; where the words would not fit after them, before them
-            if needed <= width - before || before < 12 {
-                canvas.text(typed.x + before, y, width - before, &message, theme.bad);
-            } else {
-                let carets = Clean::of("^".repeat(under));
-                canvas.text(typed.x + before, y, width - before, &carets, theme.bad);
-                let short = Clean::of(&wrong.message).fit(usize::from(before) - 1, theme.glyphs.ellipsis);
-                canvas.text(typed.x, y, before - 1, &short, theme.bad);
+            let carets = Clean::of("^".repeat(under));
+            canvas.text(typed.x + before, y, width - before, &carets, theme.bad);
+            if area.height > 2 {
+                canvas.text(typed.x, y + 1, width, &Clean::of(&wrong.message), theme.bad);
             }
         }
         _ if bar.ideas.is_empty() => {

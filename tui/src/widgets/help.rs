@@ -20,38 +20,39 @@ pub struct Help {
 
 impl Help {
     /// A key; true when help is to be closed.
-    pub fn key(&mut self, key: Key) -> bool {
+    pub fn key(scroll: &mut usize, key: Key) -> bool {
         match (key.ctrl, key.code) {
-            (false, Code::Char('j') | Code::Down) => self.scroll += 1,
-            (false, Code::Char('k') | Code::Up) => self.scroll = self.scroll.saturating_sub(1),
-            (false, Code::PageDown | Code::Char(' ')) => self.scroll += 10,
-            (false, Code::PageUp) => self.scroll = self.scroll.saturating_sub(10),
+            (false, Code::Char('j') | Code::Down) => *scroll += 1,
+            (false, Code::Char('k') | Code::Up) => *scroll = scroll.saturating_sub(1),
+            (false, Code::PageDown | Code::Char(' ')) => *scroll += 10,
+            (false, Code::PageUp) => *scroll = scroll.saturating_sub(10),
             (false, Code::Char('?' | 'q') | Code::F(1) | Code::Enter) => return true,
             _ => {}
         }
-        // the last line stays in sight; drawing knows how many there are
-        self.scroll = self.scroll.min(60);
         false
+    }
+
+    /// The furthest it can be scrolled.
+    pub fn most(model: &Model) -> usize {
+        let area = area(Rect::new(0, 0, model.size.0, model.size.1));
+        let inside =
+            Rect { width: area.width.saturating_sub(2), height: area.height.saturating_sub(2), ..area };
+        let inside = text_area(inside);
+        lines(model, inside.width).len().saturating_sub(usize::from(inside.height))
     }
 
     /// Draws it.
     pub fn draw(&self, canvas: &mut Canvas<'_>, model: &Model) {
         let theme = canvas.theme;
-        let area = canvas.area();
-        let area = middle(area, area.width.saturating_sub(4).min(108), area.height.saturating_sub(2));
+        let area = area(canvas.area());
         let name = match model.screen {
             Screen::Login => "Help: sign in",
             Screen::Home => "Help: Home",
             Screen::Users => "Help: Users",
         };
         let inside = canvas.frame(area, &[bit(name, theme.accent)], &[bit("esc closes", theme.dim)]);
-        let inside = Rect {
-            x: inside.x + 2,
-            width: inside.width.saturating_sub(4),
-            y: inside.y + 1,
-            height: inside.height.saturating_sub(2),
-        };
-        let lines = lines(canvas, model, inside.width);
+        let inside = text_area(inside);
+        let lines = lines(model, inside.width);
         let scroll = self.scroll.min(lines.len().saturating_sub(usize::from(inside.height)));
         for (at, line) in lines.iter().skip(scroll).take(usize::from(inside.height)).enumerate() {
             canvas.line(inside.x, inside.y + at as u16, inside.width, line);
@@ -63,8 +64,23 @@ impl Help {
     }
 }
 
-fn lines(canvas: &Canvas<'_>, model: &Model, width: u16) -> Vec<Vec<Bit>> {
-    let theme = canvas.theme;
+/// Where help lies.
+fn area(whole: Rect) -> Rect {
+    middle(whole, whole.width.saturating_sub(4).min(108), whole.height.saturating_sub(2))
+}
+
+/// Where its text lies, inside its frame.
+fn text_area(inside: Rect) -> Rect {
+    Rect {
+        x: inside.x + 2,
+        width: inside.width.saturating_sub(4),
+        y: inside.y + 1,
+        height: inside.height.saturating_sub(2),
+    }
+}
+
+fn lines(model: &Model, width: u16) -> Vec<Vec<Bit>> {
+    let theme = model.theme;
     let mut lines: Vec<Vec<Bit>> = Vec::new();
     for (group, title) in Group::ALL {
         let here = ACTIONS.iter().filter(|action| action.group == *group);
@@ -81,11 +97,11 @@ fn lines(canvas: &Canvas<'_>, model: &Model, width: u16) -> Vec<Vec<Bit>> {
             let mut line = vec![bit(format!("  {keys:<10}"), theme.key)];
             match (action.state)(model) {
                 State::Off(why) => {
-                    line.push(bit(format!("{:<16}", action.title), theme.dim));
+                    line.push(bit(format!("{:<17}", action.title), theme.dim));
                     line.push(bit(format!("{} off: {why}", theme.glyphs.stop), theme.warn));
                 }
                 _ if width >= 60 => {
-                    line.push(bit(format!("{:<16}", action.title), theme.strong));
+                    line.push(bit(format!("{:<17}", action.title), theme.strong));
                     line.push(bit(action.does, theme.dim));
                 }
                 _ => line.push(bit(action.title, theme.text)),

@@ -54,8 +54,12 @@ pub fn key(model: &mut Model, key: Key) -> Vec<Task> {
     }
     match &mut model.overlay {
         Some(Overlay::Help(help)) => {
-            if help.key(key) {
+            let mut scroll = help.scroll;
+            if Help::key(&mut scroll, key) {
                 model.overlay = None;
+            } else {
+                scroll = scroll.min(Help::most(model));
+                model.overlay = Some(Overlay::Help(Help { scroll }));
             }
             Vec::new()
         }

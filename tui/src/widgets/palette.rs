@@ -73,6 +73,9 @@ fn lines(model: &Model, text: &str) -> Vec<Line> {
         })
         .collect();
     found.sort_by_key(|(score, _)| std::cmp::Reverse(*score));
+    // letters scattered over a sentence match too; beside a good match they are noise
+    let best = found.first().map_or(0, |(score, _)| *score);
+    found.retain(|(score, _)| score * 3 >= best * 2);
     lines.extend(found.into_iter().map(|(_, action)| Line::Action(action)));
     lines
 }
@@ -183,24 +186,18 @@ impl Palette {
             canvas.rule(inside.x, y, inside.width, &[], &[]);
             let (does, command) = match lines.get(at) {
                 Some(Line::Action(action)) => {
-                    (format!("{} {}.", action.does, capital(action.undo)), (action.command)(model))
+                    let command = (action.command)(model);
+                    (action.does.to_owned(), command.unwrap_or_else(|| format!("it {}", action.undo)))
                 }
                 Some(Line::Users(filter)) => (
                     "Goes to the people that match the filter.".to_owned(),
-                    Some(format!("bursar users list --filter '{filter}'")),
+                    format!("bursar users list --filter '{filter}'"),
                 ),
-                None => ("Nothing is called that.".to_owned(), None),
+                None => ("Nothing is called that.".to_owned(), String::new()),
             };
             let width = inside.width.saturating_sub(2);
             canvas.text(inside.x + 1, y + 1, width, &Clean::of(does), theme.dim);
-            if let Some(command) = command {
-                canvas.text(inside.x + 1, y + 2, width, &Clean::of(command), theme.strong);
-            }
+            canvas.text(inside.x + 1, y + 2, width, &Clean::of(command), theme.strong);
         }
     }
-}
-
-fn capital(text: &str) -> String {
-    let mut letters = text.chars();
-    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
 }
