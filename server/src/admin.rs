@@ -32,14 +32,20 @@ pub enum Made {
 ///
 /// # Errors
 /// When the password is weak, the role does not exist, or the store cannot be used.
-pub async fn create(config: &Config, email: Email, name: Name, role: RoleName, password: Password) -> Result<Made, BoxError> {
+pub async fn create(
+    config: &Config,
+    email: Email,
+    name: Name,
+    role: RoleName,
+    password: Password,
+) -> Result<Made, BoxError> {
     crate::check_folder(config)?;
     migrate(&config.location)?;
     if let Some(why) = crate::auth::weakness(password.as_str(), &[email.as_str(), name.as_str()]) {
         return Err(format!("the password is too weak: it {why}").into());
     }
     let hash = Hasher::new(1)?.hash(password.as_str()).await?;
-    let db = Db::open(&config.location, 1, Clock::default(), Bus::default())?;
+    let db = Db::open(&config.location, 1, Clock::default(), Bus::default(), Default::default())?;
     let how = How { stamp: Stamp::system("admin"), key: None, dry_run: false };
     let made = db
         .write("admin.create", how, move |tx| {
@@ -52,8 +58,10 @@ pub async fn create(config: &Config, email: Email, name: Name, role: RoleName, p
             let now = tx.now();
             let found = users::find_by_email(tx, &email)?;
             let recovered = found.is_some();
-            let mut row = found.unwrap_or_else(|| users::Row::new(UserId::new(), &email, &name, UserKind::Human, now));
-            let id: UserId = row.id.parse().map_err(|why| crate::error::broken("id of a user")(Box::new(why)))?;
+            let mut row =
+                found.unwrap_or_else(|| users::Row::new(UserId::new(), &email, &name, UserKind::Human, now));
+            let id: UserId =
+                row.id.parse().map_err(|why| crate::error::broken("id of a user")(Box::new(why)))?;
             row.password_hash = Some(hash.clone());
             row.status = UserStatus::Active.as_str().to_owned();
             if recovered {
@@ -63,8 +71,10 @@ pub async fn create(config: &Config, email: Email, name: Name, role: RoleName, p
             } else {
                 users::insert(tx, &row)?;
             }
-            let held = users::roles_of(tx, std::slice::from_ref(&row.id))?.remove(&row.id).unwrap_or_default();
-            let mut role_ids: Vec<String> = roles::named(tx, &held)?.values().map(|role| role.id.clone()).collect();
+            let held =
+                users::roles_of(tx, std::slice::from_ref(&row.id))?.remove(&row.id).unwrap_or_default();
+            let mut role_ids: Vec<String> =
+                roles::named(tx, &held)?.values().map(|role| role.id.clone()).collect();
             if !role_ids.contains(&role.id) {
                 role_ids.push(role.id.clone());
             }

@@ -22,8 +22,9 @@ use crate::{
     db::{self, Db, How},
     error::{BoxError, Result},
     limits::{Limiter, Lockouts},
+    listener::{Closed, Stats},
     log::{Bus, Row, Stamp},
-    metrics::Metrics,
+    metrics::{Kind, Metrics},
     repositories::{roles::Standing, secrets, sessions},
 };
 
@@ -56,7 +57,7 @@ pub struct App {
     /// What need not be looked up again.
     pub caches: Caches,
     /// Figures for `/metrics`.
-    pub metrics: Metrics,
+    pub metrics: Arc<Metrics>,
     /// Bounds what is worked on at the same time.
     pub in_flight: Semaphore,
     /// Whether the daemon is stopping.
@@ -141,7 +142,8 @@ impl App {
     /// When the database or its keys cannot be used.
     pub async fn build(config: Config, clock: Clock) -> std::result::Result<Shared, BoxError> {
         let bus = Bus::default();
-        let db = Db::open(&config.location, config.pool_size, clock.clone(), bus.clone())?;
+        let metrics = Arc::new(Metrics::default());
+        let db = Db::open(&config.location, config.pool_size, clock.clone(), bus.clone(), metrics.clone())?;
         let sealer = match &config.master_key_file {
             Some(path) => Sealer::from_file(path)?,
             None => Sealer::plain(),
@@ -161,7 +163,7 @@ impl App {
             limiter: Limiter::new(clock.clone()),
             lockouts: Lockouts::new(clock.clone()),
             caches: Caches::new(&clock),
-            metrics: Metrics::default(),
+            metrics,
             in_flight: Semaphore::new(IN_FLIGHT),
             draining: AtomicBool::new(false),
             started: Instant::now(),
@@ -178,7 +180,76 @@ impl App {
                 app.caches.forget(rows);
             }
         });
+        app.show_figures();
         Ok(app)
+    }
+
+    /// Lets `/metrics` read what others count.
+    fn show_figures(self: &Arc<Self>) {
+        type Read = fn(&App) -> u64;
+        let show = |name, help, kind, labels: &[(&str, &str)], read: Read| {
+            let weak = Arc::downgrade(self);
+            #[expect(clippy::cast_precision_loss, reason = "Prometheus counts in floats")]
+            let value = move || weak.upgrade().map_or(0.0, |app| read(&app) as f64);
+            self.metrics.source(name, help, kind, labels, value);
+        };
+        let hits = "Look-ups that the cache answered.";
+        let loads = "Look-ups that went to the database.";
+        let (counter, gauge) = (Kind::Counter, Kind::Gauge);
+        for (cache, hit, load) in [
+            (
+                "users",
+                (|app| app.caches.users.counts().hits) as Read,
+                (|app| app.caches.users.counts().loads) as Read,
+            ),
+            (
+                "standings",
+                |app| app.caches.standings.counts().hits,
+                |app| app.caches.standings.counts().loads,
+            ),
+            ("sessions", |app| app.caches.sessions.counts().hits, |app| app.caches.sessions.counts().loads),
+        ] {
+            show("bursar_cache_hits_total", hits, counter, &[("cache", cache)], hit);
+            show("bursar_cache_loads_total", loads, counter, &[("cache", cache)], load);
+        }
+        show("bursar_writer_queue", "Writes that wait for the writer.", gauge, &[], |app| {
+            app.db.queued() as u64
+        });
+        show("bursar_write_retries_total", "Groups of writes that were run again.", counter, &[], |app| {
+            app.db.figures().retries.load(Ordering::Relaxed)
+        });
+        show("bursar_argon2_waiting", "Passwords that wait to be hashed or checked.", gauge, &[], |app| {
+            app.hasher.waiting() as u64
+        });
+        show("bursar_argon2_busy", "Passwords that are being hashed or checked.", gauge, &[], |app| {
+            app.hasher.busy() as u64
+        });
+        show("bursar_log_head", "The number of the last row of the log.", gauge, &[], |app| {
+            u64::try_from(app.bus.head()).unwrap_or(0)
+        });
+        show("bursar_uptime_seconds", "Since the daemon started.", gauge, &[], |app| {
+            app.started.elapsed().as_secs()
+        });
+    }
+
+    /// Lets `/metrics` read what a listener counts.
+    pub fn show_connections(&self, stats: &Arc<Stats>) {
+        #[expect(clippy::cast_precision_loss, reason = "Prometheus counts in floats")]
+        let show =
+            |name, help, kind, labels: &[(&str, &str)], read: Box<dyn Fn(&Stats) -> u64 + Send + Sync>| {
+                let stats = stats.clone();
+                self.metrics.source(name, help, kind, labels, move || read(&stats) as f64);
+            };
+        show("bursar_connections", "Connections open now.", Kind::Gauge, &[], Box::new(Stats::open));
+        let accepted = "Connections accepted.";
+        show("bursar_connections_accepted_total", accepted, Kind::Counter, &[], Box::new(Stats::accepted));
+        let refused = "Connections refused because there were too many.";
+        show("bursar_connections_refused_total", refused, Kind::Counter, &[], Box::new(Stats::refused));
+        for why in Closed::ALL {
+            let (help, labels) = ("Connections closed, by reason.", [("reason", why.as_str())]);
+            let read = Box::new(move |stats: &Stats| stats.closed(why));
+            show("bursar_connections_closed_total", help, Kind::Counter, &labels, read);
+        }
     }
 
     /// Where somebody stands, from the cache.
@@ -210,9 +281,14 @@ impl App {
 }
 
 /// The keys of this store; made at its first start.
-async fn keys(db: &Db, clock: &Clock, sealer: &Sealer) -> std::result::Result<(Vec<SigningKey>, [u8; 32]), BoxError> {
+async fn keys(
+    db: &Db,
+    clock: &Clock,
+    sealer: &Sealer,
+) -> std::result::Result<(Vec<SigningKey>, [u8; 32]), BoxError> {
     let mut stored = db.read(secrets::all).await?.0;
-    if !stored.iter().any(|row| row.purpose == "tokens") || !stored.iter().any(|row| row.purpose == "cursors") {
+    if !stored.iter().any(|row| row.purpose == "tokens") || !stored.iter().any(|row| row.purpose == "cursors")
+    {
         let now = clock.now();
         let fresh = SigningKey::generate(now)?;
         let token = sealer.seal("tokens", &fresh.seed)?;

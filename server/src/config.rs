@@ -33,7 +33,12 @@ impl Setting {
     }
 }
 
-const fn setting(key: &'static str, value: &'static str, default: &'static str, help: &'static str) -> Setting {
+const fn setting(
+    key: &'static str,
+    value: &'static str,
+    default: &'static str,
+    help: &'static str,
+) -> Setting {
     Setting { key, value, default, help }
 }
 
@@ -153,7 +158,9 @@ impl Config {
             if let Some(text) = sources.flags.get(key) {
                 return Found { at: format!("--{key}"), text: text.clone() };
             }
-            if let Some(text) = sources.environment.and_then(|read| read(&variable)).filter(|text| !text.is_empty()) {
+            if let Some(text) =
+                sources.environment.and_then(|read| read(&variable)).filter(|text| !text.is_empty())
+            {
                 return Found { at: variable, text };
             }
             if let Some(text) = file.get(key) {
@@ -182,7 +189,11 @@ impl Config {
             proxies.text.split(',').map(str::trim).filter(|text| !text.is_empty()).collect();
         let trusted_proxies = Proxies::parse(&networks).map_err(|why| proxies.wrong(why))?;
         let metrics = find("metrics-listen");
-        let metrics_listen = if metrics.text.is_empty() { None } else { Some(metrics.parse("an address like 127.0.0.1:9460")?) };
+        let metrics_listen = if metrics.text.is_empty() {
+            None
+        } else {
+            Some(metrics.parse("an address like 127.0.0.1:9460")?)
+        };
         let config = Self {
             listen: find("listen").parse("an address like 127.0.0.1:8460")?,
             data_dir,
@@ -202,7 +213,9 @@ impl Config {
                 found => return Err(found.wrong("must be json or pretty")),
             },
             log_level: match find("log-level") {
-                found if ["error", "warn", "info", "debug", "trace"].contains(&found.text.as_str()) => found.text,
+                found if ["error", "warn", "info", "debug", "trace"].contains(&found.text.as_str()) => {
+                    found.text
+                }
                 found => return Err(found.wrong("must be error, warn, info, debug or trace")),
             },
             metrics_listen,
@@ -257,7 +270,8 @@ impl Found {
 fn read_file(path: &Path) -> Result<BTreeMap<String, String>, ConfigError> {
     let wrong = |at: &str, message: String| ConfigError { at: format!("{}{at}", path.display()), message };
     let text = std::fs::read_to_string(path).map_err(|why| wrong("", why.to_string()))?;
-    let table: toml::Table = text.parse().map_err(|why: toml::de::Error| wrong("", why.message().to_owned()))?;
+    let table: toml::Table =
+        text.parse().map_err(|why: toml::de::Error| wrong("", why.message().to_owned()))?;
     let mut found = BTreeMap::new();
     for (key, value) in table {
         if !SETTINGS.iter().any(|setting| setting.key == key) {

@@ -22,7 +22,7 @@ use serde_json::{Value, json};
 
 use crate::{
     app::Shared,
-    db::{Conn, How, Keyed, Kept, Outcome, Plain, Stored, Tx, Written},
+    db::{Conn, How, Kept, Keyed, Outcome, Plain, Stored, Tx, Written},
     error::{Result, broken, refuse},
     log::Stamp,
     repositories::roles::Standing,
@@ -289,7 +289,11 @@ pub(crate) fn kept(data: Option<Value>) -> Value {
 ///
 /// # Errors
 /// `VERSION_MISMATCH` with the current copy.
-pub fn check_version(if_match: Option<i64>, version: i64, current: impl FnOnce() -> Result<Value>) -> Result<()> {
+pub fn check_version(
+    if_match: Option<i64>,
+    version: i64,
+    current: impl FnOnce() -> Result<Value>,
+) -> Result<()> {
     match if_match {
         Some(seen) if seen != version => Err(ApiError::new(
             ErrorCode::VersionMismatch,

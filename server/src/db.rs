@@ -25,22 +25,23 @@ use diesel::{
 };
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
-pub use self::{
-    batch::{Kept, Outcome, Plain, Tx},
-    conn::{Conn, MultiBackend},
-    keys::{Keyed, Stored, find as find_verdict, purge as purge_verdicts},
-    open::{Engine, FolderLock, Location, SchemaState, migrate, schema_state},
-};
 #[cfg(feature = "testing")]
 pub use self::open::{connect_to_write, schema_fingerprint};
 use self::{
     batch::{Job, Settled},
     open::{Manager, Purpose},
 };
+pub use self::{
+    batch::{Kept, Outcome, Plain, Tx},
+    conn::{Conn, MultiBackend},
+    keys::{Keyed, Stored, find as find_verdict, purge as purge_verdicts},
+    open::{Engine, FolderLock, Location, SchemaState, migrate, schema_state},
+};
 use crate::{
     clock::Clock,
     error::{BoxError, Error, Result, Trouble, broken, database_error, later, trouble},
     log::{Bus, Stamp},
+    metrics::Metrics,
 };
 
 /// The same expression, checked once for each engine: needed for ON CONFLICT, inserts of many rows
@@ -66,18 +67,14 @@ const WRITE_PATIENCE: Duration = Duration::from_secs(25);
 /// How long a read may take in the database.
 const READ_LIMIT: Duration = Duration::from_secs(5);
 
-/// Figures about the database, for `/metrics`.
+/// Figures about the database.
 #[derive(Debug, Default)]
 pub struct Figures {
-    /// Queries made.
-    pub queries: AtomicU64,
+    /// Those that `/metrics` shows.
+    pub shown: Arc<Metrics>,
     /// Queries made by requests that read.
     pub of_requests: AtomicU64,
-    /// Commits made.
-    pub commits: AtomicU64,
-    /// Writes committed.
-    pub writes: AtomicU64,
-    /// Writes that were run again after a conflict.
+    /// Groups of writes that were run again after a conflict.
     pub retries: AtomicU64,
 }
 
@@ -129,9 +126,15 @@ impl Db {
     ///
     /// # Errors
     /// When the database cannot be reached.
-    pub fn open(location: &Location, pool_size: u32, clock: Clock, bus: Bus) -> std::result::Result<Self, BoxError> {
+    pub fn open(
+        location: &Location,
+        pool_size: u32,
+        clock: Clock,
+        bus: Bus,
+        metrics: Arc<Metrics>,
+    ) -> std::result::Result<Self, BoxError> {
         let losses = Arc::new(AtomicU64::new(0));
-        let figures = Arc::new(Figures::default());
+        let figures = Arc::new(Figures { shown: metrics, ..Figures::default() });
         let pool = |purpose| {
             r2d2::Pool::builder()
                 .max_size(pool_size)
@@ -181,7 +184,7 @@ impl Db {
         self.inner.location.engine()
     }
 
-    /// Figures for `/metrics`.
+    /// Figures about the database.
     pub fn figures(&self) -> &Figures {
         &self.inner.figures
     }
@@ -204,15 +207,17 @@ impl Db {
         T: Send + 'static,
         F: FnOnce(&mut Conn) -> Result<T> + Send + 'static,
     {
-        let busy = || later(ErrorCode::Overloaded, "All database connections are busy.", Duration::from_secs(1));
-        let permit = tokio::time::timeout(PATIENCE, self.inner.reading.acquire()).await.map_err(|_| busy())?;
+        let busy =
+            || later(ErrorCode::Overloaded, "All database connections are busy.", Duration::from_secs(1));
+        let permit =
+            tokio::time::timeout(PATIENCE, self.inner.reading.acquire()).await.map_err(|_| busy())?;
         let inner = self.inner.clone();
         let ran = blocking(move || {
             let mut pooled = checkout(&inner.readers)?;
             watch::set_deadline(Some(Instant::now() + READ_LIMIT));
             let read = snapshot(&mut pooled.conn, look);
             watch::set_deadline(None);
-            inner.figures.queries.fetch_add(u64::from(watch::counted()), Ordering::Relaxed);
+            inner.figures.shown.queries.add(watch::counted().into());
             if let Err(why) = &read {
                 inner.note_loss(why);
             }
@@ -254,7 +259,13 @@ impl Db {
                     .await
                     .ok()
                     .and_then(std::result::Result::ok)
-                    .ok_or_else(|| later(ErrorCode::Overloaded, "All database connections are busy.", Duration::from_secs(1)))?;
+                    .ok_or_else(|| {
+                        later(
+                            ErrorCode::Overloaded,
+                            "All database connections are busy.",
+                            Duration::from_secs(1),
+                        )
+                    })?;
                 let (inner, pool) = (self.inner.clone(), pool.clone());
                 // spawned, not awaited: a caller who goes away must not cut a commit in half
                 spawn(move || {
@@ -336,7 +347,10 @@ fn snapshot<T>(conn: &mut Conn, look: impl FnOnce(&mut Conn) -> Result<T>) -> Re
     match conn {
         Conn::Sqlite(sqlite) => AnsiTransactionManager::begin_transaction_sql(sqlite, "BEGIN")?,
         Conn::Pg(pg) => {
-            AnsiTransactionManager::begin_transaction_sql(pg, "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY")?;
+            AnsiTransactionManager::begin_transaction_sql(
+                pg,
+                "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY",
+            )?;
         }
     }
     watch::start_counting();

@@ -131,7 +131,14 @@ pub fn trouble(error: &diesel::result::Error) -> Trouble {
         Kind::SerializationFailure => Trouble::Transient,
         Kind::ClosedConnection => Trouble::Lost,
         Kind::ReadOnlyTransaction => Trouble::Storage,
-        _ if says(&["deadlock detected", "could not serialize", "database is locked", "lock timeout", "database table is locked"]) => {
+        _ if says(&[
+            "deadlock detected",
+            "could not serialize",
+            "database is locked",
+            "lock timeout",
+            "database table is locked",
+        ]) =>
+        {
             Trouble::Transient
         }
         _ if says(&[
@@ -149,9 +156,18 @@ pub fn trouble(error: &diesel::result::Error) -> Trouble {
         {
             Trouble::Lost
         }
-        _ if says(&["database or disk is full", "No space left on device", "could not extend file"]) => Trouble::Full,
+        _ if says(&["database or disk is full", "No space left on device", "could not extend file"]) => {
+            Trouble::Full
+        }
         _ if says(&["interrupted", "statement timeout"]) => Trouble::TooSlow,
-        _ if says(&["disk I/O error", "readonly database", "unable to open database", "malformed", "read-only"]) => {
+        _ if says(&[
+            "disk I/O error",
+            "readonly database",
+            "unable to open database",
+            "malformed",
+            "read-only",
+        ]) =>
+        {
             Trouble::Storage
         }
         _ => Trouble::Mistake,
@@ -174,17 +190,18 @@ impl Error {
             Self::Broken { .. } => Some(self.to_string()),
         };
         let wait = Duration::from_secs(1);
-        let unavailable = |code, message: &str| Refusal {
-            error: ApiError::new(code, message),
-            retry_after: Some(wait),
-        };
+        let unavailable =
+            |code, message: &str| Refusal { error: ApiError::new(code, message), retry_after: Some(wait) };
         let refusal = match &self {
             Self::Refused(refusal) => (**refusal).clone(),
             Self::Broken { .. } => match database_error(&self).map(trouble) {
-                Some(Trouble::Transient | Trouble::Lost | Trouble::Storage) => {
-                    unavailable(ErrorCode::DatabaseUnavailable, "The database does not answer; nothing was changed.")
+                Some(Trouble::Transient | Trouble::Lost | Trouble::Storage) => unavailable(
+                    ErrorCode::DatabaseUnavailable,
+                    "The database does not answer; nothing was changed.",
+                ),
+                Some(Trouble::Full) => {
+                    unavailable(ErrorCode::StorageFull, "The disk is full; nothing was changed.")
                 }
-                Some(Trouble::Full) => unavailable(ErrorCode::StorageFull, "The disk is full; nothing was changed."),
                 Some(Trouble::TooSlow) => Refusal {
                     error: ApiError::new(
                         ErrorCode::QueryTooBroad,

@@ -39,7 +39,9 @@ pub async fn listen(app: Shared, mut stop: watch::Receiver<bool>) {
             .read(move |conn| {
                 let (head, _) = log::head(conn)?;
                 match from {
-                    Some(from) if head > from && head - from <= MANY => Ok((head, Some(log::after(conn, from, MANY)?))),
+                    Some(from) if head > from && head - from <= MANY => {
+                        Ok((head, Some(log::after(conn, from, MANY)?)))
+                    }
                     Some(from) if head > from => Ok((head, None)),
                     _ => Ok((head, Some(Vec::new()))),
                 }

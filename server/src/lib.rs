@@ -12,13 +12,15 @@ pub mod clock;
 pub mod config;
 mod cx;
 mod db;
+pub mod demo;
 mod error;
 mod jobs;
 mod limits;
 mod listener;
 mod log;
-#[path="/tmp/metrics_tmp.rs"] mod metrics;
-#[path="/tmp/openapi_tmp.rs"] mod openapi;
+mod metrics;
+#[path = "/tmp/openapi_tmp.rs"]
+mod openapi;
 mod repositories;
 mod routes;
 mod schema;
@@ -36,17 +38,17 @@ use std::{
 
 use tokio::{sync::watch, task::JoinSet};
 
-pub use self::{
-    db::{Engine, Location, SchemaState},
-    error::BoxError,
-    openapi::{document as openapi_document, markdown as api_markdown},
-};
 use self::{
     app::{App, Shared},
     clock::Clock,
     config::Config,
     db::FolderLock,
     listener::{Bounds, Listener},
+};
+pub use self::{
+    db::{Engine, Location, SchemaState},
+    error::BoxError,
+    openapi::{document as openapi_document, markdown as api_markdown},
 };
 
 /// How long requests that are being answered may take when the daemon stops.
@@ -116,7 +118,8 @@ pub async fn start_at(config: Config, clock: Clock) -> Result<Running, StartErro
         }
     };
     // the port first: a second daemon should say so before it looks at the store
-    let listener = Listener::bind(config.listen, tls, Bounds::default()).await.map_err(taken(config.listen))?;
+    let listener =
+        Listener::bind(config.listen, tls, Bounds::default()).await.map_err(taken(config.listen))?;
     let address = listener.address().map_err(BoxError::from)?;
     let beside = match config.metrics_listen {
         Some(at) => Some(Listener::bind(at, None, Bounds::default()).await.map_err(taken(at))?),
@@ -126,9 +129,10 @@ pub async fn start_at(config: Config, clock: Clock) -> Result<Running, StartErro
     let location = config.location.clone();
     let migrated = blocking(move || db::migrate(&location)).await??;
     let app = App::build(config, clock).await?;
-    let owner = |conn: &mut db::Conn| repositories::users::anyone_with_role(conn, bursar_shared::permission::OWNER);
+    let owner =
+        |conn: &mut db::Conn| repositories::users::anyone_with_role(conn, bursar_shared::permission::OWNER);
     let (has_owner, _) = app.db.read(owner).await.map_err(|why| BoxError::from(why.to_string()))?;
-    app.metrics.watch_connections(listener.stats());
+    app.show_connections(&listener.stats());
     let (stop, stopped) = watch::channel(false);
     let mut tasks = JoinSet::new();
     let until = |mut stopped: watch::Receiver<bool>| async move {

@@ -211,7 +211,11 @@ impl Row {
             seq: self.seq,
             kind: self.kind.clone(),
             timestamp: Timestamp::from_micros(self.at),
-            actor: Actor { id: self.actor_id.clone(), kind: self.actor_kind.clone(), ip: self.actor_ip.clone() },
+            actor: Actor {
+                id: self.actor_id.clone(),
+                kind: self.actor_kind.clone(),
+                ip: self.actor_ip.clone(),
+            },
             request_id: self.request_id.clone(),
             resource: Subject {
                 kind: self.resource_type.clone(),

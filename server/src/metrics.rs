@@ -192,10 +192,6 @@ pub struct Metrics {
     pub in_flight: Gauge,
     /// Statements sent to the database.
     pub queries: Counter,
-    /// Statements that took longer than the limit of the slow-query log.
-    pub slow_queries: Counter,
-    /// Writes that wait for the writer.
-    pub writer_queue: Gauge,
     /// Writes a commit.
     pub batch: Histogram,
     /// Microseconds a commit took.
@@ -213,8 +209,6 @@ impl Default for Metrics {
             other: OperationMetrics::new("other"),
             in_flight: Gauge::default(),
             queries: Counter::default(),
-            slow_queries: Counter::default(),
-            writer_queue: Gauge::default(),
             batch: Histogram::new(SIZES),
             commit: Histogram::new(TIMES),
             sources: Mutex::default(),
@@ -282,13 +276,6 @@ impl Metrics {
         };
         gauge(&mut out, "bursar_requests_in_flight", "Requests being answered.", &self.in_flight);
         counter(&mut out, "bursar_db_queries_total", "Statements sent to the database.", &self.queries);
-        counter(
-            &mut out,
-            "bursar_db_slow_queries_total",
-            "Statements slower than the limit.",
-            &self.slow_queries,
-        );
-        gauge(&mut out, "bursar_writer_queue", "Writes that wait for the writer.", &self.writer_queue);
         head(&mut out, "bursar_commit_batch", "histogram", "Writes a commit.");
         self.batch.render(&mut out, "bursar_commit_batch", "", 1.0);
         head(&mut out, "bursar_commit_seconds", "histogram", "Time a commit took, sync included.");

@@ -95,7 +95,8 @@ async fn ready(State(app): State<Shared>) -> Response {
 }
 
 async fn document() -> Response {
-    static TEXT: std::sync::LazyLock<Arc<str>> = std::sync::LazyLock::new(|| openapi::document().to_string().into());
+    static TEXT: std::sync::LazyLock<Arc<str>> =
+        std::sync::LazyLock::new(|| openapi::document().to_string().into());
     ([(header::CONTENT_TYPE, "application/json")], TEXT.to_string()).into_response()
 }
 
@@ -104,8 +105,8 @@ async fn jwks(State(app): State<Shared>) -> Response {
 }
 
 async fn metrics(State(app): State<Shared>) -> Response {
-    let text = app.metrics.render(&app);
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response()
+    let text = app.metrics.render();
+    ([(header::CONTENT_TYPE, crate::metrics::CONTENT_TYPE)], text).into_response()
 }
 
 async fn unknown_path(State(app): State<Shared>, request: Request) -> Response {
@@ -117,6 +118,7 @@ async fn unknown_path(State(app): State<Shared>, request: Request) -> Response {
 
 async fn wrong_method(State(app): State<Shared>, request: Request) -> Response {
     let (parts, _) = request.into_parts();
-    let error = ApiError::new(ErrorCode::MethodNotAllowed, "This path does not take this method; see /openapi.json.");
+    let error =
+        ApiError::new(ErrorCode::MethodNotAllowed, "This path does not take this method; see /openapi.json.");
     refused(&app, &parts, error)
 }

@@ -105,7 +105,10 @@ impl Seen {
             Some(text) => text.to_owned(),
             None => id::request_id(),
         };
-        let peer = parts.extensions.get::<Peer>().map_or(std::net::Ipv4Addr::LOCALHOST.into(), |peer| peer.address.ip());
+        let peer = parts
+            .extensions
+            .get::<Peer>()
+            .map_or(std::net::Ipv4Addr::LOCALHOST.into(), |peer| peer.address.ip());
         let forwarded = parts.headers.get_all(&FORWARDED_FOR).iter().filter_map(|value| value.to_str().ok());
         let forwarded: Vec<&str> = forwarded.collect();
         Self {
@@ -134,7 +137,8 @@ where
     let (status, mut response, code, fault) = match result {
         Ok(answer) => {
             let (data, extras) = answer.into_parts();
-            let (status, response) = success::<O>(&app, &parts, data.as_ref(), extras, etag_wanted.as_ref(), &seen);
+            let (status, response) =
+                success::<O>(&app, &parts, data.as_ref(), extras, etag_wanted.as_ref(), &seen);
             (status, response, None, None)
         }
         Err(why) => {
@@ -148,7 +152,13 @@ where
     response
 }
 
-async fn run<O, F, Fut>(app: &Shared, parts: &mut Parts, body: Body, service: F, seen: &mut Seen) -> Result<O::Answer>
+async fn run<O, F, Fut>(
+    app: &Shared,
+    parts: &mut Parts,
+    body: Body,
+    service: F,
+    seen: &mut Seen,
+) -> Result<O::Answer>
 where
     O: Operation,
     O::Access: Admit,
@@ -168,8 +178,13 @@ where
         Ok(who) => who,
         Err(why) => return Err(note_denial::<O>(app, seen, why).await),
     };
+    let _counted = app.metrics.in_flight.enter();
     let Ok(_permit) = app.in_flight.try_acquire() else {
-        return Err(later(ErrorCode::Overloaded, "Too many requests at this moment.", Duration::from_secs(1)));
+        return Err(later(
+            ErrorCode::Overloaded,
+            "Too many requests at this moment.",
+            Duration::from_secs(1),
+        ));
     };
     let mut beside = beside::<O>(parts, seen)?;
     seen.dry_run = beside.dry_run;
@@ -193,7 +208,8 @@ where
 /// Who sends this, if they say so.
 async fn authenticate(app: &Shared, headers: &HeaderMap) -> Result<Option<Caller>> {
     let Some(value) = headers.get(header::AUTHORIZATION) else { return Ok(None) };
-    let invalid = || refuse(ErrorCode::TokenInvalid, "The Authorization header must be `Bearer` and a token.");
+    let invalid =
+        || refuse(ErrorCode::TokenInvalid, "The Authorization header must be `Bearer` and a token.");
     let text = value.to_str().map_err(|_| invalid())?;
     let token = match text.split_once(' ') {
         Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => token.trim(),
@@ -210,15 +226,18 @@ async fn authenticate(app: &Shared, headers: &HeaderMap) -> Result<Option<Caller
         }
     };
     let session = app.session(claims.sid).await?;
-    let live = session.is_some_and(|session| session.is_live(now) && session.user_id == claims.sub.to_string());
+    let live =
+        session.is_some_and(|session| session.is_live(now) && session.user_id == claims.sub.to_string());
     let standing = app.standing(claims.sub).await?;
     match standing {
-        Some(standing) if live && standing.status == bursar_shared::field::UserStatus::Active => Ok(Some(Caller {
-            user: claims.sub,
-            session: claims.sid,
-            permissions: standing.permissions(),
-            standing,
-        })),
+        Some(standing) if live && standing.status == bursar_shared::field::UserStatus::Active => {
+            Ok(Some(Caller {
+                user: claims.sub,
+                session: claims.sid,
+                permissions: standing.permissions(),
+                standing,
+            }))
+        }
         _ => Err(session_revoked()),
     }
 }
@@ -283,10 +302,10 @@ fn beside<O: Operation>(parts: &Parts, seen: &Seen) -> Result<Beside> {
             // RFC 8941 strings are accepted beside bare ones
             let key = text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(text);
             let fits = (16..=128).contains(&key.len()) && key.bytes().all(|b| b.is_ascii_graphic());
-            Some(key.to_owned()).filter(|_| fits).ok_or_else(|| {
-                malformed("Idempotency-Key must have 16 to 128 visible ASCII characters.")
-            })?
-            .into()
+            Some(key.to_owned())
+                .filter(|_| fits)
+                .ok_or_else(|| malformed("Idempotency-Key must have 16 to 128 visible ASCII characters."))?
+                .into()
         }
         Some(Err(_)) => return Err(malformed("Idempotency-Key must be visible ASCII.")),
     };
@@ -325,15 +344,23 @@ fn dry_run(query: &str) -> Result<bool> {
 }
 
 async fn read_body<O: Operation>(headers: &HeaderMap, body: Body) -> Result<axum::body::Bytes> {
-    let bytes = read(body, O::BODY_LIMIT, tokio::time::Instant::now() + BODY_TIME).await.map_err(|why| match why {
-        ReadError::TooLarge => {
-            let limit = O::BODY_LIMIT;
-            let error = ApiError::new(ErrorCode::BodyTooLarge, format!("The body may have at most {limit} bytes."));
-            Error::from(error.with(json!({ "limit": limit })))
-        }
-        ReadError::TooSlow => refuse(ErrorCode::Timeout, "The body took too long; nothing was changed."),
-        ReadError::Broken => refuse(ErrorCode::MalformedRequest, "The body ended early."),
-    })?;
+    let bytes =
+        read(body, O::BODY_LIMIT, tokio::time::Instant::now() + BODY_TIME).await.map_err(
+            |why| match why {
+                ReadError::TooLarge => {
+                    let limit = O::BODY_LIMIT;
+                    let error = ApiError::new(
+                        ErrorCode::BodyTooLarge,
+                        format!("The body may have at most {limit} bytes."),
+                    );
+                    Error::from(error.with(json!({ "limit": limit })))
+                }
+                ReadError::TooSlow => {
+                    refuse(ErrorCode::Timeout, "The body took too long; nothing was changed.")
+                }
+                ReadError::Broken => refuse(ErrorCode::MalformedRequest, "The body ended early."),
+            },
+        )?;
     if !bytes.is_empty() && O::METHOD.has_body() {
         let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
         let kind = kind.split(';').next().unwrap_or("").trim();
@@ -351,7 +378,8 @@ fn fingerprint<O: Operation>(parts: &Parts, query: &str, body: &[u8]) -> String 
     let mut sum = digest::Context::new(&digest::SHA256);
     let mut pairs: Vec<&str> = query.split('&').collect();
     pairs.sort_unstable();
-    for part in [O::METHOD.as_str().as_bytes(), parts.uri.path().as_bytes(), pairs.join("&").as_bytes(), body] {
+    for part in [O::METHOD.as_str().as_bytes(), parts.uri.path().as_bytes(), pairs.join("&").as_bytes(), body]
+    {
         sum.update(&(part.len() as u64).to_be_bytes());
         sum.update(part);
     }
@@ -381,9 +409,9 @@ fn success<O: Operation>(
     meta.pagination = extras.pagination;
     meta.included = extras.included;
     let unchanged = etag.as_ref().is_some_and(|etag| {
-        etag_wanted.and_then(|value| value.to_str().ok()).is_some_and(|list| {
-            list.split(',').any(|one| one.trim() == etag || one.trim() == "*")
-        })
+        etag_wanted
+            .and_then(|value| value.to_str().ok())
+            .is_some_and(|list| list.split(',').any(|one| one.trim() == etag || one.trim() == "*"))
     });
     let (status, mut response) = match unchanged {
         true => (304, empty(304)),
@@ -423,13 +451,16 @@ fn links(parts: &Parts, pagination: &bursar_shared::page::Pagination) -> Option<
             format!("<{path}?{query}cursor={cursor}>; rel=\"{rel}\"")
         })
     };
-    let all: Vec<String> =
-        [link(&pagination.next_cursor, "next"), link(&pagination.prev_cursor, "prev")].into_iter().flatten().collect();
+    let all: Vec<String> = [link(&pagination.next_cursor, "next"), link(&pagination.prev_cursor, "prev")]
+        .into_iter()
+        .flatten()
+        .collect();
     (!all.is_empty()).then(|| all.join(", "))
 }
 
 fn failure(app: &Shared, refusal: &Refusal, seen: &Seen) -> Response {
-    let envelope_of: Envelope<()> = Envelope { data: None, error: Some(refusal.error.clone()), meta: meta(app, seen) };
+    let envelope_of: Envelope<()> =
+        Envelope { data: None, error: Some(refusal.error.clone()), meta: meta(app, seen) };
     let mut response = envelope(refusal.error.code.status(), &envelope_of);
     let headers = response.headers_mut();
     if let Some(wait) = refusal.retry_after
@@ -453,7 +484,9 @@ fn finish(response: &mut Response, seen: &Seen, secret: bool) {
         headers.insert(REPLAYED.clone(), HeaderValue::from_static("true"));
     }
     if !seen.verdicts.is_empty() {
-        for (name, text) in [(&RATE_LIMIT, ratelimit(&seen.verdicts)), (&RATE_LIMIT_POLICY, ratelimit_policy(&seen.verdicts))] {
+        for (name, text) in
+            [(&RATE_LIMIT, ratelimit(&seen.verdicts)), (&RATE_LIMIT_POLICY, ratelimit_policy(&seen.verdicts))]
+        {
             if let Ok(value) = HeaderValue::from_str(&text) {
                 headers.insert(name.clone(), value);
             }
@@ -479,9 +512,15 @@ fn empty(status: u16) -> Response {
 }
 
 /// The one line that a request leaves in the daemon's log.
-fn write_line<O: Operation>(app: &Shared, seen: &Seen, status: u16, code: Option<ErrorCode>, fault: Option<String>) {
+fn write_line<O: Operation>(
+    app: &Shared,
+    seen: &Seen,
+    status: u16,
+    code: Option<ErrorCode>,
+    fault: Option<String>,
+) {
     let took = seen.begun.elapsed();
-    app.metrics.request(O::NAME, status, took);
+    app.metrics.operation(O::NAME).answered(status, took);
     let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
     let queries = seen.notes.queries.load(Ordering::Relaxed);
     app.db.figures().of_requests.fetch_add(queries.into(), Ordering::Relaxed);
@@ -490,9 +529,28 @@ fn write_line<O: Operation>(app: &Shared, seen: &Seen, status: u16, code: Option
     let code = code.map(ErrorCode::as_str);
     match fault {
         Some(fault) => tracing::error!(
-            request_id, operation = O::NAME, status, code, micros, queries, user, ip, fault, "request"
+            request_id,
+            operation = O::NAME,
+            status,
+            code,
+            micros,
+            queries,
+            user,
+            ip,
+            fault,
+            "request"
         ),
-        None => tracing::info!(request_id, operation = O::NAME, status, code, micros, queries, user, ip, "request"),
+        None => tracing::info!(
+            request_id,
+            operation = O::NAME,
+            status,
+            code,
+            micros,
+            queries,
+            user,
+            ip,
+            "request"
+        ),
     }
 }
 
@@ -505,6 +563,7 @@ pub fn refused(app: &Shared, parts: &Parts, error: ApiError) -> Response {
     };
     let mut response = failure(app, &refusal, &seen);
     finish(&mut response, &seen, false);
+    app.metrics.operation("other").answered(refusal.error.code.status(), seen.begun.elapsed());
     tracing::info!(
         request_id = seen.request_id,
         status = refusal.error.code.status(),

@@ -77,15 +77,12 @@ impl TestServer {
     pub async fn start_with(settings: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let database = postgres_url().map(|url| fresh_database(&url));
-        let mut flags: std::collections::BTreeMap<String, String> = [
-            ("listen", "127.0.0.1:0"),
-            ("data-dir", folder.path().to_str().unwrap()),
-            ("pool-size", "4"),
-        ]
-        .into_iter()
-        .chain(settings.iter().copied())
-        .map(|(key, value)| (key.to_owned(), value.to_owned()))
-        .collect();
+        let mut flags: std::collections::BTreeMap<String, String> =
+            [("listen", "127.0.0.1:0"), ("data-dir", folder.path().to_str().unwrap()), ("pool-size", "4")]
+                .into_iter()
+                .chain(settings.iter().copied())
+                .map(|(key, value)| (key.to_owned(), value.to_owned()))
+                .collect();
         if let Some(database) = &database {
             flags.insert("database".to_owned(), database_url(&database.admin_url, &database.name));
         }
@@ -177,7 +174,8 @@ impl TestServer {
     ) -> T {
         let how = How { stamp: Stamp::system("test"), key: None, dry_run: false };
         let db = &self.running().app().db;
-        let written = db.write("test", how, move |tx| change(tx).map(Plain).map(Outcome::Done)).await.unwrap();
+        let written =
+            db.write("test", how, move |tx| change(tx).map(Plain).map(Outcome::Done)).await.unwrap();
         match written {
             Written::Done(Plain(value)) => value,
             Written::Replayed(_) => unreachable!("no key was given"),
@@ -243,9 +241,10 @@ fn fresh_database(server: &str) -> Database {
     let template = format!("bursar_template_{}", db::schema_fingerprint());
     let mut admin = PgConnection::establish(server).unwrap();
     admin.batch_execute("SET client_min_messages=warning; SELECT pg_advisory_lock(77)").unwrap();
-    let found: Found = diesel::sql_query(format!("SELECT COUNT(*) AS count FROM pg_database WHERE datname = '{template}'"))
-        .get_result(&mut admin)
-        .unwrap();
+    let found: Found =
+        diesel::sql_query(format!("SELECT COUNT(*) AS count FROM pg_database WHERE datname = '{template}'"))
+            .get_result(&mut admin)
+            .unwrap();
     if found.count == 0 {
         // migrated under another name first: a half-made template must not be taken for a whole one
         admin.batch_execute(&format!("DROP DATABASE IF EXISTS {template}_new WITH (FORCE)")).unwrap();

@@ -8,10 +8,7 @@ use std::{
     any::Any,
     ops::{Deref, DerefMut},
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{
-        Mutex,
-        atomic::Ordering,
-    },
+    sync::{Mutex, atomic::Ordering},
     time::{Duration, Instant},
 };
 
@@ -90,6 +87,11 @@ impl Tx<'_> {
     /// Notes down what happened; it is committed with it.
     pub fn log(&mut self, draft: Draft) {
         self.rows.push(Row::of(draft, self.stamp, self.now));
+    }
+
+    /// The same at another time: for generators of history.
+    pub fn log_at(&mut self, draft: Draft, at: Timestamp) {
+        self.rows.push(Row::of(draft, self.stamp, at));
     }
 
     /// When this transaction happens.
@@ -237,14 +239,16 @@ pub(super) fn run(
     watch::start_counting();
     let now = clock.now();
     let mut rows: Vec<Row> = Vec::new();
-    let attempt = attempt(conn, &jobs, now, &mut rows);
-    figures.queries.fetch_add(u64::from(watch::counted()), Ordering::Relaxed);
+    let attempt = attempt(conn, &jobs, now, &mut rows, figures);
+    figures.shown.queries.add(watch::counted().into());
     let replies = match attempt {
         Ok(replies) => replies,
         Err(Failure { why, unknown }) => {
             // a rollback of a dead connection fails, and says nothing new
             let _ = Manager::rollback_transaction(conn);
-            let Some(replies) = unknown.filter(|_| !rows.is_empty()) else { return Settled::Again(jobs, why) };
+            let Some(replies) = unknown.filter(|_| !rows.is_empty()) else {
+                return Settled::Again(jobs, why);
+            };
             match happened(location, &rows) {
                 Some(true) => replies,
                 Some(false) => return Settled::Again(jobs, why),
@@ -258,8 +262,7 @@ pub(super) fn run(
             }
         }
     };
-    figures.commits.fetch_add(1, Ordering::Relaxed);
-    figures.writes.fetch_add(jobs.len() as u64, Ordering::Relaxed);
+    figures.shown.batch.observe(jobs.len() as u64);
     // caches first: whoever is answered may read at once
     bus.committed(&rows);
     for (job, reply) in jobs.into_iter().zip(replies) {
@@ -301,7 +304,13 @@ fn happened(location: &Location, rows: &[Row]) -> Option<bool> {
     None
 }
 
-fn attempt(conn: &mut Conn, jobs: &[Job], now: Timestamp, rows: &mut Vec<Row>) -> std::result::Result<Vec<Reply>, Failure> {
+fn attempt(
+    conn: &mut Conn,
+    jobs: &[Job],
+    now: Timestamp,
+    rows: &mut Vec<Row>,
+    figures: &Figures,
+) -> std::result::Result<Vec<Reply>, Failure> {
     match conn {
         // a read transaction that wants to write later may find that somebody else did: begin as a writer
         Conn::Sqlite(sqlite) => AnsiTransactionManager::begin_transaction_sql(sqlite, "BEGIN IMMEDIATE")?,
@@ -311,7 +320,10 @@ fn attempt(conn: &mut Conn, jobs: &[Job], now: Timestamp, rows: &mut Vec<Row>) -
     for job in jobs {
         let before = rows.len();
         if job.deadline <= Instant::now() {
-            replies.push(Reply::Error(refuse(ErrorCode::Timeout, "The write waited too long; nothing was changed.")));
+            replies.push(Reply::Error(refuse(
+                ErrorCode::Timeout,
+                "The write waited too long; nothing was changed.",
+            )));
             continue;
         }
         Manager::begin_transaction(conn)?;
@@ -344,9 +356,11 @@ fn attempt(conn: &mut Conn, jobs: &[Job], now: Timestamp, rows: &mut Vec<Row>) -
     }
     log::append(conn, rows)?;
     fail::fail_point!("before-commit");
+    let begun = Instant::now();
     if let Err(why) = Manager::commit_transaction(conn) {
         return Err(Failure { why: why.into(), unknown: Some(replies) });
     }
+    figures.shown.commit.observe_time(begun.elapsed());
     fail::fail_point!("after-commit");
     Ok(replies)
 }
@@ -410,7 +424,9 @@ fn one(conn: &mut Conn, job: &Job, now: Timestamp, rows: &mut Vec<Row>) -> Resul
 /// again must be able to.
 fn keep_refusal(conn: &mut Conn, key: &keys::Keyed, error: &ApiError) -> Result<()> {
     match error.code.status() {
-        status @ (400 | 403 | 404 | 409 | 412 | 422) => keys::settle(conn, key, status, &Stored::Error(error.clone())),
+        status @ (400 | 403 | 404 | 409 | 412 | 422) => {
+            keys::settle(conn, key, status, &Stored::Error(error.clone()))
+        }
         _ => keys::forget(conn, key),
     }
 }
@@ -487,4 +503,3 @@ impl Worker {
         }
     }
 }
-

@@ -56,10 +56,7 @@ pub(super) fn claim(conn: &mut Conn, keyed: &Keyed, now: Timestamp) -> Result<Cl
     if insert(conn, keyed, now)? {
         return Ok(Claim::New);
     }
-    let row: Row = keys::table
-        .find((&keyed.principal, &keyed.key))
-        .select(Row::as_select())
-        .first(conn)?;
+    let row: Row = keys::table.find((&keyed.principal, &keyed.key)).select(Row::as_select()).first(conn)?;
     if row.expires_at <= now.micros() {
         forget(conn, keyed)?;
         insert(conn, keyed, now)?;
@@ -80,7 +77,10 @@ fn insert(conn: &mut Conn, keyed: &Keyed, now: Timestamp) -> QueryResult<bool> {
         keys::created_at.eq(now.micros()),
         keys::expires_at.eq((now + keyed.keep).micros()),
     );
-    let inserted = both!(conn, |conn| diesel::insert_into(keys::table).values(row).on_conflict_do_nothing().execute(conn))?;
+    let inserted = both!(conn, |conn| diesel::insert_into(keys::table)
+        .values(row)
+        .on_conflict_do_nothing()
+        .execute(conn))?;
     Ok(inserted == 1)
 }
 

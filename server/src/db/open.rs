@@ -94,7 +94,11 @@ impl fmt::Debug for Location {
             Self::Postgres(url) => {
                 let host = url.rsplit_once('@').map_or(url.as_str(), |(_, host)| host);
                 let host = host.split('?').next().unwrap_or_default();
-                write!(f, "postgres://{}", host.trim_start_matches("postgresql://").trim_start_matches("postgres://"))
+                write!(
+                    f,
+                    "postgres://{}",
+                    host.trim_start_matches("postgresql://").trim_start_matches("postgres://")
+                )
             }
         }
     }
@@ -342,7 +346,9 @@ fn refuse_old_sqlite(location: &Location) -> Result<(), BoxError> {
     #[expect(unsafe_code, reason = "the version number of the linked library; no arguments, no memory")]
     let version = unsafe { libsqlite3_sys::sqlite3_libversion_number() };
     if version < SQLITE_AT_LEAST {
-        return Err(format!("the linked SQLite is {version}, older than 3.51.3: build with the bundled one").into());
+        return Err(
+            format!("the linked SQLite is {version}, older than 3.51.3: build with the bundled one").into()
+        );
     }
     Ok(())
 }
@@ -359,7 +365,10 @@ fn refuse_foreign_file(location: &Location) -> Result<(), BoxError> {
     }
     let mut conn = SqliteConnection::establish(&path.to_string_lossy())?;
     let damaged = |why: diesel::result::Error| {
-        format!("{} cannot be read as a database ({why}); restore a backup, or name another file", path.display())
+        format!(
+            "{} cannot be read as a database ({why}); restore a backup, or name another file",
+            path.display()
+        )
     };
     let id = diesel::sql_query("SELECT application_id AS value FROM pragma_application_id")
         .get_result::<Number>(&mut conn)
@@ -403,7 +412,9 @@ impl FolderLock {
                 beside.display()
             )
             .into()),
-            Err(std::fs::TryLockError::Error(why)) => Err(format!("cannot lock {}: {why}", path.display()).into()),
+            Err(std::fs::TryLockError::Error(why)) => {
+                Err(format!("cannot lock {}: {why}", path.display()).into())
+            }
         }
     }
 }

@@ -18,8 +18,7 @@ use crate::{
 };
 
 /// Kinds that `/events` never shows: they are no changes.
-const AUDIT_ONLY: &[&str] =
-    &["session.refreshed", "session.login_failed", "access.denied", "audit.verified"];
+const AUDIT_ONLY: &[&str] = &["session.refreshed", "session.login_failed", "access.denied", "audit.verified"];
 
 /// Whether a row of this kind tells of a change.
 pub fn is_change(kind: &str) -> bool {
@@ -33,7 +32,12 @@ pub fn head(conn: &mut Conn) -> Result<(i64, String)> {
 
 /// Rows after `seq`, oldest first, at most `limit`.
 pub fn after(conn: &mut Conn, seq: i64, limit: i64) -> Result<Vec<Row>> {
-    Ok(log::table.filter(log::seq.gt(seq)).order(log::seq).limit(limit).select(Row::as_select()).load(conn)?)
+    Ok(log::table
+        .filter(log::seq.gt(seq))
+        .order(log::seq)
+        .limit(limit)
+        .select(Row::as_select())
+        .load(conn)?)
 }
 
 /// The row with this id.
@@ -41,13 +45,19 @@ pub fn after(conn: &mut Conn, seq: i64, limit: i64) -> Result<Vec<Row>> {
 /// # Errors
 /// `NOT_FOUND`.
 pub fn get(conn: &mut Conn, id: EventId) -> Result<Row> {
-    let row = log::table.filter(log::id.eq(id.to_string())).select(Row::as_select()).first(conn).optional()?;
+    let row =
+        log::table.filter(log::id.eq(id.to_string())).select(Row::as_select()).first(conn).optional()?;
     row.ok_or_else(|| not_found("log row", id))
 }
 
 /// When rows of these kinds were written since a moment, in microseconds.
 pub fn times_since(conn: &mut Conn, since: Timestamp) -> Result<Vec<(i64, String)>> {
-    Ok(log::table.filter(log::at.ge(since.micros())).order(log::at.desc()).limit(200_000).select((log::at, log::kind)).load(conn)?)
+    Ok(log::table
+        .filter(log::at.ge(since.micros()))
+        .order(log::at.desc())
+        .limit(200_000)
+        .select((log::at, log::kind))
+        .load(conn)?)
 }
 
 /// Recomputes the chain from the first row to the head; `seen` is told how far it is.
@@ -99,7 +109,12 @@ pub fn events(
 ///
 /// # Errors
 /// Those of [`super::page::page`].
-pub fn audit(conn: &mut Conn, list: &List<AuditEntry>, cursors: &CursorKey, now: Timestamp) -> Result<Page<Row>> {
+pub fn audit(
+    conn: &mut Conn,
+    list: &List<AuditEntry>,
+    cursors: &CursorKey,
+    now: Timestamp,
+) -> Result<Page<Row>> {
     let source = Log { filter: &list.filter, visible: None };
     super::page::page(conn, &source, list, cursors, now)
 }
@@ -114,13 +129,17 @@ impl Log<'_> {
     fn filtered(&self, now: Timestamp) -> log::BoxedQuery<'static, MultiBackend> {
         let mut query = log::table.into_boxed();
         if let Some(types) = &self.visible {
-            query = query.filter(log::resource_type.eq_any(types.clone())).filter(log::kind.ne_all(AUDIT_ONLY.to_vec()));
+            query = query
+                .filter(log::resource_type.eq_any(types.clone()))
+                .filter(log::kind.ne_all(AUDIT_ONLY.to_vec()));
         }
         for condition in self.filter {
             query = match condition.field {
                 "type" => compare_text!(query, log::kind, condition),
                 "resourceId" => match &condition.value {
-                    bursar_shared::page::FilterValue::Text(id) => query.filter(log::resource_id.eq(id.clone())),
+                    bursar_shared::page::FilterValue::Text(id) => {
+                        query.filter(log::resource_id.eq(id.clone()))
+                    }
                     _ => query,
                 },
                 "actorId" => match &condition.value {

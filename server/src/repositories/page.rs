@@ -205,7 +205,8 @@ fn fingerprint<R: Resource>(list: &List<R>) -> String {
     let mut conditions: Vec<String> =
         list.filter.iter().map(|c| format!("{}\u{1}{}\u{1}{}", c.field, c.op.as_str(), c.value)).collect();
     conditions.sort();
-    let text = format!("{}\u{2}{}\u{2}{}", R::NAME, conditions.join("\u{2}"), list.q.as_deref().unwrap_or(""));
+    let text =
+        format!("{}\u{2}{}\u{2}{}", R::NAME, conditions.join("\u{2}"), list.q.as_deref().unwrap_or(""));
     let sum = digest::digest(&digest::SHA256, text.as_bytes());
     sum.as_ref().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
 }
@@ -273,12 +274,17 @@ pub fn page<R: Resource, S: Source<R>>(
 fn enter<R: Resource>(list: &List<R>, cursors: &CursorKey, now: Timestamp) -> Result<Entry> {
     let start = Entry { after: None, inclusive: false, backward: false, offset: 0, page: None, now };
     if let Some(text) = &list.cursor {
-        let cursor: Cursor = cursors
-            .open(text)
-            .and_then(|payload| serde_json::from_slice(&payload).ok())
-            .ok_or_else(|| ApiError::violation("?cursor", "cursor_invalid", "is not a cursor of this daemon"))?;
+        let cursor: Cursor =
+            cursors.open(text).and_then(|payload| serde_json::from_slice(&payload).ok()).ok_or_else(
+                || ApiError::violation("?cursor", "cursor_invalid", "is not a cursor of this daemon"),
+            )?;
         if cursor.s != list.order().to_string() || cursor.f != fingerprint(list) {
-            return Err(ApiError::violation("?cursor", "cursor_mismatch", "belongs to another sort or filter").into());
+            return Err(ApiError::violation(
+                "?cursor",
+                "cursor_mismatch",
+                "belongs to another sort or filter",
+            )
+            .into());
         }
         let now = Timestamp::from_micros(cursor.t);
         return Ok(Entry { after: Some((cursor.k, cursor.i)), backward: cursor.b, now, ..start });
@@ -287,7 +293,11 @@ fn enter<R: Resource>(list: &List<R>, cursors: &CursorKey, now: Timestamp) -> Re
         && let Some(seq) = list.after
     {
         // a log is read onwards: the oldest after this one first
-        return Ok(Entry { after: Some((Key::Integer(seq), String::new())), backward: list.order().descending, ..start });
+        return Ok(Entry {
+            after: Some((Key::Integer(seq), String::new())),
+            backward: list.order().descending,
+            ..start
+        });
     }
     match list.position {
         Some(Position::End) => Ok(Entry { backward: true, ..start }),

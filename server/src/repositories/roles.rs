@@ -54,7 +54,8 @@ impl Row {
         Ok(Role {
             id: self.id.parse().map_err(|why| broken("id of a role")(Box::new(why)))?,
             name: self.name.clone(),
-            description: built_in.map_or_else(|| self.description.clone(), |role| role.description.to_owned()),
+            description: built_in
+                .map_or_else(|| self.description.clone(), |role| role.description.to_owned()),
             built_in: self.built_in == 1,
             permissions: self.permissions(),
             version: self.version,
@@ -85,7 +86,8 @@ pub fn get(conn: &mut Conn, id: RoleId) -> Result<Row> {
 
 /// The roles of these names, by name; names that do not exist are missing.
 pub fn named(conn: &mut Conn, names: &[String]) -> Result<BTreeMap<String, Row>> {
-    let rows: Vec<Row> = roles::table.filter(roles::name.eq_any(names)).select(Row::as_select()).load(conn)?;
+    let rows: Vec<Row> =
+        roles::table.filter(roles::name.eq_any(names)).select(Row::as_select()).load(conn)?;
     Ok(rows.into_iter().map(|row| (row.name.clone(), row)).collect())
 }
 

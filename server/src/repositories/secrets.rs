@@ -36,6 +36,9 @@ pub fn insert(conn: &mut Conn, id: &str, purpose: &str, value: &str, now: Timest
         value: value.to_owned(),
         created_at: now.micros(),
     };
-    both!(conn, |conn| diesel::insert_into(secrets::table).values(&row).on_conflict_do_nothing().execute(conn))?;
+    both!(conn, |conn| diesel::insert_into(secrets::table)
+        .values(&row)
+        .on_conflict_do_nothing()
+        .execute(conn))?;
     Ok(())
 }

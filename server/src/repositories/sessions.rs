@@ -99,7 +99,13 @@ pub fn insert(conn: &mut Conn, row: &Row) -> Result<()> {
 }
 
 /// The next generation: the refresh token of before is spent.
-pub fn rotate(conn: &mut Conn, row: &Row, key_hash: Option<&str>, now: Timestamp, expires_at: i64) -> Result<()> {
+pub fn rotate(
+    conn: &mut Conn,
+    row: &Row,
+    key_hash: Option<&str>,
+    now: Timestamp,
+    expires_at: i64,
+) -> Result<()> {
     diesel::update(sessions::table.find(&row.id))
         .set((
             sessions::generation.eq(row.generation + 1),
@@ -120,7 +126,12 @@ pub fn revoke(conn: &mut Conn, id: &str, now: Timestamp) -> Result<bool> {
 }
 
 /// Ends all live sessions of a person but one; answers their ids.
-pub fn revoke_of_user(conn: &mut Conn, user: &str, but: Option<SessionId>, now: Timestamp) -> Result<Vec<String>> {
+pub fn revoke_of_user(
+    conn: &mut Conn,
+    user: &str,
+    but: Option<SessionId>,
+    now: Timestamp,
+) -> Result<Vec<String>> {
     let but = but.map(|id| id.to_string()).unwrap_or_default();
     let live: Vec<String> = sessions::table
         .filter(sessions::user_id.eq(user))

@@ -155,7 +155,9 @@ pub fn lock(conn: &mut Conn, id: &UserId) -> Result<Row> {
             users::table.find(id.to_string()).select(Row::as_select()).for_update().first(pg).optional()?
         }
         // the transaction began as the only writer
-        Conn::Sqlite(sqlite) => users::table.find(id.to_string()).select(Row::as_select()).first(sqlite).optional()?,
+        Conn::Sqlite(sqlite) => {
+            users::table.find(id.to_string()).select(Row::as_select()).first(sqlite).optional()?
+        }
     };
     row.ok_or_else(|| not_found("user", id))
 }
@@ -300,7 +302,21 @@ pub fn anyone_with_role(conn: &mut Conn, role: &str) -> Result<bool> {
     Ok(found.is_some())
 }
 
-/// People by where they stand, and those created since a moment.
+/// Some active customer among the latest five hundred.
+pub fn some_customer(conn: &mut Conn, random: u64) -> Result<Option<Row>> {
+    let count: i64 = users::table.count().get_result(conn)?;
+    let skip = i64::try_from(random % 500).unwrap_or(0) % count.max(1);
+    Ok(users::table
+        .filter(users::status.eq(UserStatus::Active.as_str()))
+        .filter(users::password_hash.is_null())
+        .order(users::created_at.desc())
+        .offset(skip)
+        .select(Row::as_select())
+        .first(conn)
+        .optional()?)
+}
+
+/// People by where they stand.
 pub fn count_by_status(conn: &mut Conn) -> Result<BTreeMap<String, i64>> {
     let counts: Vec<(String, i64)> =
         users::table.group_by(users::status).select((users::status, diesel::dsl::count_star())).load(conn)?;
@@ -349,7 +365,8 @@ fn narrow<'a>(query: Boxed<'a>, condition: &Condition, now: Timestamp) -> Boxed<
         "kind" => compare_text!(query, users::kind, condition),
         "email" => match &condition.value {
             FilterValue::Text(text) => {
-                let lower = Condition { value: FilterValue::Text(text.to_ascii_lowercase()), ..condition.clone() };
+                let lower =
+                    Condition { value: FilterValue::Text(text.to_ascii_lowercase()), ..condition.clone() };
                 compare_text!(query, users::email, &lower)
             }
             _ => compare_text!(query, users::email, condition),
@@ -378,12 +395,14 @@ fn narrow<'a>(query: Boxed<'a>, condition: &Condition, now: Timestamp) -> Boxed<
                 FilterValue::Texts(names) => names.clone(),
                 _ => Vec::new(),
             };
-            query.filter(users::id.eq_any(
-                user_roles::table
-                    .inner_join(roles::table)
-                    .filter(roles::name.eq_any(names))
-                    .select(user_roles::user_id),
-            ))
+            query.filter(
+                users::id.eq_any(
+                    user_roles::table
+                        .inner_join(roles::table)
+                        .filter(roles::name.eq_any(names))
+                        .select(user_roles::user_id),
+                ),
+            )
         }
         "createdAt" => compare_time!(query, users::created_at, condition, now),
         "lastLoginAt" => match &condition.value {

@@ -142,7 +142,13 @@ pub async fn login(cx: Cx<()>, op: Login) -> Result<Tokens> {
 }
 
 /// Notes a failed sign-in down and gives back what the caller is told.
-async fn failed(cx: &Cx<()>, email: &Email, user: Option<UserId>, why: &'static str, refusal: Error) -> Error {
+async fn failed(
+    cx: &Cx<()>,
+    email: &Email,
+    user: Option<UserId>,
+    why: &'static str,
+    refusal: Error,
+) -> Error {
     let facts = json!({ "email": email, "userId": user, "reason": why });
     let noted = cx
         .write_plain("auth.login_failed", move |tx| {
@@ -154,7 +160,13 @@ async fn failed(cx: &Cx<()>, email: &Email, user: Option<UserId>, why: &'static 
     noted.err().unwrap_or(refusal)
 }
 
-fn tokens(cx: &Cx<()>, user: User, session: SessionId, generation: i64, ends_at: Timestamp) -> Result<Tokens> {
+fn tokens(
+    cx: &Cx<()>,
+    user: User,
+    session: SessionId,
+    generation: i64,
+    ends_at: Timestamp,
+) -> Result<Tokens> {
     let now = cx.now();
     let who = Who { user: user.id, session, email: user.email.as_str(), roles: &user.roles };
     let fault = |why: crate::auth::KeyError| broken("signing a token")(Box::new(why));
@@ -197,7 +209,9 @@ pub async fn refresh(cx: Cx<()>, op: Refresh) -> Result<Tokens> {
         .write_plain("auth.refresh", move |tx| {
             let now = tx.now();
             let row = sessions::lock(tx, sid)?.filter(|row| row.user_id == sub.to_string());
-            let Some(row) = row else { return Err(refuse(ErrorCode::TokenInvalid, "The token is not valid here.")) };
+            let Some(row) = row else {
+                return Err(refuse(ErrorCode::TokenInvalid, "The token is not valid here."));
+            };
             if row.revoked_at.is_some() {
                 return Err(session_revoked());
             }
@@ -218,7 +232,8 @@ pub async fn refresh(cx: Cx<()>, op: Refresh) -> Result<Tokens> {
                         .data(&json!({ "generation": row.generation + 1 })),
                 );
                 row.generation + 1
-            } else if offered == row.generation - 1 && key_hash.is_some() && key_hash == row.refresh_key_hash {
+            } else if offered == row.generation - 1 && key_hash.is_some() && key_hash == row.refresh_key_hash
+            {
                 row.generation
             } else {
                 sessions::revoke(tx, &row.id, now)?;
@@ -289,7 +304,9 @@ pub async fn set_password(cx: Cx<()>, op: SetPassword) -> Result<Done> {
         }
         users::set_hash(tx, &user, &hash)?;
         end_sessions(tx, &row.id, None, "password set")?;
-        tx.log(Draft::new("user.password_changed", "user", user).version(row.version).by(user_actor(user, ip)));
+        tx.log(
+            Draft::new("user.password_changed", "user", user).version(row.version).by(user_actor(user, ip)),
+        );
         Ok(Outcome::Done(Done))
     })
     .await
@@ -326,7 +343,8 @@ pub fn end_sessions(tx: &mut Tx<'_>, user: &str, but: Option<SessionId>, reason:
     let ended = sessions::revoke_of_user(tx, user, but, now)?;
     for session in &ended {
         tx.log(
-            Draft::new("session.revoked", "session", session).data(&json!({ "userId": user, "reason": reason })),
+            Draft::new("session.revoked", "session", session)
+                .data(&json!({ "userId": user, "reason": reason })),
         );
     }
     Ok(ended.len() as u64)

@@ -6,7 +6,8 @@ use bursar_shared::{
     field::BulkMode,
     id::UserId,
     operations::users::{
-        ActivateUser, BulkItem, BulkOp, BulkOutcome, BulkResult, BulkUsers, CreateUser, SuspendUser, UpdateUser, User,
+        ActivateUser, BulkItem, BulkOp, BulkOutcome, BulkResult, BulkUsers, CreateUser, SuspendUser,
+        UpdateUser, User,
     },
     permission::Permission,
 };
@@ -95,7 +96,9 @@ fn aborted(index: u32, refusal: Refusal, count: usize) -> Error {
     let items: Vec<Value> = (0u32..)
         .take(count)
         .map(|other| match other == index {
-            true => json!({ "index": other, "status": refusal.error.code.status(), "code": refusal.error.code }),
+            true => {
+                json!({ "index": other, "status": refusal.error.code.status(), "code": refusal.error.code })
+            }
             false => json!({ "index": other, "status": 409, "code": ErrorCode::BatchAborted }),
         })
         .collect();
@@ -144,7 +147,8 @@ fn body<T: Decode>(item: &BulkItem) -> Result<T> {
     if let Some(id) = item.id {
         let twice = members.insert("id".to_owned(), json!(id)).is_some();
         if twice {
-            Decoder::new(&mut violations, false).inside("id", |at| at.fail("unknown_field", "stands beside the data already"));
+            Decoder::new(&mut violations, false)
+                .inside("id", |at| at.fail("unknown_field", "stands beside the data already"));
         }
     }
     let read = T::decode(&Value::Object(members), &mut Decoder::new(&mut violations, false));

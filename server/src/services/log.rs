@@ -10,15 +10,11 @@ use crate::{cx::Cx, db::Outcome, error::Result, log::Draft, repositories::log};
 
 /// Which resource types somebody with these permissions sees changes of.
 fn visible(held: Permissions) -> Vec<String> {
-    [
-        ("user", Permission::UsersRead),
-        ("session", Permission::SessionsRead),
-        ("role", Permission::RolesRead),
-    ]
-    .into_iter()
-    .filter(|(_, needs)| held.has(*needs))
-    .map(|(kind, _)| kind.to_owned())
-    .collect()
+    [("user", Permission::UsersRead), ("session", Permission::SessionsRead), ("role", Permission::RolesRead)]
+        .into_iter()
+        .filter(|(_, needs)| held.has(*needs))
+        .map(|(kind, _)| kind.to_owned())
+        .collect()
 }
 
 /// One page of changes.

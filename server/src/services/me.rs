@@ -6,7 +6,9 @@ use bursar_shared::{
     operation::{Access, Done},
     operations::{
         ALL,
-        auth::{Capabilities, ChangePassword, EndMySession, GetCapabilities, Me, MySessions, Sessions, UpdateMe},
+        auth::{
+            Capabilities, ChangePassword, EndMySession, GetCapabilities, Me, MySessions, Sessions, UpdateMe,
+        },
         users::User,
     },
 };
@@ -84,7 +86,10 @@ pub async fn end_session(cx: Cx, op: EndMySession) -> Result<Done> {
             return Err(not_found("session", op.id));
         }
         if sessions::revoke(tx, &row.id, now)? {
-            tx.log(Draft::new("session.revoked", "session", op.id).data(&json!({ "userId": user, "reason": "ended" })));
+            tx.log(
+                Draft::new("session.revoked", "session", op.id)
+                    .data(&json!({ "userId": user, "reason": "ended" })),
+            );
         }
         Ok(Outcome::Done(Done))
     })

@@ -4,7 +4,7 @@ use bursar_shared::{
     error::{ApiError, ErrorCode},
     id::UserId,
     operation::Done,
-    operations::auth::{Revoked, RevokeSession, RevokeSessions, Session},
+    operations::auth::{RevokeSession, RevokeSessions, Revoked, Session},
     page::{List, Page},
 };
 use serde_json::json;

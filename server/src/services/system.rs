@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use bursar_shared::{
-    operations::system::{GetStats, GetVerdict, GetVersion, Stats, UserStats, Verdict, VerdictState, Version},
+    operations::system::{
+        GetStats, GetVerdict, GetVersion, Stats, UserStats, Verdict, VerdictState, Version,
+    },
     time::Timestamp,
 };
 
@@ -23,7 +25,8 @@ pub async fn stats(cx: Cx, _: GetStats) -> Result<Stats> {
     let (uptime, engine) = (cx.app.started.elapsed().as_secs(), cx.app.db.engine().as_str().to_owned());
     cx.read(move |conn| {
         let by_status = users::count_by_status(conn)?;
-        let count = |status: &str| by_status.get(status).copied().and_then(|n| u64::try_from(n).ok()).unwrap_or(0);
+        let count =
+            |status: &str| by_status.get(status).copied().and_then(|n| u64::try_from(n).ok()).unwrap_or(0);
         let week = now - Duration::from_secs(7 * 86_400);
         let created_last_week = u64::try_from(users::count_since(conn, week)?).unwrap_or(0);
         let since = now - Duration::from_secs(HOURS as u64 * 3_600);
@@ -89,7 +92,8 @@ mod tests {
     #[test]
     fn counts_by_the_hour_oldest_first() {
         let now = Timestamp::from_micros(100 * HOUR);
-        let times = [(100 * HOUR - 1, "a".to_owned()), (77 * HOUR, "a".to_owned()), (76 * HOUR - 1, "a".to_owned())];
+        let times =
+            [(100 * HOUR - 1, "a".to_owned()), (77 * HOUR, "a".to_owned()), (76 * HOUR - 1, "a".to_owned())];
         let counts = hourly(&times, now, &|_| true);
         assert_eq!((counts[23], counts[0], counts.iter().sum::<u64>()), (1, 1, 2));
     }

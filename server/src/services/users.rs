@@ -8,8 +8,8 @@ use bursar_shared::{
     id::UserId,
     operation::{Created, Done},
     operations::users::{
-        ActivateUser, CreateUser, DeleteUser, EffectivePermissions, GetUser, GetUserPermissions, IncludeOfUser,
-        PasswordReset, ResetPassword, SetUserRoles, SuspendUser, UpdateUser, User,
+        ActivateUser, CreateUser, DeleteUser, EffectivePermissions, GetUser, GetUserPermissions,
+        IncludeOfUser, PasswordReset, ResetPassword, SetUserRoles, SuspendUser, UpdateUser, User,
     },
     page::{Included, List, Page},
     permission::{OWNER, Permission, Permissions},
@@ -229,7 +229,12 @@ pub(super) async fn prepare(cx: &Cx, op: CreateUser) -> Result<Ready> {
     }
     let hash = match (&op.password, &op.password_hash) {
         (Some(_), Some(_)) => {
-            return Err(ApiError::violation("/passwordHash", "unknown_field", "cannot be given beside password").into());
+            return Err(ApiError::violation(
+                "/passwordHash",
+                "unknown_field",
+                "cannot be given beside password",
+            )
+            .into());
         }
         (Some(password), None) => {
             let context = [op.email.as_str(), op.name.as_str()];
@@ -269,7 +274,9 @@ fn grant(tx: &mut Tx<'_>, caller: &Caller, id: UserId, names: &[RoleName]) -> Re
     let known = roles::named(tx, &wanted)?;
     let unknown: Vec<&String> = wanted.iter().filter(|name| !known.contains_key(*name)).collect();
     if let Some(name) = unknown.first() {
-        return Err(ApiError::violation("/roles", "enum", format!("names a role that is not there: {name}")).into());
+        return Err(
+            ApiError::violation("/roles", "enum", format!("names a role that is not there: {name}")).into()
+        );
     }
     let held = known.values().fold(Permissions::NONE, |all, role| all.union(role.permissions()));
     within(caller, held, "A role you give")?;
@@ -284,7 +291,12 @@ pub async fn create(cx: Cx, op: CreateUser) -> Result<Created<User>> {
 }
 
 /// Edits a person within a transaction.
-pub(super) fn patch(tx: &mut Tx<'_>, caller: &Caller, op: &UpdateUser, if_match: Option<i64>) -> Result<User> {
+pub(super) fn patch(
+    tx: &mut Tx<'_>,
+    caller: &Caller,
+    op: &UpdateUser,
+    if_match: Option<i64>,
+) -> Result<User> {
     let (mut row, before, _) = lock_for(tx, caller, op.id, if_match)?;
     refuse_deleted(&row, "edited")?;
     if let Some(email) = op.email.value() {
@@ -320,7 +332,12 @@ pub async fn update(cx: Cx, op: UpdateUser) -> Result<User> {
 }
 
 /// Suspends a person within a transaction.
-pub(super) fn suspend_in(tx: &mut Tx<'_>, caller: &Caller, op: &SuspendUser, if_match: Option<i64>) -> Result<User> {
+pub(super) fn suspend_in(
+    tx: &mut Tx<'_>,
+    caller: &Caller,
+    op: &SuspendUser,
+    if_match: Option<i64>,
+) -> Result<User> {
     refuse_self(caller, op.id, "suspend")?;
     let (mut row, before, standing) = lock_for(tx, caller, op.id, if_match)?;
     if row.status != UserStatus::Active.as_str() {
@@ -344,7 +361,12 @@ pub async fn suspend(cx: Cx, op: SuspendUser) -> Result<User> {
 }
 
 /// Lets a suspended person in again, within a transaction.
-pub(super) fn activate_in(tx: &mut Tx<'_>, caller: &Caller, op: &ActivateUser, if_match: Option<i64>) -> Result<User> {
+pub(super) fn activate_in(
+    tx: &mut Tx<'_>,
+    caller: &Caller,
+    op: &ActivateUser,
+    if_match: Option<i64>,
+) -> Result<User> {
     let (mut row, before, _) = lock_for(tx, caller, op.id, if_match)?;
     if row.status != UserStatus::Suspended.as_str() {
         return Err(illegal(&row.status, "activated"));
@@ -375,7 +397,8 @@ pub(super) fn delete_in(tx: &mut Tx<'_>, caller: &Caller, id: UserId, if_match: 
 /// Deletes a person: softly, the books keep them.
 pub async fn delete(cx: Cx, op: DeleteUser) -> Result<Done> {
     let (caller, if_match) = (cx.who.clone(), cx.beside.if_match);
-    cx.write("user.delete", move |tx| delete_in(tx, &caller, op.id, if_match).map(|()| Outcome::Done(Done))).await
+    cx.write("user.delete", move |tx| delete_in(tx, &caller, op.id, if_match).map(|()| Outcome::Done(Done)))
+        .await
 }
 
 /// Gives a person exactly these roles.
