@@ -78,7 +78,14 @@ impl Responses {
         reference
     }
 
-    pub(super) fn finish(self) -> Object {
+    /// All of them, and what the HTTP library itself refuses, which has no envelope.
+    pub(super) fn finish(mut self) -> Object {
+        for (name, about) in [
+            ("UriTooLong", "Path and query are longer than 8 KiB."),
+            ("HeadTooLarge", "The headers are more than 100, or longer than 16 KiB."),
+        ] {
+            self.0.insert(name.to_owned(), json!({ "description": about }));
+        }
         self.0
     }
 }

@@ -36,14 +36,14 @@ pub fn markdown() -> String {
                 .all(|one| has(one, *code))
         };
         let mark = match (everywhere(true), everywhere(false)) {
-            (true, true) => "*",
-            (_, true) => "+",
+            (true, true) => " *",
+            (_, true) => " +",
             _ => "",
         };
         let class = code.class();
         put(
             &mut out,
-            format_args!("| `{code}` {mark} | {} | {} | {} |\n", code.status(), class.exit(), class.hint()),
+            format_args!("| `{code}`{mark} | {} | {} | {} |\n", code.status(), class.exit(), class.hint()),
         );
     }
     out

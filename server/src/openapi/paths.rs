@@ -82,6 +82,9 @@ pub(super) fn operation(
     for (status, codes) in errors::of(operation) {
         answers.insert(status.to_string(), components.refer(&codes));
     }
+    for (status, name) in [("414", "UriTooLong"), ("431", "HeadTooLarge")] {
+        answers.insert(status.to_owned(), json!({ "$ref": format!("#/components/responses/{name}") }));
+    }
     let mut object = json!({
         "operationId": lower_camel(operation.name),
         "tags": [operation.tag()],

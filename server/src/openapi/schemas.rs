@@ -30,6 +30,7 @@ impl Schemas {
     /// The schema of a request itself.
     pub(super) fn request<T: JsonSchema>(&mut self) -> Value {
         let mut schema = T::json_schema(&mut self.requests).to_value();
+        leave_out(&mut schema, self.requests.definitions());
         tidy(&mut schema);
         schema
     }
@@ -53,12 +54,18 @@ impl Schemas {
     /// All named schemas.
     pub(super) fn finish(mut self) -> Object {
         let mut all = self.requests.take_definitions(true);
+        let named = all.clone();
+        all.values_mut().for_each(|definition| leave_out(definition, &named));
         for (name, definition) in self.answers.take_definitions(true) {
             // a type that is both sent and answered must look the same in both directions
             debug_assert!(all.get(&name).is_none_or(|other| *other == definition), "{name} has two shapes");
             all.insert(name, definition);
         }
-        all.values_mut().for_each(tidy);
+        for definition in all.values_mut() {
+            tidy(definition);
+            // said where the type is used: in requests only
+            definition.as_object_mut().and_then(|definition| definition.remove(OPTIONAL));
+        }
         split_meta(&mut all);
         // what this daemon sends is never the code that a client makes of a newer one
         if let Some(code) = all.get_mut("ErrorCode") {
@@ -101,6 +108,20 @@ fn split_meta(all: &mut Object) {
     all.insert("PageMeta".to_owned(), page);
 }
 
+/// A member of a request whose named type is marked may be left out too.
+fn leave_out(schema: &mut Value, named: &Object) {
+    let is_marked = |member: &Value| {
+        let name = member["$ref"].as_str().and_then(|path| path.rsplit('/').next()).unwrap_or_default();
+        named.get(name).is_some_and(|definition| definition.get(OPTIONAL).is_some())
+    };
+    let Some(Value::Object(properties)) = schema.get("properties") else { return };
+    let optional: Vec<String> =
+        properties.iter().filter(|(_, member)| is_marked(member)).map(|(name, _)| name.clone()).collect();
+    if let Some(Value::Array(required)) = schema.get_mut("required") {
+        required.retain(|name| !optional.iter().any(|other| name == other));
+    }
+}
+
 /// Takes the marks of optional members out, and unwraps doc comments, wherever they stand.
 fn tidy(schema: &mut Value) {
     match schema {
@@ -124,13 +145,15 @@ fn tidy(schema: &mut Value) {
                 }
             }
             // an optional member is wrapped in order to be marked: unwrapped again
-            if let Some(Value::Array(all)) = object.get_mut("allOf")
-                && all.len() == 1
-                && let Some(Value::Object(only)) = all.pop()
-            {
-                object.remove("allOf");
-                for (name, value) in only {
-                    object.entry(name).or_insert(value);
+            for wrap in ["allOf", "oneOf"] {
+                if let Some(Value::Array(all)) = object.get_mut(wrap)
+                    && all.len() == 1
+                    && let Some(Value::Object(only)) = all.pop()
+                {
+                    object.remove(wrap);
+                    for (name, value) in only {
+                        object.entry(name).or_insert(value);
+                    }
                 }
             }
             object.values_mut().for_each(tidy);
