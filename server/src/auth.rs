@@ -15,12 +15,9 @@ use ring::rand::{SecureRandom, SystemRandom};
 pub use self::{
     cursor::CursorKey,
     hasher::{HashError, Hasher},
-    seal::{SealError, Sealer},
-    secrets::{ApiKeySecret, OneTime, digest, matches},
-    strength::{MAX_JUDGED, weakness},
-    tokens::{
-        AccessClaims, KeyError, KeyRing, RefreshClaims, Signed, SigningKey, TokenError, TokenSettings, Who,
-    },
+    seal::Sealer,
+    secrets::{OneTime, digest},
+    tokens::{AccessClaims, KeyError, KeyRing, SigningKey, TokenError, TokenSettings, Who},
 };
 
 /// The machine gave no random bytes; nothing secret can be made.

@@ -127,20 +127,11 @@ where
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// What is kept of `key`: nothing, or its value, or that there is none.
     fn look(&self, key: &K) -> Option<Loaded<V>> {
         let entry = self.entries.get(key)?;
         let good = entry.epoch == self.epoch.load(Ordering::Acquire) && self.clock.monotonic() < entry.until;
         good.then_some(entry.value)
-    }
-
-    /// What is known of `key` without loading: nothing, or its value, or that there is none. Counts
-    /// as a hit if it is one.
-    pub fn peek(&self, key: &K) -> Option<Loaded<V>> {
-        let found = self.look(key);
-        if found.is_some() {
-            self.hits.fetch_add(1, Ordering::Relaxed);
-        }
-        found
     }
 
     /// The value of `key`, from the cache or else from `load`, which many callers at once share.
@@ -270,16 +261,6 @@ where
             misses: self.misses.load(Ordering::Relaxed),
             loads: self.loads.load(Ordering::Relaxed),
         }
-    }
-
-    /// Entries held, roughly.
-    pub fn len(&self) -> u64 {
-        self.entries.entry_count()
-    }
-
-    /// Whether it holds nothing, roughly.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
     }
 }
 

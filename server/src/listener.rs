@@ -38,7 +38,7 @@ use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt;
 
 use self::timed::{Answering, Patience, Shared, Timed};
-pub use self::tls::{TlsError, acceptor};
+pub use self::tls::acceptor;
 
 /// How many connections, how long and how big.
 #[derive(Debug, Clone, Copy)]

@@ -52,11 +52,6 @@ impl Gauge {
         Entered(self)
     }
 
-    /// It is this much now.
-    pub fn set(&self, value: u64) {
-        self.0.store(value, Ordering::Relaxed);
-    }
-
     /// So much now.
     pub fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)

@@ -331,16 +331,6 @@ impl KeyRing {
         })
     }
 
-    /// What the tokens have in common.
-    pub fn settings(&self) -> &TokenSettings {
-        &self.settings
-    }
-
-    /// The name of the key that signs.
-    pub fn signer(&self) -> &str {
-        &self.signer
-    }
-
     /// Makes an access token.
     ///
     /// # Errors
