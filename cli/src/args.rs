@@ -31,7 +31,8 @@ macro_rules! group {
             name: $name,
             about: $about,
             build: |command| {
-                <$type>::augment_subcommands(command.subcommand_required(true).arg_required_else_help(true))
+                let command = command.subcommand_required(true).arg_required_else_help(true);
+                described(<$type>::augment_subcommands(command), $about)
             },
             run: |cx, matches| $run(cx, read::<$type>(matches)?),
         }
@@ -44,10 +45,15 @@ macro_rules! single {
         Group {
             name: $name,
             about: $about,
-            build: <$type>::augment_args,
+            build: |command| described(<$type>::augment_args(command), $about),
             run: |cx, matches| $run(cx, read::<$type>(matches)?),
         }
     };
+}
+
+/// The words of the table, not those of the type, which are for programmers.
+fn described(command: Command, about: &'static str) -> Command {
+    command.about(about).long_about(None)
 }
 
 const GROUPS: &[Group] = &[
@@ -141,6 +147,10 @@ fn dispatch(args: Vec<OsString>) -> Result<()> {
 fn explain(wrong: &clap::Error) -> Result<()> {
     match wrong.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => output::text(&wrong.render().to_string()),
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            output::say(wrong.render().to_string().trim_end());
+            Err(Failure::silent(2))
+        }
         _ => {
             let text = wrong.render().to_string();
             let mut lines = text.trim_end().lines();

@@ -65,7 +65,7 @@ impl Failure {
             lines: Vec::new(),
             hint: None,
             request_id: None,
-            details: Box::default(),
+            details: Box::new(json!({})),
             quiet: false,
         }
     }

@@ -4,9 +4,15 @@
 //! tokens expire and several processes share one session.
 
 mod error;
+#[cfg(test)]
+mod fake;
 mod pages;
+#[cfg(test)]
+mod processes;
 pub mod profile;
 pub mod session;
+#[cfg(test)]
+mod tests;
 mod transport;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};

@@ -256,7 +256,9 @@ pub(super) async fn find(client: &Client, text: &str, include: Option<&str>) -> 
     }
     let page = client.call(&list).await?;
     page.rows.into_iter().next().ok_or_else(|| {
-        Failure::new(3, format!("nobody has the email {text}")).hint("bursar users list --filter email:^...")
+        let begin: String = text.chars().take_while(|letter| *letter != '@').take(3).collect();
+        Failure::new(3, format!("nobody has the email {text}"))
+            .hint(format!("bursar users list --filter email:^{begin}"))
     })
 }
 
