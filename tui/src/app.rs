@@ -95,7 +95,7 @@ pub(crate) async fn run(start: Start) -> io::Result<Exit> {
             drain(&mut sources, &mut model, &drawn, &mut tasks, &screen)?;
         }
         if let Some(exit) = model.exit {
-            tasks.finish(Slot::Session).await;
+            tasks.finish().await;
             return Ok(exit);
         }
         if std::mem::take(&mut model.dirty) {

@@ -226,6 +226,10 @@ fn always(_: &Model) -> State {
     State::On
 }
 
+fn signed_in(model: &Model) -> State {
+    if model.screen == Screen::Login { State::Absent } else { State::On }
+}
+
 fn in_list(model: &Model) -> State {
     if model.room().is_some() { State::On } else { State::Absent }
 }
@@ -286,7 +290,9 @@ fn has_marks(model: &Model) -> State {
 }
 
 fn reads_users(model: &Model) -> State {
-    if model.may(bursar_shared::permission::Permission::UsersRead) {
+    if model.screen == Screen::Login {
+        State::Absent
+    } else if model.may(bursar_shared::permission::Permission::UsersRead) {
         State::On
     } else {
         State::Off("needs the permission users:read")
@@ -350,14 +356,14 @@ actions! {
     Refresh     "list.refresh"    "reload"         ["r"]              Find 45      in_list list_command, "Reads this screen again; the cursor keeps its record. Offline: tries now.";
     Copy        "row.copy"        "copy id"        ["y"]              Act 55       on_row none, "Puts the id onto the clipboard (OSC 52, also over SSH).";
     CopyCommand "row.copy-command" "copy as command" ["Y"]            Act 0        on_row row_command, "Puts the same as a `bursar` command onto the clipboard.";
-    GoHome      "go.home"         "home"           ["1"]              Move 0       always none, "Goes to the figures and the latest events.";
+    GoHome      "go.home"         "home"           ["1"]              Move 0       signed_in none, "Goes to the figures and the latest events.";
     GoUsers     "go.users"        "users"          ["2"]              Move 30      reads_users none, "Goes to the people.";
-    Palette     "app.palette"     "command"        [":" "^p"]         Everywhere 20 always none, "Finds any action by its words; `users status:active` goes there.";
+    Palette     "app.palette"     "command"        [":" "^p"]         Everywhere 20 signed_in none, "Finds any action by its words; `users status:active` goes there.";
     Help        "app.help"        "help"           ["?" "f1"]         Everywhere 100 always none, "Shows the keys of this screen.";
     Back        "app.back"        "close"          ["esc"]            Everywhere 92 closable none, "Closes one thing; never leaves.";
     Mouse       "app.mouse"       "mouse on/off"   ["m"]              Everywhere 0 always none, "Takes clicks and the wheel, or leaves them to the terminal to select text.";
     Redraw      "app.redraw"      "redraw"         ["^l"]             Everywhere 0 always none, "Draws the whole screen again.";
-    SignOut     "app.sign-out"    "sign out"       ["^o"]             Everywhere 0 always none, "Ends this session and asks who is next.";
+    SignOut     "app.sign-out"    "sign out"       ["^o"]             Everywhere 0 signed_in none, "Ends this session and asks who is next.";
     Quit        "app.quit"        "quit"           ["q" "^c"]         Everywhere 95 always none, "Leaves; the session stays signed in.";
 }
 

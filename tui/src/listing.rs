@@ -105,6 +105,8 @@ pub struct Listing<R: Rows> {
     enter: Enter,
     /// What the cursor was on before it was let go; taken up again when the page cannot be read.
     held: Option<String>,
+    /// The query that the present rows answer: text, filter and order.
+    shown: Option<(String, Filter, Sort)>,
 }
 
 impl<R: Rows> Default for Listing<R> {
@@ -124,6 +126,7 @@ impl<R: Rows> Default for Listing<R> {
             truncated: BTreeSet::new(),
             enter: Enter::First,
             held: None,
+            shown: None,
         }
     }
 }
@@ -260,6 +263,7 @@ impl<R: Rows> Listing<R> {
                 self.newer.clear();
                 self.held = None;
                 self.read_at = Some(now);
+                self.shown = Some((self.filter_text.clone(), self.filter.clone(), self.sort));
             }
         }
         self.phase = Phase::Ready;
@@ -273,8 +277,12 @@ impl<R: Rows> Listing<R> {
         }
     }
 
-    /// A page could not be read: what was here stays, and the cursor is where it was.
+    /// A page could not be read: what was here stays, and the cursor is where it was. The title goes
+    /// on to say what the rows answer, not what was asked in vain.
     pub fn fail(&mut self, trouble: Trouble) {
+        if let Some((text, filter, sort)) = self.shown.clone() {
+            (self.filter_text, self.filter, self.sort) = (text, filter, sort);
+        }
         if let Some(held) = self.held.take() {
             self.window.hold(&held);
         }

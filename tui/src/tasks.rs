@@ -33,12 +33,14 @@ pub(crate) struct Tasks {
     to: UnboundedSender<Msg>,
     requests: HashMap<Slot, JoinHandle<()>>,
     alarms: HashMap<std::mem::Discriminant<Alarm>, JoinHandle<()>>,
+    /// The sign-out, which is not given up for anything.
+    farewell: Option<JoinHandle<()>>,
 }
 
 impl Tasks {
     /// Talks through this client; answers go there.
     pub(crate) fn new(client: Client, connect: Connect, to: UnboundedSender<Msg>) -> Self {
-        Self { client, connect, to, requests: HashMap::new(), alarms: HashMap::new() }
+        Self { client, connect, to, requests: HashMap::new(), alarms: HashMap::new(), farewell: None }
     }
 
     /// Asks the daemon; an older request of the same slot is given up.
@@ -55,6 +57,7 @@ impl Tasks {
             }
         }
         let (client, to) = (self.client.clone(), self.to.clone());
+        let leaves = matches!(request, Request::SignOut);
         let task = tokio::spawn(async move {
             let mut answer = Box::pin(answer(client, request));
             let answer = match time::timeout(SLOW, &mut answer).await {
@@ -67,7 +70,9 @@ impl Tasks {
             // the loop has ended when nobody listens
             let _ = to.send(Msg::Answer(ticket, answer));
         });
-        if let Some(before) = self.requests.insert(ticket.slot, task) {
+        if leaves {
+            self.farewell = Some(task);
+        } else if let Some(before) = self.requests.insert(ticket.slot, task) {
             before.abort();
         }
     }
@@ -91,9 +96,9 @@ impl Tasks {
         }
     }
 
-    /// Waits a moment for the last request of this slot, so that a sign-out still reaches the daemon.
-    pub(crate) async fn finish(&mut self, slot: Slot) {
-        if let Some(task) = self.requests.remove(&slot) {
+    /// Waits a moment for a sign-out that is still on its way.
+    pub(crate) async fn finish(&mut self) {
+        if let Some(task) = self.farewell.take() {
             let _ = time::timeout(Duration::from_secs(2), task).await;
         }
     }

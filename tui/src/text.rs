@@ -111,11 +111,16 @@ impl Clean {
                     }
                     head.push_str(letter);
                 }
-                if head.is_empty() {
-                    break;
+                // a letter that is wider than a whole line has no place on any
+                let taken = if head.is_empty() {
+                    rest.0.graphemes(true).next().map_or(1, str::len)
+                } else {
+                    head.len()
+                };
+                rest = Self::of(&rest.0[taken..]);
+                if !head.is_empty() {
+                    lines.push(Self::of(head));
                 }
-                rest = Self::of(&rest.0[head.len()..]);
-                lines.push(Self::of(head));
             }
             line.push_str(rest.as_str());
         }
@@ -218,6 +223,7 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
         #[test]
         fn never_wider_than_asked(text in "\\PC{0,40}|.{0,40}", width in 0usize..30) {
             prop_assert!(Clean::of(&text).fit(width, '…').width() <= width);

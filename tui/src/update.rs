@@ -7,7 +7,7 @@ use bursar_shared::{operations::log::Event, permission::Permission};
 use crate::{
     keys::{self, Code, Do, Key, Meaning, State},
     message::{Alarm, Answer, Exit, Input, Msg, Request, Room, Slot, Task, Ticket, Trouble, Way},
-    model::{Link, Model, Screen, Who, backoff},
+    model::{Link, Model, Place, Screen, Who, backoff},
     screens::{home, home::Home, login, users, users::Users},
     widgets::{
         canvas::{Canvas, Hit},
@@ -361,7 +361,8 @@ fn alarm(model: &mut Model, alarm: Alarm) -> Vec<Task> {
         Alarm::Pulse if model.tickets.waits_for(Slot::Pulse) => Vec::new(),
         Alarm::Pulse => pulse(model),
         Alarm::Slow(ticket) => {
-            if model.tickets.is_live(ticket) && ticket.slot != Slot::Pulse {
+            // offline is said louder already
+            if model.tickets.is_live(ticket) && ticket.slot != Slot::Pulse && !model.is_offline() {
                 model.slow = true;
                 model.dirty = true;
             }
@@ -409,6 +410,11 @@ fn arrived(model: &mut Model, ticket: Ticket, answer: Answer) -> Vec<Task> {
             model.login.busy = None;
             model.login.notice = None;
             model.login.problem = None;
+            let server = model.login.server.value().trim().trim_end_matches('/');
+            if server != model.place.server {
+                // another daemon than the context's was typed: the context says nothing about it
+                model.place = Place { server: server.to_owned(), ..Place::default() };
+            }
             model.who = Some(Who { user: *user, permissions: capabilities.permissions });
             model.screen = model.return_to.take().unwrap_or(Screen::Home);
             let mut tasks = load(model);
@@ -553,5 +559,6 @@ fn offline(model: &mut Model, ticket: Ticket, why: String) -> Vec<Task> {
     model.link = Link::Down { since, next: model.now + wait, tries, why };
     // whatever else was under way would only say the same
     model.tickets.forget(Slot::Permissions);
+    model.slow = false;
     vec![Task::Wake(wait, Alarm::Pulse)]
 }

@@ -259,10 +259,9 @@ pub fn draw(canvas: &mut Canvas<'_>, model: &Model) {
             y += 1;
         }
     }
-    let hints =
-        [("tab", "next"), ("enter", "sign in"), ("f1", "help"), ("^c", "quit")].map(|(key, does)| {
-            [bit(key, theme.key), bit(" ", theme.text), bit(does, theme.dim), bit("  ", theme.text)]
-        });
+    let hints = [("tab", "next"), ("enter", "sign in"), ("f1", "help"), ("^c", "quit")].map(|(key, does)| {
+        [bit(key, theme.key), bit(" ", theme.text), bit(does, theme.dim), bit("  ", theme.text)]
+    });
     let y = whole.bottom().saturating_sub(1);
     canvas.line(whole.x + 1, y, whole.width.saturating_sub(1), hints.as_flattened());
 }

@@ -32,11 +32,11 @@ pub(super) fn about(user: &User, gone: bool, theme: &Theme) -> Vec<Vec<Bit>> {
         fact("name", bit(user.name.as_str().to_owned(), theme.strong)),
         fact("status", status(user.status, theme)),
         fact("roles", text(roles)),
+        fact("id", text(user.id.to_string())),
         fact("last seen", text(user.last_login_at.map_or_else(|| "never".to_owned(), |at| minute(at) + "Z"))),
         fact("created", text(minute(user.created_at) + "Z")),
         fact("edited", text(format!("{}Z", minute(user.updated_at)))),
         fact("version", text(user.version.to_string())),
-        fact("id", text(user.id.to_string())),
     ];
     if user.kind != UserKind::Human {
         lines.insert(3, fact("kind", text(user.kind.to_string())));

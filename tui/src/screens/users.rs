@@ -72,8 +72,8 @@ impl Rows for User {
         },
         Column {
             title: "NAME",
-            min: 12,
-            share: 2,
+            min: 13,
+            share: 3,
             right: false,
             shown: true,
             sort: Some("name"),
@@ -90,8 +90,8 @@ impl Rows for User {
         },
         Column {
             title: "ROLES",
-            min: 10,
-            share: 2,
+            min: 9,
+            share: 1,
             right: false,
             shown: true,
             sort: None,
@@ -430,7 +430,8 @@ fn draw_pane(canvas: &mut Canvas<'_>, model: &Model, area: Rect, beside: bool) {
         [bit("p", theme.key), bit(" closes ", theme.dim), bit("enter", theme.key), bit(" all", theme.dim)];
     canvas.rule(area.x, area.y, area.width, &[bit(title, theme.accent)], &facts);
     let Some(row) = row else { return };
-    let half = area.width / 2;
+    // an id must fit beside its name
+    let half = (area.width / 2).max(44).min(area.width);
     let left = Rect { x: area.x + 1, y: area.y + 1, width: half.saturating_sub(2), height: area.height - 1 };
     let right = Rect { x: area.x + half + 1, width: area.width.saturating_sub(half + 2), ..left };
     put(canvas, left, &about(&row.record, row.gone, &theme));

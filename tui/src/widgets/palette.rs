@@ -126,7 +126,9 @@ pub fn key(model: &mut Model, key: Key) -> Vec<Task> {
 
 fn users(model: &mut Model, filter: &str) -> Vec<Task> {
     let mut tasks = update::perform(model, Do::GoUsers);
-    if model.screen == Screen::Users {
+    if model.is_offline() {
+        model.complain("filter is off: the daemon cannot be reached");
+    } else if model.screen == Screen::Users {
         match bursar_shared::filter::parse::<bursar_shared::operations::users::User>(filter) {
             Ok(parsed) => tasks.extend(model.users.list.set_filter(filter, parsed, &mut model.tickets)),
             Err(wrong) => model.complain(wrong.to_string()),

@@ -22,7 +22,8 @@ fn golden(name: &str, scene: impl Fn(u16, u16) -> Desk) {
 }
 
 fn slow(desk: &mut Desk, slot: Slot) {
-    let found: Option<Ticket> = desk.open.iter().map(|(ticket, _)| *ticket).find(|ticket| ticket.slot == slot);
+    let found: Option<Ticket> =
+        desk.open.iter().map(|(ticket, _)| *ticket).find(|ticket| ticket.slot == slot);
     desk.send(Msg::Alarm(Alarm::Slow(found.unwrap())));
 }
 
@@ -245,12 +246,13 @@ fn without_colours_one_row_is_reversed_and_carries_the_cursor() {
     desk.press("j j");
     desk.look(ThemeName::Mono, false);
     let buffer = desk.buffer();
-    let reversed: Vec<u16> = (0..24)
-        .filter(|y| buffer[(40, *y)].modifier.contains(ratatui::style::Modifier::REVERSED))
-        .collect();
+    let reversed: Vec<u16> =
+        (0..24).filter(|y| buffer[(40, *y)].modifier.contains(ratatui::style::Modifier::REVERSED)).collect();
     assert_eq!(reversed.len(), 1);
     assert_eq!(buffer[(0, reversed[0])].symbol(), "›");
-    assert!(buffer.content.iter().all(|cell| {
-        cell.fg == ratatui::style::Color::Reset && cell.bg == ratatui::style::Color::Reset
-    }));
+    assert!(
+        buffer.content.iter().all(|cell| {
+            cell.fg == ratatui::style::Color::Reset && cell.bg == ratatui::style::Color::Reset
+        })
+    );
 }

@@ -240,3 +240,42 @@ fn a_session_that_ends_leads_to_the_sign_in_and_back() {
     desk.press("correct-horse enter");
     assert_eq!(desk.model.screen, Screen::Home);
 }
+
+#[test]
+fn a_filter_that_cannot_be_read_leaves_the_title_true() {
+    let mut desk = Desk::users(80, 24);
+    desk.press("j j / status:active enter");
+    let id = desk.cursor().unwrap().to_owned();
+    desk.mood = Mood::Refuses;
+    desk.press("/ ^u status:suspended enter");
+    assert!(desk.text().contains("Users › status:active"), "{}", desk.text());
+    assert!(desk.text().contains("The database does not answer."));
+    assert_eq!(desk.cursor(), Some(id.as_str()));
+}
+
+#[test]
+fn another_server_is_shown_as_such() {
+    let mut desk = Desk::new(120, 36);
+    desk.press("backtab ^u http://other.example:1 enter ada@example.com enter correct-horse enter");
+    assert!(desk.text().contains("│ http://other.example:1 │"), "{}", desk.text());
+    assert!(!desk.text().contains("demo"));
+}
+
+#[test]
+fn a_text_field_takes_every_letter() {
+    let mut desk = Desk::users(80, 24);
+    desk.press("/ q:?yY");
+    assert_eq!(desk.model.users.list.bar.as_ref().unwrap().input.value(), "q:?yY");
+    assert!(desk.model.exit.is_none() && desk.copied.is_empty());
+}
+
+#[test]
+fn pasted_text_is_no_keys() {
+    let mut desk = Desk::users(80, 24);
+    let paste = |text: &str| bursar_tui::message::Msg::Input(bursar_tui::message::Input::Paste(text.into()));
+    desk.send(paste("q\n"));
+    assert!(desk.model.exit.is_none());
+    desk.press("/");
+    desk.send(paste("email:^ada\n\u{1b}[2J"));
+    assert_eq!(desk.model.users.list.bar.as_ref().unwrap().input.value(), "email:^ada[2J");
+}

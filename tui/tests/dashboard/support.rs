@@ -42,9 +42,11 @@ fn at(seconds_before_noon: i64) -> Timestamp {
 
 /// The n-th person.
 pub fn user(n: u32) -> User {
-    let names = ["Ada Lovelace", "Li Wei", "Omar Haddad", "Kim Larsen", "Ana Souza", "Jürgen Müßig", "佐藤 花子"];
+    let names =
+        ["Ada Lovelace", "Li Wei", "Omar Haddad", "Kim Larsen", "Ana Souza", "Jürgen Müßig", "佐藤 花子"];
     let name = names[n as usize % names.len()];
-    let local = ["ada", "li.wei", "o.haddad", "kim", "ana.souza", "j.muessig", "sato"][n as usize % names.len()];
+    let local =
+        ["ada", "li.wei", "o.haddad", "kim", "ana.souza", "j.muessig", "sato"][n as usize % names.len()];
     let status = if n % 9 == 4 { "suspended" } else { "active" };
     let roles: &[&str] = match n % 5 {
         0 => &["support"],
@@ -196,7 +198,11 @@ pub struct Desk {
 impl Desk {
     /// Before the sign-in.
     pub fn new(width: u16, height: u16) -> Self {
-        let place = Place { server: "http://127.0.0.1:8460".into(), context: Some("demo".into()), ..Place::default() };
+        let place = Place {
+            server: "http://127.0.0.1:8460".into(),
+            context: Some("demo".into()),
+            ..Place::default()
+        };
         let mut model = Model::new(Look::default(), place, noon());
         model.size = (width, height);
         let mut desk = Self {
@@ -298,7 +304,9 @@ impl Desk {
     fn daemon(&self, request: Request) -> Result<Answer, Trouble> {
         match self.mood {
             Mood::Unreachable => {
-                return Err(Trouble::Unreachable("cannot reach http://127.0.0.1:8460: connection refused".into()));
+                return Err(Trouble::Unreachable(
+                    "cannot reach http://127.0.0.1:8460: connection refused".into(),
+                ));
             }
             Mood::Refuses => {
                 let error = ApiError::new(ErrorCode::DatabaseUnavailable, "The database does not answer.");
@@ -321,9 +329,9 @@ impl Desk {
                 Answer::Who(Box::new(user), Box::new(capabilities))
             }
             Request::SignOut => Answer::SignedOut,
-            Request::Pulse(after) => {
-                Answer::Pulse(after.map_or_else(Vec::new, |after| (after + 1..=self.events).map(event).collect()))
-            }
+            Request::Pulse(after) => Answer::Pulse(
+                after.map_or_else(Vec::new, |after| (after + 1..=self.events).map(event).collect()),
+            ),
             Request::Stats => Answer::Stats(Box::new(stats())),
             Request::Events(list) => {
                 let count = u32::try_from(self.events).unwrap();
@@ -412,7 +420,9 @@ impl Desk {
         for (at, style) in styles.iter().enumerate() {
             let letter = char::from(b'a' + at as u8);
             let (fg, bg, bits) = (style.fg, style.bg, style.add_modifier);
-            legend.push_str(&format!("{letter}: {fg:?} on {bg:?} {bits:?}\n").replace("Some(", "").replace(") ", " "));
+            legend.push_str(
+                &format!("{letter}: {fg:?} on {bg:?} {bits:?}\n").replace("Some(", "").replace(") ", " "),
+            );
         }
         format!("{}\n{map}\n{legend}", self.text())
     }
