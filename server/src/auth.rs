@@ -17,6 +17,7 @@ pub use self::{
     hasher::{HashError, Hasher},
     seal::Sealer,
     secrets::{OneTime, digest},
+    strength::weakness,
     tokens::{AccessClaims, KeyError, KeyRing, SigningKey, TokenError, TokenSettings, Who},
 };
 
