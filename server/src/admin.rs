@@ -41,10 +41,11 @@ pub async fn create(
 ) -> Result<Made, BoxError> {
     crate::check_folder(config)?;
     migrate(&config.location)?;
-    if let Some(why) = crate::auth::weakness(password.as_str(), &[email.as_str(), name.as_str()]) {
+    let hasher = Hasher::new(1)?;
+    if let Some(why) = hasher.weakness(password.as_str(), &[email.as_str(), name.as_str()]).await? {
         return Err(format!("the password is too weak: it {why}").into());
     }
-    let hash = Hasher::new(1)?.hash(password.as_str()).await?;
+    let hash = hasher.hash(password.as_str()).await?;
     let db = Db::open(&config.location, 1, Clock::default(), Bus::default(), Default::default())?;
     let how = How { stamp: Stamp::system("admin"), key: None, dry_run: false };
     let made = db

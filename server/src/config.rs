@@ -128,13 +128,16 @@ impl fmt::Display for ConfigError {
 
 impl std::error::Error for ConfigError {}
 
+/// Reads an environment variable.
+pub type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
+
 /// Where settings come from, the strongest first: flags, environment, file.
 #[derive(Default)]
 pub struct Sources<'a> {
     /// Flags, by setting.
     pub flags: BTreeMap<String, String>,
     /// The environment.
-    pub environment: Option<&'a dyn Fn(&str) -> Option<String>>,
+    pub environment: Option<Environment<'a>>,
     /// A TOML file.
     pub file: Option<&'a Path>,
     /// The data folder when nobody names one.

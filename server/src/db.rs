@@ -375,7 +375,7 @@ fn spawn(work: impl FnOnce() + Send + 'static) {
 }
 
 /// Waits for what became of a job.
-pub(self) struct Waiting<T> {
+struct Waiting<T> {
     settled: oneshot::Receiver<Result<Written<T>>>,
 }
 

@@ -19,7 +19,6 @@ mod limits;
 mod listener;
 mod log;
 mod metrics;
-#[path = "/tmp/openapi_tmp.rs"]
 mod openapi;
 mod repositories;
 mod routes;
@@ -29,12 +28,7 @@ mod services;
 #[cfg(feature = "testing")]
 pub mod testing;
 
-use std::{
-    net::SocketAddr,
-    path::Path,
-    sync::{Arc, atomic::Ordering},
-    time::Duration,
-};
+use std::{net::SocketAddr, path::Path, sync::atomic::Ordering, time::Duration};
 
 use tokio::{sync::watch, task::JoinSet};
 
@@ -171,7 +165,7 @@ impl Running {
 
     /// The daemon's inside, for tests and generators of data.
     #[cfg(feature = "testing")]
-    pub(crate) fn app(&self) -> Arc<App> {
+    pub(crate) fn app(&self) -> Shared {
         self.app.clone()
     }
 }

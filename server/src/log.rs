@@ -302,9 +302,4 @@ impl Bus {
     pub fn head(&self) -> i64 {
         *self.inner.head.borrow()
     }
-
-    /// Waits for rows after `seen`.
-    pub fn subscribe(&self) -> watch::Receiver<i64> {
-        self.inner.head.subscribe()
-    }
 }

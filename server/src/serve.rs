@@ -26,7 +26,7 @@ use serde_json::json;
 
 use crate::{
     app::Shared,
-    cx::{Actors, Admit, Beside, Caller, Cx, Notes, user_actor},
+    cx::{Admit, Beside, Caller, Cx, Notes, user_actor},
     db::{How, Outcome, Plain},
     error::{Error, Refusal, Result, later, refuse},
     limits::{ANONYMOUS, SESSION, Verdict, network, ratelimit, ratelimit_policy, retry_after},

@@ -114,7 +114,8 @@ impl Standing {
 
 /// Where somebody stands; nothing for strangers.
 pub fn standing(conn: &mut Conn, id: &UserId) -> Result<Option<Standing>> {
-    let rows: Vec<(String, Option<(String, i64, String)>)> = users::table
+    type Held = Option<(String, i64, String)>;
+    let rows: Vec<(String, Held)> = users::table
         .left_join(user_roles::table.inner_join(roles::table))
         .filter(users::id.eq(id.to_string()))
         .select((users::status, (roles::name, roles::built_in, roles::permissions).nullable()))
