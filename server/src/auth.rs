@@ -17,7 +17,6 @@ pub use self::{
     hasher::{HashError, Hasher},
     seal::Sealer,
     secrets::{OneTime, digest},
-    strength::weakness,
     tokens::{AccessClaims, KeyError, KeyRing, SigningKey, TokenError, TokenSettings, Who},
 };
 

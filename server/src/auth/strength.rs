@@ -7,7 +7,7 @@ const MAX_JUDGED: usize = 128;
 
 /// What is wrong with a new password, for a violation of the rule `weak_password`; nothing when it
 /// is strong enough (zxcvbn 3 of 4). `context` is what an attacker tries first: the person's email and name.
-pub fn weakness(password: &str, context: &[&str]) -> Option<String> {
+pub(super) fn weakness(password: &str, context: &[&str]) -> Option<String> {
     let judged: String = password.chars().take(MAX_JUDGED).collect();
     let mut inputs = vec!["bursar".to_owned()];
     for text in context {
