@@ -1,0 +1,6 @@
+//! The program as its users run it: stdout, stderr and exit codes against a real daemon.
+
+mod changing;
+mod reading;
+mod signing;
+mod support;

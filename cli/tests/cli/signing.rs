@@ -1,0 +1,170 @@
+//! Signing in: contexts, tokens, API keys, and many processes with one session.
+
+use bursar_server::testing::{PASSWORD, TestServer};
+
+use crate::support::{Home, finish, house};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn in_and_out() {
+    let daemon = TestServer::start().await;
+    let home = Home::new();
+    home.run(&["auth", "status", "--server", &daemon.url()]).fails(4);
+    let owner = daemon.person("ann", "owner").await;
+    let login = ["auth", "login", "--server", &daemon.url(), "--email", "ann@example.com"];
+    let asked = home.run(&login).fails(2);
+    assert!(asked.contains("--password-stdin"), "{asked}");
+    let wrong = home.feed(&[&login[..], &["--password-stdin"]].concat(), "not the password\n").fails(4);
+    assert!(wrong.contains("[INVALID_CREDENTIALS]"), "{wrong}");
+    home.run(&["auth", "status"]).fails(4);
+    home.sign_in(&daemon.url(), &owner);
+
+    let status = home.run(&["auth", "status", "-o", "json"]).json();
+    assert_eq!((&status["email"], &status["signedIn"]), (&"ann@example.com".into(), &true.into()));
+    assert_eq!(home.run(&["auth", "whoami", "--fields", "email"]).ok(), "ann@example.com\n");
+    assert_eq!(home.run(&["auth", "token"]).ok().split('.').count(), 3);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = home.path().join("state/credentials");
+        for entry in std::fs::read_dir(folder).unwrap().flatten() {
+            assert_eq!(entry.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+        }
+    }
+    home.run(&["auth", "logout"]).ok();
+    home.run(&["auth", "whoami"]).fails(4);
+    assert_eq!(home.run(&["context", "list", "--fields", "email,signedIn"]).ok(), "ann@example.com\tfalse\n");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn contexts_keep_daemons_apart() {
+    let (first, second) = (TestServer::start().await, TestServer::start().await);
+    let home = Home::new();
+    for (name, daemon) in [("one", &first), ("two", &second)] {
+        daemon.person(name, "owner").await;
+        let email = format!("{name}@example.com");
+        let server = daemon.url();
+        let args = ["auth", "login", "-c", name, "--server", &server, "--email", &email, "--password-stdin"];
+        home.feed(&args, &format!("{PASSWORD}\n")).ok();
+    }
+    let who = |more: &[&str]| home.run(&[&["auth", "whoami", "--fields", "name"], more].concat()).ok();
+    assert_eq!(who(&[]), "two\n");
+    assert_eq!(who(&["-c", "one"]), "one\n");
+    assert_eq!(who(&["--server", &first.url()]), "one\n");
+    home.run(&["context", "use", "one"]).ok();
+    assert_eq!(who(&[]), "one\n");
+    let mut command = home.command(&["auth", "whoami", "--fields", "name"]);
+    command.env("BURSAR_CONTEXT", "two");
+    assert_eq!(finish(command, "").ok(), "two\n");
+    // the tokens of one daemon are never shown to another
+    home.run(&["auth", "whoami", "-c", "one", "--server", &second.url()]).fails(4);
+    home.run(&["context", "use", "three"]).fails(2);
+    home.run(&["context", "create", "../x", "--server", "http://127.0.0.1:1"]).fails(2);
+    home.run(&["context", "delete", "one"]).fails(2);
+    home.run(&["context", "delete", "one", "--yes"]).ok();
+    assert_eq!(home.run(&["context", "list", "-o", "name"]).ok(), "contexts/two\n");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_in_the_environment_needs_no_sign_in() {
+    let (daemon, home) = house().await;
+    let token = home.run(&["auth", "token"]).ok();
+    let other = Home::new();
+    let mut command = other.command(&["auth", "whoami", "--fields", "name"]);
+    command.env("BURSAR_SERVER", daemon.url()).env("BURSAR_API_KEY", token.trim());
+    assert_eq!(finish(command, "").ok(), "ann\n");
+    let mut command = other.command(&["auth", "whoami"]);
+    command.env("BURSAR_SERVER", daemon.url()).env("BURSAR_API_KEY", "brs_wrong");
+    finish(command, "").fails(4);
+    let path = other.path().join("key");
+    std::fs::write(&path, token).unwrap();
+    let with_file = || {
+        let mut command = other.command(&["auth", "whoami", "--fields", "name"]);
+        command.env("BURSAR_SERVER", daemon.url()).env("BURSAR_API_KEY_FILE", &path);
+        finish(command, "")
+    };
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o644)).unwrap();
+        let loose = with_file().fails(2);
+        assert!(loose.contains("chmod 600"), "{loose}");
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+    }
+    assert_eq!(with_file().ok(), "ann\n");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn passwords_are_changed_and_reset() {
+    let (daemon, home) = house().await;
+    let bob = daemon.person("bob", "support").await;
+    let his = Home::new();
+    his.sign_in(&daemon.url(), &bob);
+    let new = "another phrase nobody guesses";
+    let stdin = format!("{PASSWORD}\n{new}\n");
+    his.feed(&["auth", "password", "--password-stdin"], &stdin).ok();
+    let login =
+        ["auth", "login", "--server", &daemon.url(), "--email", "bob@example.com", "--password-stdin"];
+    his.feed(&login, &format!("{new}\n")).ok();
+    let token = home.run(&["users", "reset-password", "bob@example.com", "--fields", "resetToken"]).ok();
+    his.run(&["auth", "whoami"]).fails(4);
+    let stdin = format!("{}\nyet another phrase of words\n", token.trim());
+    his.feed(&["auth", "password", "--reset", "--password-stdin"], &stdin).ok();
+    his.feed(&login, "yet another phrase of words\n").ok();
+    his.feed(&["auth", "password", "--reset", "--password-stdin"], &stdin).fails(4);
+    his.feed(&["auth", "password", "--password-stdin"], "only one line\n").fails(2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sixteen_processes_share_one_session() {
+    let daemon = TestServer::start_with(&[("limits", "off"), ("access-ttl", "1")]).await;
+    let home = Home::new();
+    let owner = daemon.person("ann", "owner").await;
+    home.sign_in(&daemon.url(), &owner);
+    std::thread::scope(|scope| {
+        for number in 0..16 {
+            let home = &home;
+            scope.spawn(move || {
+                for round in 0..6 {
+                    let mut command = home.command(&["auth", "whoami", "--fields", "name"]);
+                    // every fifth is killed, whatever it is doing
+                    if (number * 6 + round) % 5 == 0 {
+                        let mut child = command.spawn().unwrap();
+                        child.kill().unwrap();
+                        child.wait().unwrap();
+                    } else {
+                        assert_eq!(finish(command, "").ok(), "ann\n");
+                    }
+                }
+            });
+        }
+    });
+    let sessions = home.run(&["sessions", "list", "--fields", "revokedAt"]).ok();
+    assert_eq!(sessions, "\\N\n");
+    assert_eq!(home.run(&["audit", "list", "--filter", "type:^session.re", "-o", "name"]).ok(), "");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_first_owner_is_made_beside_the_daemon() {
+    let daemon = TestServer::start().await;
+    let home = Home::new();
+    if daemon.is_postgres() {
+        return;
+    }
+    let folder = daemon.config().data_dir.display().to_string();
+    let args = ["admin", "create", "--email", "root@example.com", "--data-dir", &folder];
+    home.run(&args).fails(2);
+    let weak = home.feed(&[&args[..], &["--password-stdin"]].concat(), "aaaaaaaaaaaa\n").fails(13);
+    assert!(weak.contains("too weak"), "{weak}");
+    let made = home.feed(&[&args[..], &["--password-stdin"]].concat(), &format!("{PASSWORD}\n"));
+    assert!(made.err.contains("created (owner)"), "{}", made.err);
+    let id = made.ok();
+    let login =
+        ["auth", "login", "--server", &daemon.url(), "--email", "root@example.com", "--password-stdin"];
+    home.feed(&login, &format!("{PASSWORD}\n")).ok();
+    assert_eq!(home.run(&["auth", "whoami", "--fields", "id"]).ok(), id);
+    let state = home.run(&["migrate", "--check", "--data-dir", &folder]);
+    assert_eq!(state.code, 0, "{}", state.err);
+    let missing = home.run(&["serve", "--database", "sqlite:/nowhere/at/all.db"]).fails(13);
+    assert!(missing.contains("--create"), "{missing}");
+    home.run(&["serve", "--listen", "nonsense"]).fails(2);
+}
