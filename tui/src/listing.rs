@@ -160,7 +160,7 @@ impl<R: Rows> Listing<R> {
         tasks
     }
 
-    fn from_end(&self, end: Position) -> List<R> {
+    fn entered_at(&self, end: Position) -> List<R> {
         let mut list = self.query();
         list.position = Some(end);
         list.total = Some(TotalMode::Bounded);
@@ -170,7 +170,7 @@ impl<R: Rows> Listing<R> {
     /// Reads the list from its start; the cursor goes where `enter` says.
     pub fn open(&mut self, tickets: &mut Tickets, enter: Enter) -> Vec<Task> {
         self.enter = enter;
-        let list = self.from_end(Position::Start);
+        let list = self.entered_at(Position::Start);
         self.fresh(tickets, list)
     }
 
@@ -190,7 +190,7 @@ impl<R: Rows> Listing<R> {
     /// The record under the cursor is unknown to the daemon: the list is read from its start, and
     /// the record stays as a tombstone.
     pub fn reload_without_cursor(&mut self, tickets: &mut Tickets) -> Vec<Task> {
-        let list = self.from_end(Position::Start);
+        let list = self.entered_at(Position::Start);
         self.fresh(tickets, list)
     }
 
@@ -207,7 +207,7 @@ impl<R: Rows> Listing<R> {
         }
         self.held = self.window.release();
         self.enter = end;
-        let list = self.from_end(position);
+        let list = self.entered_at(position);
         self.fresh(tickets, list)
     }
 

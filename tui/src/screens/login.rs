@@ -201,7 +201,7 @@ pub fn draw(canvas: &mut Canvas<'_>, model: &Model) {
     let (left, width) = (inside.x + 2, inside.width.saturating_sub(4));
     let label = if width >= 40 { 11 } else { 0 };
     // in a low terminal the blank lines go first
-    let step = if inside.height >= 14 { 2 } else { 1 };
+    let step = if inside.height >= 13 { 2 } else { 1 };
     let mut y = inside.y + u16::from(step == 2);
     let fields = [
         (SERVER, "Server", &login.server, false),

@@ -25,7 +25,7 @@ pub(super) fn status(status: UserStatus, theme: &Theme) -> Bit {
 
 /// Who they are.
 pub(super) fn about(user: &User, gone: bool, theme: &Theme) -> Vec<Vec<Bit>> {
-    let fact = |name: &str, value: Bit| vec![bit(format!("{name:<11}"), theme.dim), value];
+    let fact = |name: &str, value: Bit| vec![bit(format!("{name:<10}"), theme.dim), value];
     let text = |value: String| bit(value, theme.text);
     let roles = if user.roles.is_empty() { "none".to_owned() } else { user.roles.join(", ") };
     let mut lines = vec![

@@ -34,7 +34,7 @@ use crate::{
 /// How long the cursor rests before what belongs to its row is loaded.
 const REST: Duration = Duration::from_millis(150);
 /// The pane beside the list.
-const PANE: u16 = 45;
+const PANE: u16 = 43;
 /// The pane below the list, where there is no room beside it.
 const PEEK: u16 = 8;
 
@@ -64,7 +64,7 @@ impl Rows for User {
         Column {
             title: "EMAIL",
             min: 20,
-            share: 3,
+            share: 2,
             right: false,
             shown: true,
             sort: Some("email"),
@@ -72,8 +72,8 @@ impl Rows for User {
         },
         Column {
             title: "NAME",
-            min: 13,
-            share: 3,
+            min: 12,
+            share: 1,
             right: false,
             shown: true,
             sort: Some("name"),
@@ -431,7 +431,7 @@ fn draw_pane(canvas: &mut Canvas<'_>, model: &Model, area: Rect, beside: bool) {
     canvas.rule(area.x, area.y, area.width, &[bit(title, theme.accent)], &facts);
     let Some(row) = row else { return };
     // an id must fit beside its name
-    let half = (area.width / 2).max(44).min(area.width);
+    let half = (area.width / 2).max(43).min(area.width);
     let left = Rect { x: area.x + 1, y: area.y + 1, width: half.saturating_sub(2), height: area.height - 1 };
     let right = Rect { x: area.x + half + 1, width: area.width.saturating_sub(half + 2), ..left };
     put(canvas, left, &about(&row.record, row.gone, &theme));

@@ -9,6 +9,7 @@ use super::{
 use crate::{
     keys::{ACTIONS, Code, Group, Key, State, shown},
     model::{Model, Screen},
+    text::Clean,
 };
 
 /// Help, and how far it was scrolled.
@@ -102,7 +103,13 @@ fn lines(model: &Model, width: u16) -> Vec<Vec<Bit>> {
                 }
                 _ if width >= 60 => {
                     line.push(bit(format!("{:<17}", action.title), theme.strong));
-                    line.push(bit(action.does, theme.dim));
+                    let mut does = Clean::from(action.does).wrap(usize::from(width) - 29).into_iter();
+                    line.extend(does.next().map(|text| Bit { text, style: theme.dim }));
+                    lines.push(std::mem::take(&mut line));
+                    lines.extend(
+                        does.map(|text| vec![bit(" ".repeat(29), theme.dim), Bit { text, style: theme.dim }]),
+                    );
+                    continue;
                 }
                 _ => line.push(bit(action.title, theme.text)),
             }

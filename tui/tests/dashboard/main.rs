@@ -1,4 +1,5 @@
 //! The dashboard, driven by keys against a daemon made of plain data.
+#![expect(clippy::unwrap_used, reason = "helpers of tests: a panic says where")]
 
 mod goldens;
 mod hygiene;

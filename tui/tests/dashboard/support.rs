@@ -63,8 +63,8 @@ pub fn user(n: u32) -> User {
     serde_json::from_value(json!({
         "id": UserId::from_bits(u128::from(n)), "email": format!("{local}{n}@example.com"), "name": name, "status": status,
         "kind": if n % 11 == 7 { "service" } else { "human" }, "roles": roles,
-        "externalId": if n % 4 == 0 { Some(format!("crm-{n}")) } else { None },
-        "metadata": if n % 2 == 0 { json!({"team": "north", "locale": "de-DE"}) } else { json!({}) },
+        "externalId": if n.is_multiple_of(4) { Some(format!("crm-{n}")) } else { None },
+        "metadata": if n.is_multiple_of(2) { json!({"team": "north", "locale": "de-DE"}) } else { json!({}) },
         "lastLoginAt": if n % 6 == 5 { None } else { Some(at(i64::from(n) * 60)) }, "version": n % 7 + 1,
         "createdAt": at(i64::from(n) * 3_600), "updatedAt": at(i64::from(n) * 1_800), "sessions": sessions,
     }))
