@@ -1,6 +1,10 @@
 //! The only way to the screen's cells: takes `Clean` text, clips at every edge.
 
-use ratatui::{buffer::Buffer, layout::Rect, style::Style};
+use ratatui::{
+    buffer::Buffer,
+    layout::Rect,
+    style::{Color, Style},
+};
 
 use crate::{look::Theme, text::Clean};
 
@@ -91,6 +95,8 @@ impl<'b> Canvas<'b> {
             text.clone()
         };
         let text = text.fit(usize::from(room), glyphs.ellipsis);
+        // text without a colour of its own must not take that of the line it is written over
+        let style = Style { fg: style.fg.or(Some(Color::Reset)), ..style };
         let (end, _) = self.buffer.set_stringn(x, y, text.as_str(), usize::from(room), style);
         end.saturating_sub(x)
     }

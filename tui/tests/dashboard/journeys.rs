@@ -61,14 +61,10 @@ fn scrolling_reads_on_both_ways_and_keeps_a_bounded_window() {
     let mut desk = Desk::home(80, 24);
     desk.people = 5_000;
     desk.press("2");
-    for _ in 0..3_000 {
-        desk.press("j");
-    }
+    desk.hold("j", 3_000);
     assert_eq!(desk.cursor(), Some(user(3_000).id.to_string().as_str()));
     assert!(desk.model.users.list.window.len() <= 1_000);
-    for _ in 0..2_990 {
-        desk.press("k");
-    }
+    desk.hold("k", 2_990);
     assert_eq!(desk.cursor(), Some(user(10).id.to_string().as_str()));
     assert!(desk.model.users.list.window.len() <= 1_000);
 }

@@ -135,7 +135,10 @@ pub fn page<R: Resource>(list: &List<R>, count: u32, row: impl Fn(u32) -> R) -> 
         }
         (_, Some(Position::End), _) => (count.saturating_sub(size), count),
         (_, _, Some(id)) => {
-            let place = (0..count).find(|n| row(*n).id() == *id).unwrap_or(0);
+            // rows are numbered by their ids, so the likely place is tried before all the others
+            let likely = number_of(id);
+            let mut places = std::iter::once(likely).chain(0..count);
+            let place = places.find(|n| *n < count && row(*n).id() == *id).unwrap_or(0);
             let from = place.saturating_sub(size / 2);
             (from, from + size)
         }
@@ -163,6 +166,13 @@ pub fn page<R: Resource>(list: &List<R>, count: u32, row: impl Fn(u32) -> R) -> 
         },
         included: Default::default(),
     }
+}
+
+/// The number that an id was made of.
+fn number_of(id: &str) -> u32 {
+    let digits = "0123456789abcdefghjkmnpqrstvwxyz";
+    let value = |letter| digits.find(letter).map_or(0, |at| at as u32);
+    id.chars().skip(id.len().saturating_sub(6)).fold(0, |number, letter| number << 5 | value(letter))
 }
 
 /// How the daemon behaves.
@@ -251,6 +261,15 @@ impl Desk {
                     self.send(Msg::Input(Input::Key(Key::plain(Code::Char(letter)))));
                 }),
             }
+        }
+        self.draw();
+    }
+
+    /// Presses one key many times; the screen is drawn at the end, as after a burst.
+    pub fn hold(&mut self, key: &str, times: usize) {
+        let key = Key::read(key).unwrap();
+        for _ in 0..times {
+            self.send(Msg::Input(Input::Key(key)));
         }
         self.draw();
     }
