@@ -213,6 +213,7 @@ fn fingerprint<R: Resource>(list: &List<R>) -> String {
 
 /// Where a page begins and which way it is read.
 struct Entry {
+    order: Sort,
     /// Rows after this place in reading direction.
     after: Option<(Key, String)>,
     inclusive: bool,
@@ -235,13 +236,13 @@ pub fn page<R: Resource, S: Source<R>>(
     cursors: &CursorKey,
     now: Timestamp,
 ) -> Result<Page<S::Row>> {
-    let order = list.order();
     let size = list.rows();
     let limit = i64::from(size);
     if let Some(id) = &list.around {
         return around(conn, source, list, cursors, now, id);
     }
     let entry = enter(list, cursors, now)?;
+    let order = entry.order;
     let too_deep = entry.page.is_some_and(|page| page.saturating_mul(size) > MAX_OFFSET_ROW && page > 1);
     if too_deep {
         return Err(page_too_deep(conn, source, list, cursors, now)?);
@@ -268,36 +269,32 @@ pub fn page<R: Resource, S: Source<R>>(
         (more, entry.after.is_some() || entry.offset > 0)
     };
     let total = count(conn, source, list, entry.page.is_some(), entry.now)?;
-    Ok(assemble::<R, S>(rows, list, cursors, entry.now, entry.page, (has_next, has_prev), total))
+    Ok(assemble::<R, S>(rows, list, order, cursors, entry.now, entry.page, (has_next, has_prev), total))
 }
 
 fn enter<R: Resource>(list: &List<R>, cursors: &CursorKey, now: Timestamp) -> Result<Entry> {
-    let start = Entry { after: None, inclusive: false, backward: false, offset: 0, page: None, now };
+    let order = list.order();
+    let start = Entry { order, after: None, inclusive: false, backward: false, offset: 0, page: None, now };
     if let Some(text) = &list.cursor {
         let cursor: Cursor =
             cursors.open(text).and_then(|payload| serde_json::from_slice(&payload).ok()).ok_or_else(
                 || ApiError::violation("?cursor", "cursor_invalid", "is not a cursor of this daemon"),
             )?;
-        if cursor.s != list.order().to_string() || cursor.f != fingerprint(list) {
-            return Err(ApiError::violation(
-                "?cursor",
-                "cursor_mismatch",
-                "belongs to another sort or filter",
-            )
-            .into());
-        }
+        let same = cursor.f == fingerprint(list) && list.sort.is_none_or(|sort| sort.to_string() == cursor.s);
+        // without a sort of its own the request goes on as the cursor does
+        let Some(order) = R::sort(&cursor.s).filter(|_| same) else {
+            let why = "belongs to another sort or filter";
+            return Err(ApiError::violation("?cursor", "cursor_mismatch", why).into());
+        };
         let now = Timestamp::from_micros(cursor.t);
-        return Ok(Entry { after: Some((cursor.k, cursor.i)), backward: cursor.b, now, ..start });
+        return Ok(Entry { order, after: Some((cursor.k, cursor.i)), backward: cursor.b, now, ..start });
     }
     if R::AFTER
         && let Some(seq) = list.after
     {
         // a log is read onwards: the oldest after this one first
-        return Ok(Entry {
-            after: Some((Key::Integer(seq), String::new())),
-            backward: list.order().descending,
-            ..start
-        });
+        let order = Sort { descending: false, ..order };
+        return Ok(Entry { order, after: Some((Key::Integer(seq), char::MAX.to_string())), ..start });
     }
     match list.position {
         Some(Position::End) => Ok(Entry { backward: true, ..start }),
@@ -345,19 +342,19 @@ fn around<R: Resource, S: Source<R>>(
     rest.truncate(usize::try_from(fetch.limit - 1).unwrap_or(0));
     before.append(&mut rest);
     let total = count(conn, source, list, false, now)?;
-    Ok(assemble::<R, S>(before, list, cursors, now, None, (has_next, has_prev), total))
+    Ok(assemble::<R, S>(before, list, order, cursors, now, None, (has_next, has_prev), total))
 }
 
 fn assemble<R: Resource, S: Source<R>>(
     rows: Vec<S::Row>,
     list: &List<R>,
+    order: Sort,
     cursors: &CursorKey,
     now: Timestamp,
     page: Option<u32>,
     (has_next, has_prev): (bool, bool),
     (total, total_accuracy): (Option<u64>, TotalAccuracy),
 ) -> Page<S::Row> {
-    let order = list.order();
     let cursor = |row: Option<&S::Row>, back| {
         row.map(|row| {
             let (k, i) = S::key(row, order.key);

@@ -39,6 +39,10 @@ pub async fn update(cx: Cx, op: UpdateMe) -> Result<User> {
             row.name = name.to_owned();
             row.name_sort = users::sort_form(name);
         }
+        if row.name == before.name.as_str() {
+            // nothing to change is not an edit: no version, no row in the log
+            return Ok(Outcome::Done(before));
+        }
         super::users::save(tx, &mut row, &before, "user.updated", &json!({})).map(Outcome::Done)
     })
     .await
