@@ -1,5 +1,7 @@
 //! The program as its users run it, and a line to the daemon that loses answers.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot set itself up should stop at once")]
+
 use std::{
     io::{BufRead as _, BufReader, Read as _, Write as _},
     net::{TcpListener, TcpStream},
