@@ -161,12 +161,19 @@ struct Strict {
     depth: usize,
 }
 
+impl Strict {
+    /// A list or an object begins here, an empty one too.
+    fn opens<E: serde::de::Error>(self) -> Result<(), E> {
+        if self.depth >= MAX_DEPTH {
+            return Err(E::custom("nested too deeply"));
+        }
+        Ok(())
+    }
+}
+
 impl<'de> DeserializeSeed<'de> for Strict {
     type Value = Value;
     fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<Value, D::Error> {
-        if self.depth > MAX_DEPTH {
-            return Err(D::Error::custom("nested too deeply"));
-        }
         from.deserialize_any(self)
     }
 }
@@ -199,6 +206,7 @@ impl<'de> Visitor<'de> for Strict {
         Ok(Value::Null)
     }
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
+        self.opens()?;
         let mut list = Vec::new();
         while let Some(item) = items.next_element_seed(Self { depth: self.depth + 1 })? {
             list.push(item);
@@ -206,6 +214,7 @@ impl<'de> Visitor<'de> for Strict {
         Ok(Value::Array(list))
     }
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Value, A::Error> {
+        self.opens()?;
         let mut map = Map::new();
         while let Some(name) = members.next_key::<String>()? {
             let value = members.next_value_seed(Self { depth: self.depth + 1 })?;
