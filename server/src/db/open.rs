@@ -364,6 +364,8 @@ fn refuse_foreign_file(location: &Location) -> Result<(), BoxError> {
         return Ok(());
     }
     let mut conn = SqliteConnection::establish(&path.to_string_lossy())?;
+    // somebody may be closing it at this moment, and checkpoints before they go
+    conn.batch_execute("PRAGMA busy_timeout=5000;")?;
     let damaged = |why: diesel::result::Error| {
         format!(
             "{} cannot be read as a database ({why}); restore a backup, or name another file",
