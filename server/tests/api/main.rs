@@ -1,3 +1,17 @@
 //! The daemon's tests: through HTTP, with the real client, on the engine that the environment names.
+//!
+//! A test is five lines: start a [`TestServer`](bursar_server::testing::TestServer), sign somebody in,
+//! call operations, compare. `support` has raw requests for what the client would never send.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "a test stops at once, and a random one prints its seed"
+)]
+
+mod authorization;
+mod hostile;
+mod openapi;
 mod people;
+mod support;
+mod tokens;
