@@ -2,12 +2,14 @@
 
 use std::{
     io,
+    pin::pin,
+    task::Poll,
     time::{Duration, Instant},
 };
 
 use bursar_shared::client::session::local_now;
 use crossterm::event::EventStream;
-use futures_util::{FutureExt as _, StreamExt as _};
+use futures_util::StreamExt as _;
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::mpsc::{UnboundedReceiver, unbounded_channel},
@@ -89,10 +91,10 @@ pub(crate) async fn run(start: Start) -> io::Result<Exit> {
     loop {
         let msg = sources.next().await;
         step(&mut model, msg, &drawn, &mut tasks, &screen)?;
-        drain(&mut sources, &mut model, &drawn, &mut tasks, &screen)?;
+        drain(&mut sources, &mut model, &drawn, &mut tasks, &screen).await?;
         if let Some(wait) = BETWEEN.checked_sub(drawn_at.elapsed()).filter(|_| model.dirty) {
             tokio::time::sleep(wait).await;
-            drain(&mut sources, &mut model, &drawn, &mut tasks, &screen)?;
+            drain(&mut sources, &mut model, &drawn, &mut tasks, &screen).await?;
         }
         if let Some(exit) = model.exit {
             tasks.finish().await;
@@ -105,8 +107,21 @@ pub(crate) async fn run(start: Start) -> io::Result<Exit> {
     }
 }
 
+/// What a future has ready now. It is polled in the name of this task: the stream of keys keeps the
+/// first waker it is polled with, and one that wakes nobody would lose the next key.
+async fn ready<F: Future>(future: F) -> Option<F::Output> {
+    let mut future = pin!(future);
+    std::future::poll_fn(|cx| {
+        Poll::Ready(match future.as_mut().poll(cx) {
+            Poll::Ready(output) => Some(output),
+            Poll::Pending => None,
+        })
+    })
+    .await
+}
+
 /// Takes everything that is there already.
-fn drain(
+async fn drain(
     sources: &mut Sources,
     model: &mut Model,
     drawn: &Drawn,
@@ -114,7 +129,7 @@ fn drain(
     screen: &Screen,
 ) -> io::Result<()> {
     while model.exit.is_none()
-        && let Some(msg) = sources.next().now_or_never()
+        && let Some(msg) = ready(sources.next()).await
     {
         step(model, msg, drawn, tasks, screen)?;
     }
