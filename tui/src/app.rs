@@ -164,3 +164,22 @@ fn show(screen: &mut Screen, model: &mut Model) -> io::Result<Drawn> {
         (drawn, caret)
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{cell::RefCell, future::poll_fn, task::Waker};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn looking_whether_something_is_there_leaves_a_waker_that_wakes() {
+        let kept: RefCell<Option<Waker>> = RefCell::default();
+        let silent = poll_fn(|cx| {
+            kept.borrow_mut().get_or_insert_with(|| cx.waker().clone());
+            Poll::<()>::Pending
+        });
+        assert!(ready(silent).await.is_none());
+        let ours = poll_fn(|cx| Poll::Ready(cx.waker().clone())).await;
+        assert!(kept.borrow().as_ref().is_some_and(|waker| waker.will_wake(&ours)));
+    }
+}

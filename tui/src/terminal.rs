@@ -4,7 +4,11 @@ use std::{
     cell::RefCell,
     io::{self, Write},
     rc::Rc,
-    sync::atomic::{AtomicBool, Ordering},
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread::ThreadId,
 };
 
 use crossterm::{
@@ -34,6 +38,9 @@ const MOUSE_OFF: &str = "\x1b[?1006l\x1b[?1000l";
 
 /// Whether the terminal is ours and must be given back.
 static TAKEN: AtomicBool = AtomicBool::new(false);
+
+/// The thread that took it.
+static OWNER: Mutex<Option<ThreadId>> = Mutex::new(None);
 
 /// Collects a frame, so that it goes out in one write and never half.
 #[derive(Clone, Default)]
@@ -78,10 +85,16 @@ impl Screen {
         HOOK.call_once(|| {
             let before = std::panic::take_hook();
             std::panic::set_hook(Box::new(move |info| {
-                give_back();
+                // a daemon in this process may lose a thread while the dashboard goes on
+                if OWNER.lock().is_ok_and(|owner| *owner == Some(std::thread::current().id())) {
+                    give_back();
+                }
                 before(info);
             }));
         });
+        if let Ok(mut owner) = OWNER.lock() {
+            *owner = Some(std::thread::current().id());
+        }
         enable_raw_mode()?;
         TAKEN.store(true, Ordering::SeqCst);
         let mut out = Vec::new();
@@ -114,6 +127,10 @@ impl Screen {
         whole: bool,
         draw: impl FnOnce(&mut Buffer) -> (T, Option<(u16, u16)>),
     ) -> io::Result<T> {
+        if !TAKEN.load(Ordering::SeqCst) {
+            // a task of ours panicked: its message stands on the terminal, which is no longer ours
+            return Err(io::Error::other("a part of the dashboard broke"));
+        }
         if whole {
             self.terminal.clear()?;
         }
