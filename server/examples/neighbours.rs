@@ -1,0 +1,148 @@
+//! What scripts/bench measures the daemon against, and the store that it measures on.
+//!
+//! `neighbours hello` serves a bare axum hello; `argon2 SECONDS` hashes on every core; `writes FILE
+//! SECONDS` makes people by Diesel, one transaction each; `seed DIR PEOPLE` fills a store.
+
+use std::{
+    collections::BTreeMap,
+    env,
+    error::Error,
+    io::Write,
+    time::{Duration, Instant},
+};
+
+use argon2::{Algorithm, Argon2, Params, Version};
+use bursar_server::{
+    config::{Config, Sources},
+    demo,
+};
+use bursar_shared::id::{EventId, UserId};
+use diesel::{
+    Connection, RunQueryDsl, SqliteConnection,
+    connection::SimpleConnection,
+    sql_query,
+    sql_types::{BigInt, Text},
+};
+
+type Done = Result<(), Box<dyn Error + Send + Sync>>;
+
+fn main() -> Done {
+    let words: Vec<String> = env::args().skip(1).collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    match words.as_slice() {
+        ["hello"] => hello(),
+        ["argon2", seconds] => hashes(Duration::from_secs_f64(seconds.parse()?)),
+        ["writes", file, seconds] => writes(file, Duration::from_secs_f64(seconds.parse()?)),
+        ["seed", folder, people] => seed(folder, people.parse()?),
+        _ => Err("neighbours hello | argon2 SECONDS | writes FILE SECONDS | seed DIR PEOPLE".into()),
+    }
+}
+
+fn say(text: &str) -> Done {
+    Ok(writeln!(std::io::stdout(), "{text}")?)
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, std::io::Error> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()
+}
+
+fn hello() -> Done {
+    runtime()?.block_on(async {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+        say(&format!("listening on http://{}", listener.local_addr()?))?;
+        let app = axum::Router::new().route("/", axum::routing::get(|| async { "hello" }));
+        Ok(axum::serve(listener, app).await?)
+    })
+}
+
+/// Hashes a second, with the daemon's parameters, one thread a core and memory used again.
+fn hashes(time: Duration) -> Done {
+    let cores = std::thread::available_parallelism().map_or(2, usize::from);
+    let begun = Instant::now();
+    let each = |_| {
+        std::thread::spawn(move || {
+            let params = Params::new(19 * 1024, 2, 1, Some(32)).unwrap_or_default();
+            let mut memory = vec![argon2::Block::default(); params.block_count()];
+            let hasher = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
+            let (mut out, mut count) = ([0; 32], 0_u32);
+            while begun.elapsed() < time {
+                let done = hasher.hash_password_into_with_memory(
+                    b"some password",
+                    b"sixteen of salt.",
+                    &mut out,
+                    &mut memory,
+                );
+                count += u32::from(done.is_ok());
+            }
+            count
+        })
+    };
+    let threads: Vec<_> = (0..cores).map(each).collect();
+    let count: u32 = threads.into_iter().filter_map(|thread| thread.join().ok()).sum();
+    say(&format!("{:.1}", f64::from(count) / begun.elapsed().as_secs_f64()))
+}
+
+#[derive(diesel::QueryableByName)]
+struct Seq {
+    #[diesel(sql_type = BigInt)]
+    seq: i64,
+}
+
+/// Writes a second: the rows that creating a person leaves, with nothing but Diesel around them.
+fn writes(file: &str, time: Duration) -> Done {
+    let mut conn = SqliteConnection::establish(file)?;
+    conn.batch_execute(
+        "PRAGMA busy_timeout=5000; PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;
+         PRAGMA foreign_keys=ON; PRAGMA recursive_triggers=ON; PRAGMA wal_autocheckpoint=4000;",
+    )?;
+    let begun = Instant::now();
+    let mut count = 0;
+    while begun.elapsed() < time {
+        let id = UserId::new().to_string();
+        #[expect(clippy::disallowed_methods, reason = "this is what the daemon is compared with")]
+        conn.immediate_transaction(|conn| write_one(conn, &id))?;
+        count += 1;
+    }
+    say(&format!("{:.1}", f64::from(count) / begun.elapsed().as_secs_f64()))
+}
+
+fn write_one(conn: &mut SqliteConnection, id: &str) -> diesel::QueryResult<()> {
+    sql_query(
+        "INSERT INTO users (id, email, name, name_sort, status, kind, metadata, version, created_at, updated_at)
+         VALUES (?1, lower(?1) || '@example.com', ?1, lower(?1), 'active', 'human', '{}', 1, 1, 1)",
+    )
+    .bind::<Text, _>(id)
+    .execute(conn)?;
+    for term in ["some", "body", id] {
+        sql_query("INSERT INTO user_terms (term, user_id) VALUES (?1, ?2)")
+            .bind::<Text, _>(term)
+            .bind::<Text, _>(id)
+            .execute(conn)?;
+    }
+    let head: Seq =
+        sql_query("UPDATE log_head SET seq = seq + 1 WHERE id = 1 RETURNING seq").get_result(conn)?;
+    sql_query(
+        "INSERT INTO log (seq, id, type, at, actor_kind, request_id, resource_type, resource_id,
+         resource_version, data, changes, hash)
+         VALUES (?1, ?2, 'user.created', 1, 'system', 'req_bench', 'user', ?3, 1, '{}', '{}', ?3)",
+    )
+    .bind::<BigInt, _>(head.seq)
+    .bind::<Text, _>(EventId::new().to_string())
+    .bind::<Text, _>(id)
+    .execute(conn)?;
+    sql_query("UPDATE log_head SET hash = ?1 WHERE id = 1").bind::<Text, _>(id).execute(conn)?;
+    Ok(())
+}
+
+fn seed(folder: &str, people: u64) -> Done {
+    let flags = BTreeMap::from([("data-dir".to_owned(), folder.to_owned())]);
+    let config = Config::load(&Sources { flags, ..Sources::default() })?;
+    let size = demo::Size { users: people, seed: 1 };
+    runtime()?.block_on(demo::fill(&config, size, |done, total| {
+        if done % 100_000 == 0 || done == total {
+            // progress is for people; a closed pipe must not end the work
+            let _ = writeln!(std::io::stderr(), "{done} of {total} people");
+        }
+    }))?;
+    Ok(())
+}
