@@ -59,7 +59,7 @@ impl Rows for Event {
         },
         Column {
             title: "WHAT",
-            min: 20,
+            min: 44,
             share: 6,
             right: false,
             shown: true,

@@ -63,7 +63,7 @@ impl Rows for User {
     const COLUMNS: &'static [Column<Self>] = &[
         Column {
             title: "EMAIL",
-            min: 20,
+            min: 27,
             share: 2,
             right: false,
             shown: true,
@@ -72,7 +72,7 @@ impl Rows for User {
         },
         Column {
             title: "NAME",
-            min: 12,
+            min: 14,
             share: 1,
             right: false,
             shown: true,
