@@ -54,10 +54,14 @@ struct Database {
 
 impl Drop for Database {
     fn drop(&mut self) {
-        if let Ok(mut admin) = PgConnection::establish(&self.admin_url) {
-            // left over at worst: the whole server is thrown away after the tests
-            let _ = admin.batch_execute(&format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.name));
-        }
+        let (admin_url, name) = (self.admin_url.clone(), self.name.clone());
+        // takes a second, for which no test should wait; left over at worst: the whole server is
+        // thrown away after the tests
+        std::thread::spawn(move || {
+            if let Ok(mut admin) = PgConnection::establish(&admin_url) {
+                let _ = admin.batch_execute(&format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)"));
+            }
+        });
     }
 }
 
