@@ -6,7 +6,7 @@ use bursar_shared::{
     field::{Email, ExternalId, Metadata, Name, UserKind, UserStatus},
     id::UserId,
     operations::users::User,
-    page::{Condition, FilterValue, List, Page},
+    page::{Condition, FilterValue, List, Op, Page},
     time::Timestamp,
 };
 use diesel::prelude::*;
@@ -345,8 +345,9 @@ type Boxed<'a> = users::BoxedQuery<'a, MultiBackend>;
 impl Users<'_> {
     fn filtered(&self, now: Timestamp) -> Boxed<'static> {
         let mut query = users::table.into_boxed::<MultiBackend>();
-        let asks_status = self.list.filter.iter().any(|condition| condition.field == "status");
-        if !asks_status {
+        // only who is asked for by name: "not active" does not mean the deleted ones
+        let names_status = self.list.filter.iter().any(|c| c.field == "status" && c.op != Op::Ne);
+        if !names_status {
             query = query.filter(users::status.ne(UserStatus::Deleted.as_str()));
         }
         for condition in &self.list.filter {
@@ -368,6 +369,10 @@ fn narrow<'a>(query: Boxed<'a>, condition: &Condition, now: Timestamp) -> Boxed<
                 let lower =
                     Condition { value: FilterValue::Text(text.to_ascii_lowercase()), ..condition.clone() };
                 compare_text!(query, users::email, &lower)
+            }
+            FilterValue::Texts(texts) => {
+                let lower: Vec<String> = texts.iter().map(|text| text.to_ascii_lowercase()).collect();
+                query.filter(users::email.eq_any(lower))
             }
             _ => compare_text!(query, users::email, condition),
         },
