@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use tokio::task::JoinSet;
 
-use super::{Client, Error, How};
+use super::{Client, Error, How, transport};
 use crate::{
     envelope::Envelope,
     page::{Included, Page, Pagination, Resource},
@@ -216,6 +216,6 @@ impl RawPages {
 }
 
 async fn fetch(client: &Client, target: &str) -> Result<RawPage, Error> {
-    let raw = client.send_raw("GET", target, None, &[], &How::default()).await?;
-    RawPage::read(raw.body)
+    let request = transport::Request::new("GET", target.to_owned(), None, &How::default());
+    RawPage::read(client.authorised(&request, false).await?.body)
 }
