@@ -1,10 +1,9 @@
-//! What scripts/bench measures the daemon against, and the store that it measures on.
+//! What scripts/bench measures the daemon against.
 //!
 //! `neighbours hello` serves a bare axum hello; `argon2 SECONDS` hashes on every core; `writes FILE
-//! SECONDS` makes people by Diesel, one transaction each; `seed DIR PEOPLE` fills a store.
+//! SECONDS` makes people by Diesel, one transaction each.
 
 use std::{
-    collections::BTreeMap,
     env,
     error::Error,
     io::Write,
@@ -12,10 +11,6 @@ use std::{
 };
 
 use argon2::{Algorithm, Argon2, Params, Version};
-use bursar_server::{
-    config::{Config, Sources},
-    demo,
-};
 use bursar_shared::id::{EventId, UserId};
 use diesel::{
     Connection, RunQueryDsl, SqliteConnection,
@@ -33,8 +28,7 @@ fn main() -> Done {
         ["hello"] => hello(),
         ["argon2", seconds] => hashes(Duration::from_secs_f64(seconds.parse()?)),
         ["writes", file, seconds] => writes(file, Duration::from_secs_f64(seconds.parse()?)),
-        ["seed", folder, people] => seed(folder, people.parse()?),
-        _ => Err("neighbours hello | argon2 SECONDS | writes FILE SECONDS | seed DIR PEOPLE".into()),
+        _ => Err("neighbours hello | argon2 SECONDS | writes FILE SECONDS".into()),
     }
 }
 
@@ -131,18 +125,5 @@ fn write_one(conn: &mut SqliteConnection, id: &str) -> diesel::QueryResult<()> {
     .bind::<Text, _>(id)
     .execute(conn)?;
     sql_query("UPDATE log_head SET hash = ?1 WHERE id = 1").bind::<Text, _>(id).execute(conn)?;
-    Ok(())
-}
-
-fn seed(folder: &str, people: u64) -> Done {
-    let flags = BTreeMap::from([("data-dir".to_owned(), folder.to_owned())]);
-    let config = Config::load(&Sources { flags, ..Sources::default() })?;
-    let size = demo::Size { users: people, seed: 1 };
-    runtime()?.block_on(demo::fill(&config, size, |done, total| {
-        if done % 100_000 == 0 || done == total {
-            // progress is for people; a closed pipe must not end the work
-            let _ = writeln!(std::io::stderr(), "{done} of {total} people");
-        }
-    }))?;
     Ok(())
 }
