@@ -506,9 +506,11 @@ fn sign_in(
     sessions::insert(tx, &row)?;
     let user: UserId = who.id.parse().map_err(|why| crate::error::broken("id of a user")(Box::new(why)))?;
     users::touch_login(tx, &user, when)?;
-    tx.log_at(Draft::new("session.created", "session", id).by(actor.clone()).data(&row.session(None)?), when);
+    let mut facts = serde_json::to_value(row.session(None)?)?;
+    facts["email"] = json!(who.email);
+    tx.log_at(Draft::new("session.created", "session", id).by(actor.clone()).data(&facts), when);
     if let Some(ended) = ended {
-        let facts = json!({ "reason": "logout" });
+        let facts = json!({ "reason": "logout", "email": who.email });
         tx.log_at(
             Draft::new("session.revoked", "session", id).by(actor).data(&facts),
             Timestamp::from_micros(ended),

@@ -128,11 +128,10 @@ pub async fn login(cx: Cx<()>, op: Login) -> Result<Tokens> {
             if let Some(hash) = &rehashed {
                 users::set_hash(tx, &user, hash)?;
             }
-            tx.log(
-                Draft::new("session.created", "session", session)
-                    .by(user_actor(user, ip))
-                    .data(&begun.session(None)?),
-            );
+            // with the email, so that whoever reads the log sees a person and not only an id
+            let mut facts = serde_json::to_value(begun.session(None)?)?;
+            facts["email"] = json!(row.email);
+            tx.log(Draft::new("session.created", "session", session).by(user_actor(user, ip)).data(&facts));
             let mut row = row;
             row.last_login_at = Some(now.micros());
             Ok(Outcome::Done((users::shown(tx, &row)?, ends_at)))
