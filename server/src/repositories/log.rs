@@ -8,7 +8,7 @@ use bursar_shared::{
 };
 use diesel::prelude::*;
 
-use super::page::{CountOf, Fetch, Key, Source, compare_text, compare_time, keyset};
+use super::page::{CountOf, Fetch, Key, Source, compare_text, compare_time};
 use crate::{
     auth::CursorKey,
     db::{Conn, MultiBackend},
@@ -158,8 +158,18 @@ impl<R: Resource> Source<R> for Log<'_> {
     type Row = Row;
 
     fn rows(&self, conn: &mut Conn, fetch: &Fetch) -> QueryResult<Vec<Row>> {
-        let query = self.filtered(fetch.now);
-        let query = keyset!(query, fetch, log::seq, log::id, integer);
+        let mut query = self.filtered(fetch.now);
+        // numbers are unique: a tie-break by id would only make PostgreSQL sort
+        if let Some((key, _)) = &fetch.after {
+            let seq = key.integer();
+            query = match (fetch.descending, fetch.inclusive) {
+                (true, false) => query.filter(log::seq.lt(seq)),
+                (true, true) => query.filter(log::seq.le(seq)),
+                (false, false) => query.filter(log::seq.gt(seq)),
+                (false, true) => query.filter(log::seq.ge(seq)),
+            };
+        }
+        let query = if fetch.descending { query.order_by(log::seq.desc()) } else { query.order_by(log::seq.asc()) };
         query.limit(fetch.limit).offset(fetch.offset).select(Row::as_select()).load(conn)
     }
 
