@@ -76,6 +76,20 @@ pub struct Figures {
     pub of_requests: AtomicU64,
     /// Groups of writes that were run again after a conflict.
     pub retries: AtomicU64,
+    /// The statements of reads, for tests that explain them.
+    #[cfg(feature = "testing")]
+    pub statements: std::sync::Mutex<Vec<String>>,
+}
+
+#[cfg(feature = "testing")]
+impl Figures {
+    fn note(&self, statements: Vec<String>) {
+        let mut all = self.statements.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if all.len() > 1_000 {
+            all.clear();
+        }
+        all.extend(statements);
+    }
 }
 
 struct Inner {
@@ -215,7 +229,11 @@ impl Db {
         let ran = blocking(move || {
             let mut pooled = checkout(&inner.readers)?;
             watch::set_deadline(Some(Instant::now() + READ_LIMIT));
+            #[cfg(feature = "testing")]
+            watch::statements();
             let read = snapshot(&mut pooled.conn, look);
+            #[cfg(feature = "testing")]
+            inner.figures.note(watch::statements());
             watch::set_deadline(None);
             inner.figures.shown.queries.add(watch::counted().into());
             if let Err(why) = &read {

@@ -194,6 +194,15 @@ impl TestServer {
         app.db.figures().of_requests.load(Ordering::Relaxed) - before
     }
 
+    /// The statements of all reads while `work` ran, those of the daemon's own included.
+    pub async fn statements<T>(&self, work: impl Future<Output = T>) -> Vec<String> {
+        let app = self.running().app();
+        let seen = &app.db.figures().statements;
+        seen.lock().unwrap().clear();
+        work.await;
+        std::mem::take(&mut seen.lock().unwrap())
+    }
+
     /// Runs SQL on the store, as somebody with a database shell could; the error is the database's.
     pub async fn sql(&self, sql: &str) -> std::result::Result<(), String> {
         let mut conn = db::connect_to_write(&self.config.location).unwrap();

@@ -21,6 +21,17 @@ thread_local! {
     static DEADLINE: Cell<Option<Instant>> = const { Cell::new(None) };
 }
 
+#[cfg(feature = "testing")]
+thread_local! {
+    static STATEMENTS: std::cell::RefCell<Vec<String>> = const { std::cell::RefCell::new(Vec::new()) };
+}
+
+/// The statements that this thread made since it was last asked, for tests that explain them.
+#[cfg(feature = "testing")]
+pub(super) fn statements() -> Vec<String> {
+    STATEMENTS.take()
+}
+
 /// Counts the queries that this thread makes from now on.
 pub(super) fn start_counting() {
     QUERIES.set(0);
@@ -39,7 +50,17 @@ pub(super) fn set_deadline(at: Option<Instant>) {
 /// Called by Diesel around each query of any connection.
 pub(super) fn saw(event: &InstrumentationEvent<'_>) {
     match event {
-        InstrumentationEvent::StartQuery { .. } => {
+        InstrumentationEvent::StartQuery {
+            #[cfg(feature = "testing")]
+            query,
+            ..
+        } => {
+            #[cfg(feature = "testing")]
+            STATEMENTS.with_borrow_mut(|list| {
+                // threads that only write are never asked
+                list.truncate(100);
+                list.push(query.to_string());
+            });
             QUERIES.set(QUERIES.get() + 1);
             BEGUN.set(Some(Instant::now()));
         }
