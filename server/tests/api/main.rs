@@ -11,7 +11,11 @@
 
 mod authorization;
 mod hostile;
+mod lists;
+mod log;
 mod openapi;
 mod people;
 mod support;
 mod tokens;
+mod wire;
+mod writes;

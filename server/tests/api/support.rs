@@ -13,6 +13,7 @@ use bursar_shared::{
         auth::{Login, Tokens},
         users::{CreateUser, User},
     },
+    page::{List, Resource},
 };
 use diesel::{Connection, PgConnection, RunQueryDsl, SqliteConnection, sql_types::Text};
 use serde_json::Value;
@@ -304,6 +305,12 @@ impl Answer {
     pub fn pagination(&self, name: &str) -> &Value {
         &self.json["meta"]["pagination"][name]
     }
+}
+
+/// This list with something changed.
+pub fn but<R: Resource>(mut list: List<R>, change: impl FnOnce(&mut List<R>)) -> List<R> {
+    change(&mut list);
+    list
 }
 
 /// The path of an operation with these ids in it.
