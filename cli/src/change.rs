@@ -102,6 +102,7 @@ impl<'a> Change<'a> {
             if_match: if_match.or(self.args.if_match),
             key: Some(self.args.idempotency_key.clone().unwrap_or_else(id::idempotency_key)),
             dry_run: self.args.dry_run,
+            once: false,
         }
     }
 

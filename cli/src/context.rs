@@ -21,7 +21,7 @@ use crate::{
 /// Where the daemon listens when nobody says.
 pub(crate) const DEFAULT_SERVER: &str = "http://127.0.0.1:8460";
 
-/// Flags that every command understands.
+// Flags that every command understands. No doc comment: clap would take it for what the program is about.
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Global options")]
 pub(crate) struct Globals {

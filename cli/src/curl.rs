@@ -90,7 +90,7 @@ mod tests {
 
     #[test]
     fn shows_the_call_and_no_secret() {
-        let how = How { key: Some("k1".to_owned()), if_match: Some(3), dry_run: true };
+        let how = How { key: Some("k1".to_owned()), if_match: Some(3), dry_run: true, once: false };
         let body = br#"{"name":"O'Hara","password":"correct horse"}"#;
         insta::assert_snapshot!(
             command("http://127.0.0.1:8460", "POST", "/v1/users", Some(body), &how, false),

@@ -66,6 +66,8 @@ pub struct How {
     pub key: Option<String>,
     /// Try it for real and undo it.
     pub dry_run: bool,
+    /// Not again when there is no answer: for callers who ask again by themselves.
+    pub once: bool,
 }
 
 /// An answer and what came with it.

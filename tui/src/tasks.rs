@@ -3,7 +3,7 @@
 use std::{collections::HashMap, time::Duration};
 
 use bursar_shared::{
-    client::{Client, Error, session::local_now},
+    client::{Client, Error, How, session::local_now},
     operations::{
         auth::{GetCapabilities, Me},
         log::Event,
@@ -122,14 +122,16 @@ async fn answer(client: Client, request: Request) -> Result<Answer, Trouble> {
             Ok(Answer::Who(Box::new(user), Box::new(capabilities)))
         }
         Request::Pulse(after) => {
+            // the next pulse is the second try
+            let once = How { once: true, ..How::default() };
             let pulse = async {
                 match after {
                     Some(_) => {
                         let mut list = List::<Event>::new().size(PULSE_ROWS);
                         list.after = after;
-                        client.call(&list).await.map(|page| page.rows)
+                        client.send(&list, &once).await.map(|reply| reply.answer.rows)
                     }
-                    None => client.call(&GetVersion {}).await.map(|_| Vec::new()),
+                    None => client.send(&GetVersion {}, &once).await.map(|_| Vec::new()),
                 }
             };
             match time::timeout(PULSE_LIMIT, pulse).await {

@@ -169,6 +169,7 @@ pub(crate) fn run(cx: &Cx, args: Api) -> Result<()> {
         if_match: args.change.if_match,
         key: args.change.idempotency_key.clone(),
         dry_run: args.change.dry_run,
+        once: false,
     };
     if cx.globals.as_curl {
         let text = curl::command(client.server(), &method, &target, body.as_deref(), &how, false);

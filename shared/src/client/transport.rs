@@ -57,7 +57,7 @@ impl Request {
             if_match: how.if_match,
             key: write.then(|| how.key.clone().unwrap_or_else(id::idempotency_key)),
             changes: write && !how.dry_run,
-            tries: TRIES,
+            tries: if how.once { 1 } else { TRIES },
             timeout: None,
         }
     }
