@@ -214,17 +214,9 @@ pub(super) enum Settled {
     Again(Vec<Job>, Error),
 }
 
-/// Why a transaction failed, and whether it may have happened all the same.
-struct Failure {
-    why: Error,
-    /// COMMIT was sent: the answers that are true if it happened.
-    unknown: Option<Vec<Reply>>,
-}
-
-impl<E: Into<Error>> From<E> for Failure {
-    fn from(why: E) -> Self {
-        Self { why: why.into(), unknown: None }
-    }
+/// A panic is a fault like any other: its transaction is undone and the writer goes on.
+fn catching<T>(doing: &'static str, work: impl FnOnce() -> Result<T>) -> Result<T> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| Err(broken(doing)("it panicked".into())))
 }
 
 /// Runs a group in one transaction and answers it.
@@ -239,29 +231,32 @@ pub(super) fn run(
     watch::start_counting();
     let now = clock.now();
     let mut rows: Vec<Row> = Vec::new();
-    let attempt = attempt(conn, &jobs, now, &mut rows, figures);
-    figures.shown.queries.add(watch::counted().into());
-    let replies = match attempt {
+    let replies = match catching("a group of writes", || attempt(conn, &jobs, now, &mut rows)) {
         Ok(replies) => replies,
-        Err(Failure { why, unknown }) => {
+        Err(why) => {
             // a rollback of a dead connection fails, and says nothing new
             let _ = Manager::rollback_transaction(conn);
-            let Some(replies) = unknown.filter(|_| !rows.is_empty()) else {
-                return Settled::Again(jobs, why);
-            };
-            match happened(location, &rows) {
-                Some(true) => replies,
-                Some(false) => return Settled::Again(jobs, why),
-                None => {
-                    for job in jobs {
-                        tracing::error!(label = job.label, why = %why, "outcome of a write is unknown");
-                        job.fail(outcome_unknown());
-                    }
-                    return Settled::All;
-                }
-            }
+            return Settled::Again(jobs, why);
         }
     };
+    let committed = catching("a commit", || commit(conn, figures));
+    figures.shown.queries.add(watch::counted().into());
+    if let Err(why) = committed {
+        let _ = Manager::rollback_transaction(conn);
+        match happened(location, &rows) {
+            Some(true) => {}
+            // what notes nothing down changes nothing, so it can be done again
+            Some(false) => return Settled::Again(jobs, why),
+            None if rows.is_empty() => return Settled::Again(jobs, why),
+            None => {
+                for job in jobs {
+                    tracing::error!(label = job.label, why = %why, "outcome of a write is unknown");
+                    job.fail(outcome_unknown());
+                }
+                return Settled::All;
+            }
+        }
+    }
     figures.shown.batch.observe(jobs.len() as u64);
     // caches first: whoever is answered may read at once
     bus.committed(&rows);
@@ -309,8 +304,7 @@ fn attempt(
     jobs: &[Job],
     now: Timestamp,
     rows: &mut Vec<Row>,
-    figures: &Figures,
-) -> std::result::Result<Vec<Reply>, Failure> {
+) -> Result<Vec<Reply>> {
     match conn {
         // a read transaction that wants to write later may find that somebody else did: begin as a writer
         Conn::Sqlite(sqlite) => AnsiTransactionManager::begin_transaction_sql(sqlite, "BEGIN IMMEDIATE")?,
@@ -327,9 +321,7 @@ fn attempt(
             continue;
         }
         Manager::begin_transaction(conn)?;
-        let reply = catch_unwind(AssertUnwindSafe(|| one(conn, job, now, rows)))
-            .unwrap_or_else(|_| Err(broken("a write panicked")(job.label.into())));
-        match reply {
+        match one(conn, job, now, rows) {
             Ok(reply) if !job.how.dry_run => {
                 Manager::commit_transaction(conn)?;
                 replies.push(reply);
@@ -348,21 +340,29 @@ fn attempt(
                 // if SQLite ended the whole transaction, there is no savepoint to go back to
                 Manager::rollback_transaction(conn)?;
                 if again {
-                    return Err(why.into());
+                    return Err(why);
                 }
                 replies.push(Reply::Error(why));
             }
         }
     }
+    // with a savepoint left open, COMMIT would only release that: nothing would be committed
+    let depth = Manager::transaction_manager_status_mut(conn).transaction_depth()?;
+    if depth.is_none_or(|depth| depth.get() != 1) {
+        return Err(broken("a group of writes")(format!("it ended at depth {depth:?}").into()));
+    }
     log::append(conn, rows)?;
     fail::fail_point!("before-commit");
+    Ok(replies)
+}
+
+/// Makes it so. After an error here nobody knows yet whether it is.
+fn commit(conn: &mut Conn, figures: &Figures) -> Result<()> {
     let begun = Instant::now();
-    if let Err(why) = Manager::commit_transaction(conn) {
-        return Err(Failure { why: why.into(), unknown: Some(replies) });
-    }
+    Manager::commit_transaction(conn)?;
     figures.shown.commit.observe_time(begun.elapsed());
     fail::fail_point!("after-commit");
-    Ok(replies)
+    Ok(())
 }
 
 /// One write under a savepoint: key, closure, verdict.
@@ -385,6 +385,7 @@ fn one(conn: &mut Conn, job: &Job, now: Timestamp, rows: &mut Vec<Row>) -> Resul
     Manager::begin_transaction(conn)?;
     let ended = {
         let mut tx = Tx { conn, stamp: &job.how.stamp, now, rows };
+        fail::fail_point!("in-write");
         (job.work)(&mut tx, &mut value)
     };
     match ended {
