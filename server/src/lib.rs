@@ -16,6 +16,7 @@ pub mod demo;
 mod error;
 mod jobs;
 mod limits;
+mod lines;
 mod listener;
 mod log;
 mod metrics;
@@ -42,6 +43,7 @@ use self::{
 pub use self::{
     db::{Engine, Location, SchemaState},
     error::BoxError,
+    lines::LinesGuard,
     openapi::{document as openapi_document, markdown as api_markdown},
 };
 
@@ -54,7 +56,9 @@ pub struct StartError(BoxError);
 
 impl std::fmt::Display for StartError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.0.fmt(f)
+        // libpq explains itself over several lines
+        let lines: Vec<String> = self.0.to_string().lines().map(|line| line.trim().to_owned()).collect();
+        f.write_str(&lines.join(" "))
     }
 }
 
@@ -247,11 +251,14 @@ pub(crate) fn check_folder(config: &Config) -> Result<(), BoxError> {
     Ok(())
 }
 
-/// Sends the daemon's log to standard error, without ever blocking a request on it. Keep the answer
-/// alive as long as the program logs.
-pub fn log_to_stderr(config: &Config) -> tracing_appender::non_blocking::WorkerGuard {
+/// Sends the daemon's log to standard error, without ever holding a request up. Keep the answer alive
+/// as long as the program logs.
+///
+/// # Errors
+/// When there can be no thread for it.
+pub fn log_to_stderr(config: &Config) -> std::io::Result<LinesGuard> {
     use tracing_subscriber::{EnvFilter, fmt};
-    let (writer, guard) = tracing_appender::non_blocking(std::io::stderr());
+    let (writer, guard) = lines::lines(std::io::stderr())?;
     let level = EnvFilter::new(&config.log_level);
     let lines = fmt().with_env_filter(level).with_writer(writer).with_target(false);
     // a program that set a subscriber already keeps it
@@ -259,5 +266,5 @@ pub fn log_to_stderr(config: &Config) -> tracing_appender::non_blocking::WorkerG
         config::LogFormat::Json => lines.json().flatten_event(true).with_current_span(false).try_init(),
         config::LogFormat::Pretty => lines.compact().try_init(),
     };
-    guard
+    Ok(guard)
 }
