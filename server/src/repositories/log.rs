@@ -169,7 +169,8 @@ impl<R: Resource> Source<R> for Log<'_> {
                 (false, true) => query.filter(log::seq.ge(seq)),
             };
         }
-        let query = if fetch.descending { query.order_by(log::seq.desc()) } else { query.order_by(log::seq.asc()) };
+        let query =
+            if fetch.descending { query.order_by(log::seq.desc()) } else { query.order_by(log::seq.asc()) };
         query.limit(fetch.limit).offset(fetch.offset).select(Row::as_select()).load(conn)
     }
 
