@@ -112,7 +112,17 @@ impl TestServer {
 
     /// Stops the daemon and starts it again on the same store.
     pub async fn restart(&mut self) {
+        self.pause().await;
+        self.resume().await;
+    }
+
+    /// Stops the daemon and leaves its store to others.
+    pub async fn pause(&mut self) {
         self.running.take().unwrap().stop().await;
+    }
+
+    /// Starts the daemon again.
+    pub async fn resume(&mut self) {
         self.running = Some(start_at(self.config.clone(), self.clock.clone()).await.unwrap());
     }
 
