@@ -447,7 +447,13 @@ async fn cursors_are_believed_only_as_they_were_given() {
     };
     let good = get(format!("/v1/users?pageSize=1&sort=name&cursor={cursor}")).bearer(&token).send(&s).await;
     assert_eq!(good.status, 200);
-    for other in ["sort=-name", "sort=email", "filter[status]=active", "sort=name&filter[status]=active", "sort=name&q=a"] {
+    for other in [
+        "sort=-name",
+        "sort=email",
+        "filter[status]=active",
+        "sort=name&filter[status]=active",
+        "sort=name&q=a",
+    ] {
         assert_eq!(
             rules(format!("/v1/users?{other}&cursor={cursor}")).await,
             ["?cursor cursor_mismatch"],
@@ -455,7 +461,10 @@ async fn cursors_are_believed_only_as_they_were_given() {
         );
     }
     // without a sort of its own the request goes on as the cursor does
-    assert_eq!(get(format!("/v1/users?pageSize=1&cursor={cursor}")).bearer(&token).send(&s).await.ids(), good.ids());
+    assert_eq!(
+        get(format!("/v1/users?pageSize=1&cursor={cursor}")).bearer(&token).send(&s).await.ids(),
+        good.ids()
+    );
     // another size or total is the same list
     assert_eq!(
         get(format!("/v1/users?pageSize=2&total=exact&sort=name&cursor={cursor}"))
@@ -624,9 +633,7 @@ async fn headers_that_make_no_sense_are_refused_or_replaced() {
     let (s, token) = start().await;
     let id = s.person("bob", "customer").await.id;
     let edit = || request("PATCH", format!("/v1/users/{id}")).json(&json!({"name": "b"})).bearer(&token);
-    for value in
-        ["", "x", "W/\"1-0\"", "\"\"", "\"x-1\"", "99999999999999999999", "1.5"]
-    {
+    for value in ["", "x", "W/\"1-0\"", "\"\"", "\"x-1\"", "99999999999999999999", "1.5"] {
         let answer = edit().header("if-match", value).send(&s).await;
         assert!(
             ["400 MALFORMED_REQUEST", "412 VERSION_MISMATCH"].contains(&answer.verdict().as_str()),

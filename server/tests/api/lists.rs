@@ -23,8 +23,30 @@ use crate::support::{Random, access, but, get, new, rounds, seed};
 
 /// Names with ties, mixed case, accents, digits and signs.
 const NAMES: &[&str] = &[
-    "ann", "Ann", "ANN", "Ábel", "abel", "zoe", "Zoë", "Émile", "emile", "Ömer", "ömer", "10", "9", "_x", "Ärger", "a b", "a-b", "ab",
-    "ßtraße", "\u{10000}linear", "\u{ff21}wide", "-", "日本", "ann",
+    "ann",
+    "Ann",
+    "ANN",
+    "Ábel",
+    "abel",
+    "zoe",
+    "Zoë",
+    "Émile",
+    "emile",
+    "Ömer",
+    "ömer",
+    "10",
+    "9",
+    "_x",
+    "Ärger",
+    "a b",
+    "a-b",
+    "ab",
+    "ßtraße",
+    "\u{10000}linear",
+    "\u{ff21}wide",
+    "-",
+    "日本",
+    "ann",
 ];
 
 /// A daemon with an owner and these people, made one after the other.
@@ -32,7 +54,11 @@ async fn with_people(names: &[&str]) -> (TestServer, Client) {
     let s = TestServer::start().await;
     let owner = s.signed_in("owner", "owner").await;
     for (index, name) in names.iter().enumerate() {
-        let user = CreateUser { email: format!("p{:02}@example.org", (index * 7) % names.len()).parse().unwrap(), name: name.parse().unwrap(), ..new("x") };
+        let user = CreateUser {
+            email: format!("p{:02}@example.org", (index * 7) % names.len()).parse().unwrap(),
+            name: name.parse().unwrap(),
+            ..new("x")
+        };
         owner.call(&user).await.unwrap();
     }
     (s, owner)
@@ -49,7 +75,12 @@ where
 {
     let mut ids = Vec::new();
     for page in 1.. {
-        let page = client.call(&but(list.clone().size(size), |list| { list.page = Some(page); })).await.unwrap();
+        let page = client
+            .call(&but(list.clone().size(size), |list| {
+                list.page = Some(page);
+            }))
+            .await
+            .unwrap();
         ids.extend(page.rows.iter().map(Resource::id));
         if !page.pagination.has_more {
             assert!(page.pagination.next_cursor.is_none());
@@ -65,7 +96,9 @@ where
     List<R>: Operation<Answer = Page<R>>,
 {
     let mut ids: Vec<String> = Vec::new();
-    let mut next = but(list.clone().size(size), |list| { list.position = Some(from); });
+    let mut next = but(list.clone().size(size), |list| {
+        list.position = Some(from);
+    });
     loop {
         let page = client.call(&next).await.unwrap();
         let rows: Vec<String> = page.rows.iter().map(Resource::id).collect();
@@ -81,7 +114,12 @@ where
             }
         };
         match cursor {
-            Some(cursor) => next = but(next, |list| { list.cursor = Some(cursor); list.position = None; }),
+            Some(cursor) => {
+                next = but(next, |list| {
+                    list.cursor = Some(cursor);
+                    list.position = None;
+                })
+            }
             None => return ids,
         }
     }
@@ -97,8 +135,16 @@ where
         assert!(!all.is_empty(), "{list:?}");
         for size in [1, 4, 7] {
             assert_eq!(by_pages(client, &list, size).await, all, "{list:?} by pages of {size}");
-            assert_eq!(by_cursors(client, &list, size, Position::Start).await, all, "{list:?} onwards by {size}");
-            assert_eq!(by_cursors(client, &list, size, Position::End).await, all, "{list:?} backwards by {size}");
+            assert_eq!(
+                by_cursors(client, &list, size, Position::Start).await,
+                all,
+                "{list:?} onwards by {size}"
+            );
+            assert_eq!(
+                by_cursors(client, &list, size, Position::End).await,
+                all,
+                "{list:?} backwards by {size}"
+            );
         }
     }
 }
@@ -143,7 +189,12 @@ async fn a_page_around_a_row_has_it_in_the_middle() {
     let all = by_pages(&owner, &list, 1_000).await;
     for (place, id) in all.iter().enumerate() {
         for size in [1, 2, 4, 5, 100] {
-            let page = owner.call(&but(list.clone().size(size), |list| { list.around = Some(id.clone()); })).await.unwrap();
+            let page = owner
+                .call(&but(list.clone().size(size), |list| {
+                    list.around = Some(id.clone());
+                }))
+                .await
+                .unwrap();
             let ids: Vec<String> = page.rows.iter().map(Resource::id).collect();
             let from = place.saturating_sub(size as usize / 2);
             let to = (from + size as usize).min(all.len());
@@ -151,7 +202,12 @@ async fn a_page_around_a_row_has_it_in_the_middle() {
             assert_eq!(page.pagination.prev_cursor.is_some(), from > 0, "{size} around {place}");
             assert_eq!(page.pagination.next_cursor.is_some(), to < all.len(), "{size} around {place}");
             if let Some(cursor) = page.pagination.prev_cursor {
-                let before = owner.call(&but(list.clone().size(3), |list| { list.cursor = Some(cursor); })).await.unwrap();
+                let before = owner
+                    .call(&but(list.clone().size(3), |list| {
+                        list.cursor = Some(cursor);
+                    }))
+                    .await
+                    .unwrap();
                 let before: Vec<String> = before.rows.iter().map(Resource::id).collect();
                 assert_eq!(before, all[from.saturating_sub(3)..from]);
             }
@@ -159,7 +215,12 @@ async fn a_page_around_a_row_has_it_in_the_middle() {
     }
     // outside the filter: its place without it
     let filtered = list.clone().with("name", Op::Prefix, "z").unwrap();
-    let page = owner.call(&but(filtered, |list| { list.around = Some(all[0].clone()); })).await.unwrap();
+    let page = owner
+        .call(&but(filtered, |list| {
+            list.around = Some(all[0].clone());
+        }))
+        .await
+        .unwrap();
     assert_eq!(page.rows.iter().map(|user| user.name.as_str()).collect::<Vec<_>>(), ["zoe", "Zoë"]);
 }
 
@@ -168,11 +229,18 @@ async fn the_default_order_is_the_newest_first() {
     let (s, owner) = with_people(&["a", "b", "c"]).await;
     let token = access(&owner).await;
     let listed = get("/v1/users").bearer(&token).send(&s).await;
-    let names: Vec<&str> = listed.data().as_array().unwrap().iter().map(|user| user["name"].as_str().unwrap()).collect();
+    let names: Vec<&str> =
+        listed.data().as_array().unwrap().iter().map(|user| user["name"].as_str().unwrap()).collect();
     assert_eq!(names, ["c", "b", "a", "owner"]);
     let events = owner.call(&List::<Event>::new()).await.unwrap().rows;
     assert!(events.is_sorted_by_key(|event| -event.seq));
-    let after = owner.call(&but(List::<Event>::new(), |list| { list.after = Some(events.last().unwrap().seq); })).await.unwrap().rows;
+    let after = owner
+        .call(&but(List::<Event>::new(), |list| {
+            list.after = Some(events.last().unwrap().seq);
+        }))
+        .await
+        .unwrap()
+        .rows;
     assert!(after.is_sorted_by_key(|event| event.seq));
     assert_eq!(after.len(), events.len() - 1);
 }
@@ -189,14 +257,48 @@ async fn totals_are_counted_as_asked() {
     let exact = (Some(5), Some(3), "exact".to_owned());
     let none = (None, None, "none".to_owned());
     assert_eq!(told(owner.call(&list).await.unwrap()), exact);
-    assert_eq!(told(owner.call(&but(list.clone(), |list| { list.total = Some(TotalMode::Exact); })).await.unwrap()), exact);
-    assert_eq!(told(owner.call(&but(list.clone(), |list| { list.total = Some(TotalMode::None); })).await.unwrap()), none);
-    let keyset = but(list.clone(), |list| { list.position = Some(Position::Start); });
+    assert_eq!(
+        told(
+            owner
+                .call(&but(list.clone(), |list| {
+                    list.total = Some(TotalMode::Exact);
+                }))
+                .await
+                .unwrap()
+        ),
+        exact
+    );
+    assert_eq!(
+        told(
+            owner
+                .call(&but(list.clone(), |list| {
+                    list.total = Some(TotalMode::None);
+                }))
+                .await
+                .unwrap()
+        ),
+        none
+    );
+    let keyset = but(list.clone(), |list| {
+        list.position = Some(Position::Start);
+    });
     assert_eq!(told(owner.call(&keyset).await.unwrap()), none);
-    assert_eq!(told(owner.call(&but(keyset, |list| { list.total = Some(TotalMode::Bounded); })).await.unwrap()), exact);
+    assert_eq!(
+        told(
+            owner
+                .call(&but(keyset, |list| {
+                    list.total = Some(TotalMode::Bounded);
+                }))
+                .await
+                .unwrap()
+        ),
+        exact
+    );
     let filtered = list.with("name", Op::In, "a,b,x").unwrap();
     assert_eq!(told(owner.call(&filtered).await.unwrap()), (Some(2), Some(1), "exact".to_owned()));
-    let beyond = but(List::<User>::new(), |list| { list.page = Some(9); });
+    let beyond = but(List::<User>::new(), |list| {
+        list.page = Some(9);
+    });
     let page = owner.call(&beyond).await.unwrap();
     assert!(page.rows.is_empty() && !page.pagination.has_more && page.pagination.next_cursor.is_none());
 }
@@ -244,7 +346,14 @@ async fn every_filter_finds_what_it_names() {
     let ada = owner.call(&full).await.unwrap().0;
     s.clock.forward(Duration::from_secs(3_600));
     let bob = owner.call(&new("Bob")).await.unwrap().0;
-    let eve = owner.call(&CreateUser { roles: Some(vec!["support".parse().unwrap(), "auditor".parse().unwrap()]), ..new("Adam") }).await.unwrap().0;
+    let eve = owner
+        .call(&CreateUser {
+            roles: Some(vec!["support".parse().unwrap(), "auditor".parse().unwrap()]),
+            ..new("Adam")
+        })
+        .await
+        .unwrap()
+        .0;
     owner.call(&SuspendUser { id: bob.id, reason: None }).await.unwrap();
     let gone = owner.call(&new("gone")).await.unwrap().0;
     owner.call(&DeleteUser { id: gone.id }).await.unwrap();
@@ -288,11 +397,16 @@ async fn every_filter_finds_what_it_names() {
         ("filter[lastLoginAt][isnull]=true".to_owned(), "Ada,Adam,Bob"),
         (format!("filter[lastLoginAt][gt]={begun}"), ""),
         (format!("filter[lastLoginAt][lte]={begun}"), "owner"),
-        ("filter[role]=support&filter[name][prefix]=ada&filter[status]=active&filter[kind]=human".to_owned(), "Adam"),
+        (
+            "filter[role]=support&filter[name][prefix]=ada&filter[status]=active&filter[kind]=human"
+                .to_owned(),
+            "Adam",
+        ),
     ] {
         let page = get(format!("/v1/users?sort=name&{query}")).bearer(&token).send(&s).await;
         assert_eq!(page.status, 200, "{query}: {page:?}");
-        let names: Vec<&str> = page.data().as_array().unwrap().iter().map(|user| user["name"].as_str().unwrap()).collect();
+        let names: Vec<&str> =
+            page.data().as_array().unwrap().iter().map(|user| user["name"].as_str().unwrap()).collect();
         assert_eq!(names.join(","), expected, "{query}");
         assert_eq!(page.pagination("total"), &json!(names.len()), "{query}");
     }
@@ -363,7 +477,8 @@ async fn a_search_finds_ids_emails_and_beginnings_of_words() {
     ] {
         let escaped: String = q.bytes().map(|byte| format!("%{byte:02X}")).collect();
         let page = get(format!("/v1/users?sort=name&q={escaped}")).bearer(&token).send(&s).await;
-        let names: Vec<&str> = page.data().as_array().unwrap().iter().map(|user| user["name"].as_str().unwrap()).collect();
+        let names: Vec<&str> =
+            page.data().as_array().unwrap().iter().map(|user| user["name"].as_str().unwrap()).collect();
         assert_eq!(names.join(","), expected, "{q}");
     }
     // who is renamed is found by the new name alone, who is deleted not at all
@@ -393,9 +508,17 @@ async fn a_list_takes_the_same_few_queries_whatever_its_size() {
     }
     for size in [1, 5, 100] {
         let list = List::<User>::new().size(size);
-        let with = but(list.clone(), |list| { list.include = vec!["sessions"]; });
-        let uncounted = |list: &List<User>| but(list.clone(), |list| { list.total = Some(TotalMode::None); });
-        for (list, queries) in [(list.clone(), 3), (with.clone(), 4), (uncounted(&list), 2), (uncounted(&with), 3)] {
+        let with = but(list.clone(), |list| {
+            list.include = vec!["sessions"];
+        });
+        let uncounted = |list: &List<User>| {
+            but(list.clone(), |list| {
+                list.total = Some(TotalMode::None);
+            })
+        };
+        for (list, queries) in
+            [(list.clone(), 3), (with.clone(), 4), (uncounted(&list), 2), (uncounted(&with), 3)]
+        {
             let took = s.queries(async { owner.call(&list).await.unwrap() }).await;
             assert_eq!(took, queries, "{list:?}");
         }
@@ -415,20 +538,31 @@ async fn sessions_come_along_when_asked_for() {
     let page = get("/v1/users?sort=name&include=sessions&includeLimit=3").bearer(&token).send(&s).await;
     assert_eq!(page.data()[0]["sessions"].as_array().unwrap().len(), 3);
     assert_eq!(page.data()[1]["sessions"][0]["current"], true);
-    assert_eq!(page.json["meta"]["included"], json!({"sessions": {"limit": 3, "truncated": [bob.id.to_string()]}}));
+    assert_eq!(
+        page.json["meta"]["included"],
+        json!({"sessions": {"limit": 3, "truncated": [bob.id.to_string()]}})
+    );
     let whole = get("/v1/users?sort=name&include=sessions").bearer(&token).send(&s).await;
     assert_eq!(whole.json["meta"]["included"], json!({"sessions": {"limit": 10, "truncated": []}}));
     let sessions = whole.data()[0]["sessions"].as_array().unwrap();
     assert_eq!(sessions.len(), 4, "the ended one is not live");
-    assert!(sessions.is_sorted_by_key(|one| std::cmp::Reverse(one["createdAt"].as_str().unwrap().to_owned())));
+    assert!(
+        sessions.is_sorted_by_key(|one| std::cmp::Reverse(one["createdAt"].as_str().unwrap().to_owned()))
+    );
     let one = get(format!("/v1/users/{}?include=sessions", bob.id)).bearer(&token).send(&s).await;
     assert_eq!(one.data()["sessions"].as_array().unwrap().len(), 4);
     assert_eq!(get("/v1/users").bearer(&token).send(&s).await.data()[0].get("sessions"), None);
     // it needs the permission of what comes along
     let finance = access(&s.signed_in("finance", "finance").await).await;
     let denied = get("/v1/users?include=sessions").bearer(&finance).send(&s).await;
-    assert_eq!((denied.verdict(), &denied.json["error"]["details"]["missing"]), ("403 FORBIDDEN".to_owned(), &json!(["sessions:read"])));
-    assert_eq!(get(format!("/v1/users/{}?include=sessions", bob.id)).bearer(&finance).send(&s).await.verdict(), "403 FORBIDDEN");
+    assert_eq!(
+        (denied.verdict(), &denied.json["error"]["details"]["missing"]),
+        ("403 FORBIDDEN".to_owned(), &json!(["sessions:read"]))
+    );
+    assert_eq!(
+        get(format!("/v1/users/{}?include=sessions", bob.id)).bearer(&finance).send(&s).await.verdict(),
+        "403 FORBIDDEN"
+    );
 }
 
 /// The property of the design: a full scan by cursor sees every row that existed throughout exactly
@@ -443,14 +577,19 @@ async fn a_scan_sees_each_untouched_row_once_while_others_come_and_go() {
         for n in 0..40 {
             // few letters, so that there are ties
             let name = ["a", "B", "c"][random.below(3)];
-            let user = CreateUser { email: format!("r{round}n{n}@example.org").parse().unwrap(), ..new(name) };
+            let user =
+                CreateUser { email: format!("r{round}n{n}@example.org").parse().unwrap(), ..new(name) };
             let user = CreateUser { name: name.parse().unwrap(), ..user };
             let id = owner.call(&user).await.unwrap().0.id;
             if n % 4 == 0 { leave.push(id) } else { stay.push(id.to_string()) }
         }
         let sort = *random.pick(&sorts::<User>());
         let size = 1 + random.below(7) as u32;
-        let list = List::<User>::new().sorted(sort).size(size).with("email", Op::Prefix, &format!("r{round}n")).unwrap();
+        let list = List::<User>::new()
+            .sorted(sort)
+            .size(size)
+            .with("email", Op::Prefix, &format!("r{round}n"))
+            .unwrap();
         let stop = std::sync::atomic::AtomicBool::new(false);
         let mut noise = random.clone();
         let scan = async {
@@ -498,7 +637,12 @@ async fn a_relative_time_stays_where_it_was_when_the_scan_began() {
     let mut seen = first.rows.len();
     let mut cursor = first.pagination.next_cursor;
     while let Some(text) = cursor {
-        let page = owner.call(&but(list.clone(), |list| { list.cursor = Some(text); })).await.unwrap();
+        let page = owner
+            .call(&but(list.clone(), |list| {
+                list.cursor = Some(text);
+            }))
+            .await
+            .unwrap();
         seen += page.rows.len();
         cursor = page.pagination.next_cursor;
     }
@@ -523,18 +667,50 @@ async fn answers_carry_every_field() {
     let names: Vec<&String> = read.data().as_object().unwrap().keys().collect();
     assert_eq!(
         names,
-        ["createdAt", "email", "externalId", "id", "kind", "lastLoginAt", "metadata", "name", "roles", "status", "updatedAt", "version"]
+        [
+            "createdAt",
+            "email",
+            "externalId",
+            "id",
+            "kind",
+            "lastLoginAt",
+            "metadata",
+            "name",
+            "roles",
+            "status",
+            "updatedAt",
+            "version"
+        ]
     );
-    assert_eq!((&read.data()["externalId"], &read.data()["lastLoginAt"], &read.data()["metadata"]), (&Value::Null, &Value::Null, &json!({})));
+    assert_eq!(
+        (&read.data()["externalId"], &read.data()["lastLoginAt"], &read.data()["metadata"]),
+        (&Value::Null, &Value::Null, &json!({}))
+    );
     let page = get("/v1/users").bearer(&token).send(&s).await;
     let names: Vec<&String> = page.json["meta"]["pagination"].as_object().unwrap().keys().collect();
-    assert_eq!(names, ["hasMore", "mode", "nextCursor", "page", "pageSize", "prevCursor", "total", "totalAccuracy", "totalPages"]);
+    assert_eq!(
+        names,
+        [
+            "hasMore",
+            "mode",
+            "nextCursor",
+            "page",
+            "pageSize",
+            "prevCursor",
+            "total",
+            "totalAccuracy",
+            "totalPages"
+        ]
+    );
 }
 
 /// How the database would run a statement.
 fn plan(s: &TestServer, statement: &str) -> Vec<String> {
     use bursar_server::Location;
-    use diesel::{Connection, PgConnection, RunQueryDsl, SqliteConnection, connection::SimpleConnection, sql_types::Text};
+    use diesel::{
+        Connection, PgConnection, RunQueryDsl, SqliteConnection, connection::SimpleConnection,
+        sql_types::Text,
+    };
 
     #[derive(diesel::QueryableByName)]
     struct Detail {
@@ -551,7 +727,8 @@ fn plan(s: &TestServer, statement: &str) -> Vec<String> {
     match s.location() {
         Location::Sqlite(path) => {
             let mut conn = SqliteConnection::establish(path.to_str().unwrap()).unwrap();
-            let lines: Vec<Detail> = diesel::sql_query(format!("EXPLAIN QUERY PLAN {sql}")).load(&mut conn).unwrap();
+            let lines: Vec<Detail> =
+                diesel::sql_query(format!("EXPLAIN QUERY PLAN {sql}")).load(&mut conn).unwrap();
             lines.into_iter().map(|line| line.detail).collect()
         }
         Location::Postgres(url) => {
@@ -564,7 +741,10 @@ fn plan(s: &TestServer, statement: &str) -> Vec<String> {
             ))
             .unwrap();
             let nulls = vec!["NULL"; binds].join(", ");
-            let lines: Vec<Line> = diesel::sql_query(format!("EXPLAIN (COSTS OFF) EXECUTE explained({nulls})")).load(&mut conn).unwrap();
+            let lines: Vec<Line> =
+                diesel::sql_query(format!("EXPLAIN (COSTS OFF) EXECUTE explained({nulls})"))
+                    .load(&mut conn)
+                    .unwrap();
             lines.into_iter().map(|line| line.line).collect()
         }
     }
@@ -576,7 +756,12 @@ async fn guaranteed_pairs_of_filter_and_sort_have_an_index() {
     let token = access(&owner).await;
     let mut pairs: Vec<String> = Vec::new();
     for sort in ["createdAt", "-createdAt"] {
-        for filter in ["", "filter[status]=active", "filter[createdAt][gte]=-7d", "filter[createdAt][gte]=-7d&filter[createdAt][lt]=-0d"] {
+        for filter in [
+            "",
+            "filter[status]=active",
+            "filter[createdAt][gte]=-7d",
+            "filter[createdAt][gte]=-7d&filter[createdAt][lt]=-0d",
+        ] {
             pairs.push(format!("users?sort={sort}&{filter}"));
         }
         pairs.push(format!("sessions?sort={sort}&"));
@@ -594,21 +779,29 @@ async fn guaranteed_pairs_of_filter_and_sort_have_an_index() {
     }
     for list in ["events", "audit"] {
         for sort in ["seq", "-seq"] {
-            for filter in ["", "filter[type]=user.created", "filter[resourceId]=x", "filter[actorId]=x", "filter[requestId]=x"] {
+            for filter in [
+                "",
+                "filter[type]=user.created",
+                "filter[resourceId]=x",
+                "filter[actorId]=x",
+                "filter[requestId]=x",
+            ] {
                 pairs.push(format!("{list}?sort={sort}&{filter}"));
             }
         }
     }
     let mut broken = Vec::new();
     for pair in &pairs {
-        let mut targets = vec![format!("/v1/{pair}&pageSize=2"), format!("/v1/{pair}&pageSize=2&position=end")];
+        let mut targets =
+            vec![format!("/v1/{pair}&pageSize=2"), format!("/v1/{pair}&pageSize=2&position=end")];
         let first = get(&targets[0]).bearer(&token).send(&s).await;
         if let Some(cursor) = first.pagination("nextCursor").as_str() {
             targets.push(format!("/v1/{pair}&pageSize=2&cursor={cursor}"));
         }
         for target in targets {
             let statements = s.statements(get(&target).bearer(&token).send(&s)).await;
-            let lists: Vec<&String> = statements.iter().filter(|sql| sql.contains("ORDER BY") && sql.contains("OFFSET")).collect();
+            let lists: Vec<&String> =
+                statements.iter().filter(|sql| sql.contains("ORDER BY") && sql.contains("OFFSET")).collect();
             assert_eq!(lists.len(), 1, "{target}: {statements:?}");
             let plan = plan(&s, lists[0]);
             let bad = |line: &str| match s.is_postgres() {
@@ -616,7 +809,8 @@ async fn guaranteed_pairs_of_filter_and_sort_have_an_index() {
                 // the log itself lies in the order of its numbers
                 false => {
                     let in_order = line.contains("SCAN log") && pair.ends_with('&');
-                    line.contains("TEMP B-TREE") || (line.contains("SCAN") && !line.contains("INDEX") && !in_order)
+                    line.contains("TEMP B-TREE")
+                        || (line.contains("SCAN") && !line.contains("INDEX") && !in_order)
                 }
             };
             if plan.iter().any(|line| bad(line)) {

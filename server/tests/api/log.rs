@@ -14,7 +14,9 @@ use bursar_shared::{
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 
-use crate::support::{PASSWORD, Random, access, but, count, get, key, login, new, post, rows, secret, seed, tokens};
+use crate::support::{
+    PASSWORD, Random, access, but, count, get, key, login, new, post, rows, secret, seed, tokens,
+};
 
 async fn log(client: &Client) -> Vec<Event> {
     let list = but(List::<AuditEntry>::new(), |list| {
@@ -48,21 +50,42 @@ async fn every_write_leaves_its_rows_and_no_others() {
     let anonymous = s.anonymous();
     assert_eq!(leaves(&owner, anonymous.call(&set)).await, ["user.password_changed"]);
     assert_eq!(leaves(&owner, anonymous.call(&login(bob.email.as_str(), fresh))).await, ["session.created"]);
-    assert_eq!(leaves(&owner, anonymous.call(&login(bob.email.as_str(), "wrong"))).await, ["session.login_failed"]);
-    let rename = |name: &str| UpdateUser { id, email: Change::Keep, name: Change::Set(name.parse().unwrap()), external_id: Change::Keep, metadata: Change::Keep };
+    assert_eq!(
+        leaves(&owner, anonymous.call(&login(bob.email.as_str(), "wrong"))).await,
+        ["session.login_failed"]
+    );
+    let rename = |name: &str| UpdateUser {
+        id,
+        email: Change::Keep,
+        name: Change::Set(name.parse().unwrap()),
+        external_id: Change::Keep,
+        metadata: Change::Keep,
+    };
     assert_eq!(leaves(&owner, owner.call(&rename("Robert"))).await, ["user.updated"]);
     assert_eq!(leaves(&owner, owner.call(&rename("Robert"))).await, Vec::<String>::new());
     let roles = SetUserRoles { id, roles: vec!["auditor".parse().unwrap()] };
     assert_eq!(leaves(&owner, owner.call(&roles)).await, ["user.roles_changed"]);
-    assert_eq!(leaves(&owner, owner.call(&SuspendUser { id, reason: None })).await, ["user.suspended", "session.revoked"]);
+    assert_eq!(
+        leaves(&owner, owner.call(&SuspendUser { id, reason: None })).await,
+        ["user.suspended", "session.revoked"]
+    );
     assert_eq!(leaves(&owner, owner.call(&SuspendUser { id, reason: None })).await, Vec::<String>::new());
-    assert_eq!(leaves(&owner, anonymous.call(&login(bob.email.as_str(), fresh))).await, ["session.login_failed"]);
+    assert_eq!(
+        leaves(&owner, anonymous.call(&login(bob.email.as_str(), fresh))).await,
+        ["session.login_failed"]
+    );
     assert_eq!(leaves(&owner, owner.call(&ActivateUser { id, reason: None })).await, ["user.activated"]);
     let bobs = s.anonymous();
     bobs.sign_in(bob.email.clone(), secret(fresh)).await.unwrap();
-    assert_eq!(leaves(&owner, bobs.call(&UpdateMe { name: Change::Set("Bob".parse().unwrap()) })).await, ["user.updated"]);
+    assert_eq!(
+        leaves(&owner, bobs.call(&UpdateMe { name: Change::Set("Bob".parse().unwrap()) })).await,
+        ["user.updated"]
+    );
     assert_eq!(leaves(&owner, bobs.call(&rename("x"))).await, ["access.denied"]);
-    let change = ChangePassword { current_password: secret(fresh), new_password: "another horse battery 8".parse().unwrap() };
+    let change = ChangePassword {
+        current_password: secret(fresh),
+        new_password: "another horse battery 8".parse().unwrap(),
+    };
     assert_eq!(leaves(&owner, bobs.call(&change)).await, ["user.password_changed"]);
     assert_eq!(leaves(&owner, owner.call(&RevokeSessions { user_id: id })).await, ["session.revoked"]);
     assert_eq!(leaves(&owner, owner.call(&RevokeSessions { user_id: id })).await, Vec::<String>::new());
@@ -83,7 +106,8 @@ async fn a_row_says_who_did_what_to_what_and_when() {
     let body = json!({"email": "bob@b.io", "name": "bob"});
     let made = post("/v1/users", &body).header("x-request-id", "the-create").bearer(&token).send(&s).await;
     let id = made.data()["id"].as_str().unwrap();
-    let edited = crate::support::request("PATCH", format!("/v1/users/{id}")).json(&json!({"name": "Bob", "metadata": {"a": "1"}}));
+    let edited = crate::support::request("PATCH", format!("/v1/users/{id}"))
+        .json(&json!({"name": "Bob", "metadata": {"a": "1"}}));
     edited.header("x-request-id", "the-edit").bearer(&token).send(&s).await;
     let row = |request: &'static str| {
         let request = get(format!("/v1/audit?filter[requestId]={request}")).bearer(&token);
@@ -106,7 +130,10 @@ async fn a_row_says_who_did_what_to_what_and_when() {
     assert_eq!(signed_in.actor.id, Some(me.id.to_string()));
     let _ = s.anonymous().call(&login("nobody@b.io", "wrong")).await;
     let failed = log(&owner).await.pop().unwrap();
-    assert_eq!((failed.kind.as_str(), failed.actor.kind.as_str(), failed.actor.id), ("session.login_failed", "anonymous", None));
+    assert_eq!(
+        (failed.kind.as_str(), failed.actor.kind.as_str(), failed.actor.id),
+        ("session.login_failed", "anonymous", None)
+    );
     assert_eq!(failed.data["email"], "nobody@b.io");
 }
 
@@ -142,7 +169,15 @@ async fn thirty_two_writers_leave_no_gap() {
         let last = seen.insert(event.resource.id.clone(), version);
         assert!(last.is_none_or(|last| last < version), "{event:?}");
     }
-    assert_eq!(verify(&owner).await, AuditReport { ok: true, checked: log.len() as u64, head_seq: log.len() as i64, first_broken_seq: None });
+    assert_eq!(
+        verify(&owner).await,
+        AuditReport {
+            ok: true,
+            checked: log.len() as u64,
+            head_seq: log.len() as i64,
+            first_broken_seq: None
+        }
+    );
 }
 
 #[tokio::test]
@@ -187,9 +222,12 @@ async fn who_tampers_with_the_log_is_found_at_the_first_row() {
     let mut random = Random(seed());
     let disarm = |postgres: bool| match postgres {
         true => "ALTER TABLE log DISABLE TRIGGER USER; ALTER TABLE log_head DISABLE TRIGGER USER",
-        false => "DROP TRIGGER log_is_not_edited; DROP TRIGGER log_is_not_deleted; DROP TRIGGER log_has_no_gaps; DROP TRIGGER log_head_is_kept; DROP TRIGGER log_head_goes_up",
+        false => {
+            "DROP TRIGGER log_is_not_edited; DROP TRIGGER log_is_not_deleted; DROP TRIGGER log_has_no_gaps; DROP TRIGGER log_head_is_kept; DROP TRIGGER log_head_goes_up"
+        }
     };
-    let column = *random.pick(&["data", "changes", "actor_ip", "request_id", "resource_id", "type", "actor_id"]);
+    let column =
+        *random.pick(&["data", "changes", "actor_ip", "request_id", "resource_id", "type", "actor_id"]);
     let at = 2 + random.below(4) as i64;
     let edit = format!("UPDATE log SET {column} = 'x' WHERE seq = {at}");
     for (what, attack, broken) in [
@@ -197,8 +235,17 @@ async fn who_tampers_with_the_log_is_found_at_the_first_row() {
         ("a time", "UPDATE log SET at = at + 1 WHERE seq = 3".to_owned(), 3),
         ("a row gone", "DELETE FROM log WHERE seq = 4".to_owned(), 4),
         ("the end gone", "DELETE FROM log WHERE seq = 8".to_owned(), 8),
-        ("the end gone, and the head put back", "DELETE FROM log WHERE seq = 8; UPDATE log_head SET seq = 7".to_owned(), 8),
-        ("two rows swapped", "UPDATE log SET seq = -1 * seq WHERE seq IN (5, 6); UPDATE log SET seq = 11 + seq WHERE seq < 0".to_owned(), 5),
+        (
+            "the end gone, and the head put back",
+            "DELETE FROM log WHERE seq = 8; UPDATE log_head SET seq = 7".to_owned(),
+            8,
+        ),
+        (
+            "two rows swapped",
+            "UPDATE log SET seq = -1 * seq WHERE seq IN (5, 6); UPDATE log SET seq = 11 + seq WHERE seq < 0"
+                .to_owned(),
+            5,
+        ),
     ] {
         let s = TestServer::start().await;
         let owner = s.signed_in("owner", "owner").await;
@@ -206,10 +253,19 @@ async fn who_tampers_with_the_log_is_found_at_the_first_row() {
             owner.call(&new(&format!("p{n}"))).await.unwrap();
         }
         assert_eq!(count(&s, "log"), 8);
-        let loosen = if s.is_postgres() { "ALTER TABLE log DROP CONSTRAINT log_seq_counts;" } else { "PRAGMA ignore_check_constraints = ON;" };
+        let loosen = if s.is_postgres() {
+            "ALTER TABLE log DROP CONSTRAINT log_seq_counts;"
+        } else {
+            "PRAGMA ignore_check_constraints = ON;"
+        };
         s.sql(&format!("{};{loosen}{attack}", disarm(s.is_postgres()))).await.unwrap();
-        let report = post("/v1/audit/verify?dryRun=true", &json!({})).bearer(&access(&owner).await).send(&s).await;
-        assert_eq!((&report.data()["ok"], &report.data()["firstBrokenSeq"]), (&json!(false), &json!(broken)), "{what}: {report:?}");
+        let report =
+            post("/v1/audit/verify?dryRun=true", &json!({})).bearer(&access(&owner).await).send(&s).await;
+        assert_eq!(
+            (&report.data()["ok"], &report.data()["firstBrokenSeq"]),
+            (&json!(false), &json!(broken)),
+            "{what}: {report:?}"
+        );
     }
 }
 
@@ -224,16 +280,21 @@ async fn events_show_changes_of_what_the_reader_may_see_and_audit_everything() {
     owner.call(&SuspendUser { id: bob.id, reason: None }).await.unwrap();
     let kinds = |client: Client| async move {
         let list = but(List::<Event>::new(), |list| list.page_size = Some(100));
-        let mut kinds: Vec<String> = client.call(&list).await.unwrap().rows.into_iter().map(|event| event.kind).collect();
+        let mut kinds: Vec<String> =
+            client.call(&list).await.unwrap().rows.into_iter().map(|event| event.kind).collect();
         kinds.sort();
         kinds.dedup();
         kinds
     };
     let finance = s.signed_in("finance", "finance").await;
     assert_eq!(kinds(finance.clone()).await, ["user.created", "user.suspended"]);
-    assert_eq!(kinds(owner.clone()).await, ["session.created", "session.revoked", "user.created", "user.suspended"]);
+    assert_eq!(
+        kinds(owner.clone()).await,
+        ["session.created", "session.revoked", "user.created", "user.suspended"]
+    );
     // asked for by name, what is hidden stays hidden, and is not counted
-    let hidden = get("/v1/events?filter[type]=session.created").bearer(&access(&finance).await).send(&s).await;
+    let hidden =
+        get("/v1/events?filter[type]=session.created").bearer(&access(&finance).await).send(&s).await;
     assert_eq!((hidden.ids().len(), hidden.pagination("total")), (0, &json!(0)));
     let all: Vec<String> = log(&owner).await.into_iter().map(|event| event.kind).collect();
     for kind in ["access.denied", "session.login_failed", "session.created", "user.suspended"] {
@@ -246,7 +307,12 @@ async fn no_secret_is_ever_written_down_or_shown() {
     let s = TestServer::start().await;
     let owner = s.signed_in("owner", "owner").await;
     let token = access(&owner).await;
-    let canaries = ["canary one of many 41", "canary two of many 42", "canary three of many 43", "canary four of many 44"];
+    let canaries = [
+        "canary one of many 41",
+        "canary two of many 42",
+        "canary three of many 43",
+        "canary four of many 44",
+    ];
     let mut secrets: Vec<String> = canaries.iter().map(|text| (*text).to_owned()).collect();
     let mut shown = Vec::new();
     let body = json!({"email": "bob@b.io", "name": "bob", "password": canaries[0]});
@@ -255,7 +321,9 @@ async fn no_secret_is_ever_written_down_or_shown() {
     let body = json!({"email": "eve@b.io", "name": "eve", "passwordHash": hash});
     shown.push(post("/v1/users", &body).bearer(&token).header("idempotency-key", key()).send(&s).await);
     secrets.push("Y2FuYXJ5Y2FuYXJ5".to_owned());
-    for (email, password) in [("bob@b.io", canaries[0]), ("bob@b.io", canaries[1]), ("nobody@b.io", canaries[1])] {
+    for (email, password) in
+        [("bob@b.io", canaries[0]), ("bob@b.io", canaries[1]), ("nobody@b.io", canaries[1])]
+    {
         let answer = post("/v1/auth/login", &json!({"email": email, "password": password})).send(&s).await;
         for name in ["accessToken", "refreshToken"] {
             if let Some(token) = answer.data()[name].as_str() {
@@ -264,16 +332,40 @@ async fn no_secret_is_ever_written_down_or_shown() {
         }
     }
     let id = shown[0].data()["id"].as_str().unwrap().to_owned();
-    let reset = post(format!("/v1/users/{id}/password-reset"), &json!({})).bearer(&token).header("idempotency-key", key()).send(&s).await;
+    let reset = post(format!("/v1/users/{id}/password-reset"), &json!({}))
+        .bearer(&token)
+        .header("idempotency-key", key())
+        .send(&s)
+        .await;
     let one_time = reset.data()["resetToken"].as_str().unwrap().to_owned();
     secrets.push(one_time.clone());
-    shown.push(post("/v1/auth/password", &json!({"resetToken": one_time, "newPassword": canaries[2]})).send(&s).await);
-    shown.push(post("/v1/auth/password", &json!({"resetToken": one_time, "newPassword": "x"})).send(&s).await);
+    shown.push(
+        post("/v1/auth/password", &json!({"resetToken": one_time, "newPassword": canaries[2]}))
+            .send(&s)
+            .await,
+    );
+    shown
+        .push(post("/v1/auth/password", &json!({"resetToken": one_time, "newPassword": "x"})).send(&s).await);
     shown.push(post("/v1/auth/refresh", &json!({"refreshToken": canaries[3]})).send(&s).await);
-    shown.push(post("/v1/users", &json!({"email": "x", "name": "x", "password": [canaries[3]], "passwordHash": canaries[3]})).bearer(&token).send(&s).await);
+    shown.push(
+        post(
+            "/v1/users",
+            &json!({"email": "x", "name": "x", "password": [canaries[3]], "passwordHash": canaries[3]}),
+        )
+        .bearer(&token)
+        .send(&s)
+        .await,
+    );
     let bulk = json!({"mode": "independent", "items": [{"op": "create", "data": {"email": "dan@b.io", "name": "dan", "password": canaries[3]}}]});
     shown.push(post("/v1/users/bulk", &bulk).bearer(&token).header("idempotency-key", key()).send(&s).await);
-    for path in ["/v1/audit?pageSize=1000", "/v1/events?pageSize=1000", "/v1/users?include=sessions", "/v1/sessions", "/v1/stats", "/v1/me"] {
+    for path in [
+        "/v1/audit?pageSize=1000",
+        "/v1/events?pageSize=1000",
+        "/v1/users?include=sessions",
+        "/v1/sessions",
+        "/v1/stats",
+        "/v1/me",
+    ] {
         shown.push(get(path).bearer(&token).send(&s).await);
     }
     for path in ["/metrics", "/openapi.json", "/readyz"] {
@@ -284,7 +376,10 @@ async fn no_secret_is_ever_written_down_or_shown() {
         let text = String::from_utf8_lossy(&answer.body);
         for secret in &secrets {
             // the document describes what a hash looks like
-            assert!(!text.contains(secret.as_str()) || (secret == "$argon2" && text.contains("\"openapi\"")), "{secret} in {text}");
+            assert!(
+                !text.contains(secret.as_str()) || (secret == "$argon2" && text.contains("\"openapi\"")),
+                "{secret} in {text}"
+            );
         }
     }
     for query in [
@@ -311,7 +406,10 @@ async fn refreshes_are_audited_and_no_events() {
     let pair = tokens(&s, &ann).await;
     post("/v1/auth/refresh", &json!({"refreshToken": pair.refresh_token})).send(&s).await;
     let last = log(&owner).await.pop().unwrap();
-    assert_eq!((last.kind.as_str(), &last.data["generation"], last.actor.id), ("session.refreshed", &json!(2), Some(ann.id.to_string())));
+    assert_eq!(
+        (last.kind.as_str(), &last.data["generation"], last.actor.id),
+        ("session.refreshed", &json!(2), Some(ann.id.to_string()))
+    );
     let token = access(&owner).await;
     let events = get("/v1/events?filter[type]=session.refreshed").bearer(&token).send(&s).await;
     assert_eq!(events.data(), &Value::Array(vec![]));

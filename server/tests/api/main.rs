@@ -10,6 +10,7 @@
 )]
 
 mod authorization;
+mod faults;
 mod hostile;
 mod lists;
 mod log;

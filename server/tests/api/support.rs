@@ -148,6 +148,11 @@ impl Request {
 
     /// Sends it; what the HTTP layer itself refuses has no envelope.
     pub async fn send_unchecked(self, s: &TestServer) -> Answer {
+        self.send_to(&s.url()).await
+    }
+
+    /// Sends it to any daemon, even to one that is dying.
+    pub async fn send_to(self, url: &str) -> Answer {
         let mut out = self.head();
         if let Some(body) = &self.body {
             out.extend_from_slice(format!("content-length: {}\r\n\r\n", body.len()).as_bytes());
@@ -155,7 +160,7 @@ impl Request {
         } else {
             out.extend_from_slice(b"\r\n");
         }
-        exchange(&s.url(), &out).await
+        exchange(url, &out).await
     }
 
     /// Sends the body in chunks, without saying how long it is.

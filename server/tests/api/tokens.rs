@@ -492,7 +492,11 @@ async fn guessing_passwords_takes_longer_each_time() {
         assert_eq!(try_login(&s, "bob@example.com", PASSWORD).await.status, 200);
         // beyond the lock, and far enough for the limit of sign-ins to forget
         s.clock.forward(Duration::from_secs(60));
-        assert_eq!(try_login(&s, "ann@example.com", "wrong").await.verdict(), "401 INVALID_CREDENTIALS", "{seconds}");
+        assert_eq!(
+            try_login(&s, "ann@example.com", "wrong").await.verdict(),
+            "401 INVALID_CREDENTIALS",
+            "{seconds}"
+        );
     }
     s.clock.forward(Duration::from_secs(600));
     assert_eq!(try_login(&s, "ann@example.com", PASSWORD).await.status, 200);

@@ -14,7 +14,9 @@ use bursar_shared::{
         log::{AuditEntry, Event},
         roles::Role,
         system::GetVerdict,
-        users::{BulkItem, BulkOp, BulkUsers, CreateUser, GetUser, SetUserRoles, SuspendUser, UpdateUser, User},
+        users::{
+            BulkItem, BulkOp, BulkUsers, CreateUser, GetUser, SetUserRoles, SuspendUser, UpdateUser, User,
+        },
     },
     page::{Kind, List, Op, Resource, Sort},
     wire,
@@ -56,8 +58,11 @@ fn form_urlencoded(text: &str) -> (String, String) {
 
 /// One line of text without controls.
 fn line(max: usize) -> impl Strategy<Value = String> {
-    prop::collection::vec(any::<char>().prop_filter("controls are refused", |letter| !letter.is_control()), 1..=max)
-        .prop_map(|letters| letters.into_iter().collect())
+    prop::collection::vec(
+        any::<char>().prop_filter("controls are refused", |letter| !letter.is_control()),
+        1..=max,
+    )
+    .prop_map(|letters| letters.into_iter().collect())
 }
 
 fn name() -> impl Strategy<Value = String> {
@@ -80,12 +85,26 @@ fn list<R: Resource>() -> impl Strategy<Value = List<R>> {
     let place = prop_oneof![
         prop::option::of(1..=u32::MAX).prop_map(|page| (page, None, None, None)),
         line(60).prop_map(|cursor| (None, Some(cursor), None, None)),
-        prop::sample::select(vec![Position::Start, Position::End]).prop_map(|end| (None, None, Some(end), None)),
+        prop::sample::select(vec![Position::Start, Position::End]).prop_map(|end| (
+            None,
+            None,
+            Some(end),
+            None
+        )),
         line(40).prop_map(|id| (None, None, None, Some(id))),
     ];
-    let total = prop::option::of(prop::sample::select(vec![TotalMode::Bounded, TotalMode::Exact, TotalMode::None]));
-    (place, prop::option::of(1..=1_000u32), sort, prop::collection::vec(condition, 0..4), prop::option::of(line(30)), total, any::<bool>()).prop_map(
-        |(place, size, sort, conditions, q, total, include)| {
+    let total =
+        prop::option::of(prop::sample::select(vec![TotalMode::Bounded, TotalMode::Exact, TotalMode::None]));
+    (
+        place,
+        prop::option::of(1..=1_000u32),
+        sort,
+        prop::collection::vec(condition, 0..4),
+        prop::option::of(line(30)),
+        total,
+        any::<bool>(),
+    )
+        .prop_map(|(place, size, sort, conditions, q, total, include)| {
             let mut list = List::<R>::new();
             (list.page, list.cursor, list.position, list.around) = place;
             (list.page_size, list.total) = (size, total);
@@ -106,7 +125,11 @@ fn list<R: Resource>() -> impl Strategy<Value = List<R>> {
                     Kind::Text => text,
                     Kind::Id(prefix) => format!("{prefix}_01h455vb4pex5vsknk084sn02q"),
                     Kind::Word(words) => words[number as usize % words.len()].to_owned(),
-                    Kind::Time => [format!("-{number}s"), "today".to_owned(), "2026-01-15T09:30:00.123456Z".to_owned()][number as usize % 3].clone(),
+                    Kind::Time => {
+                        [format!("-{number}s"), "today".to_owned(), "2026-01-15T09:30:00.123456Z".to_owned()]
+                            [number as usize % 3]
+                            .clone()
+                    }
                     Kind::Integer => number.to_string(),
                 };
                 let value = match op {
@@ -120,8 +143,7 @@ fn list<R: Resource>() -> impl Strategy<Value = List<R>> {
                 }
             }
             list
-        },
-    )
+        })
 }
 
 proptest! {
@@ -191,18 +213,44 @@ async fn every_operation_of_the_table_is_mounted_and_nothing_else() {
         let target = fill(row.path, unknown_id(row.path), UNUSED_KEY);
         let answer = request_of(row.method, &target).bearer(&token).send(&s).await;
         assert_ne!(answer.status, 405, "{} {}", row.method.as_str(), row.path);
-        assert!(answer.json["error"]["details"]["path"].is_null(), "{} {} is not there", row.method.as_str(), row.path);
+        assert!(
+            answer.json["error"]["details"]["path"].is_null(),
+            "{} {} is not there",
+            row.method.as_str(),
+            row.path
+        );
         for method in methods {
             if ALL.iter().any(|other| other.path == row.path && other.method == method) {
                 continue;
             }
             let answer = request(method.as_str(), &target).bearer(&token).send(&s).await;
             // a fixed word may also be read as an id by a neighbour's path
-            let shadowed = ALL.iter().any(|other| other.method == method && other.path.split('/').count() == row.path.split('/').count() && other.path.contains('{') && other.path != row.path);
-            assert!(answer.status == 405 || (shadowed && answer.status == 422), "{} {target}: {answer:?}", method.as_str());
+            let shadowed = ALL.iter().any(|other| {
+                other.method == method
+                    && other.path.split('/').count() == row.path.split('/').count()
+                    && other.path.contains('{')
+                    && other.path != row.path
+            });
+            assert!(
+                answer.status == 405 || (shadowed && answer.status == 422),
+                "{} {target}: {answer:?}",
+                method.as_str()
+            );
         }
     }
-    for path in ["/v1/orders", "/v1/accounts", "/v1/transfers", "/v1/users/bulk/x", "/v1/auth", "/v1/admin", "/v1/debug", "/v1/metrics", "/v1/healthz", "/v1/me/", "/v1/openapi.json"] {
+    for path in [
+        "/v1/orders",
+        "/v1/accounts",
+        "/v1/transfers",
+        "/v1/users/bulk/x",
+        "/v1/auth",
+        "/v1/admin",
+        "/v1/debug",
+        "/v1/metrics",
+        "/v1/healthz",
+        "/v1/me/",
+        "/v1/openapi.json",
+    ] {
         assert_eq!(get(path).bearer(&token).send(&s).await.verdict(), "404 NOT_FOUND", "{path}");
     }
 }
@@ -214,7 +262,10 @@ async fn what_is_no_operation_answers_without_the_envelope() {
     let health = get("/healthz").send_unchecked(&s).await;
     assert_eq!((health.status, health.body.as_slice()), (200, &b"ok"[..]));
     let ready = get("/readyz").send_unchecked(&s).await;
-    assert_eq!((ready.status, &ready.json["status"], &ready.json["checks"]["database"]), (200, &json!("ok"), &json!("ok")));
+    assert_eq!(
+        (ready.status, &ready.json["status"], &ready.json["checks"]["database"]),
+        (200, &json!("ok"), &json!("ok"))
+    );
     let jwks = get("/.well-known/jwks.json").send_unchecked(&s).await;
     assert_eq!((&jwks.json["keys"][0]["crv"], jwks.json["keys"][0].get("d")), (&json!("Ed25519"), None));
 }
@@ -223,7 +274,11 @@ async fn what_is_no_operation_answers_without_the_envelope() {
 async fn a_created_person_is_where_the_location_says() {
     let s = TestServer::start().await;
     let token = access(&s.signed_in("ann", "support").await).await;
-    let made = request("POST", "/v1/users").json(&json!({"email": "a@b.io", "name": "a"})).bearer(&token).send(&s).await;
+    let made = request("POST", "/v1/users")
+        .json(&json!({"email": "a@b.io", "name": "a"}))
+        .bearer(&token)
+        .send(&s)
+        .await;
     assert_eq!(made.status, 201);
     let found = get(made.header("location").unwrap()).bearer(&token).send(&s).await;
     assert_eq!(found.data(), made.data());

@@ -14,8 +14,8 @@ use bursar_shared::{
         log::{AuditEntry, VerifyAudit},
         system::{GetVerdict, VerdictState},
         users::{
-            ActivateUser, BulkItem, BulkOp, BulkUsers, CreateUser, DeleteUser, GetUser, ResetPassword, SetUserRoles, SuspendUser,
-            UpdateUser, User,
+            ActivateUser, BulkItem, BulkOp, BulkUsers, CreateUser, DeleteUser, GetUser, ResetPassword,
+            SetUserRoles, SuspendUser, UpdateUser, User,
         },
     },
     page::{List, Op},
@@ -27,7 +27,13 @@ use crate::support::{access, but, code, count, get, key, new, post, refusal, req
 
 /// An edit that changes nothing yet.
 fn edit(id: UserId) -> UpdateUser {
-    UpdateUser { id, email: Change::Keep, name: Change::Keep, external_id: Change::Keep, metadata: Change::Keep }
+    UpdateUser {
+        id,
+        email: Change::Keep,
+        name: Change::Keep,
+        external_id: Change::Keep,
+        metadata: Change::Keep,
+    }
 }
 
 fn rename(id: UserId, name: &str) -> UpdateUser {
@@ -67,15 +73,30 @@ async fn an_entity_tag_saves_reading_again_and_guards_a_write() {
     assert_eq!(etag, "\"1-0\"");
     let unchanged = get(&path).header("if-none-match", &etag).bearer(&token).send(&s).await;
     assert_eq!((unchanged.status, unchanged.header("etag")), (304, Some(etag.as_str())));
-    let edited = request("PATCH", &path).json(&json!({"name": "Robert"})).header("if-match", &etag).bearer(&token).send(&s).await;
+    let edited = request("PATCH", &path)
+        .json(&json!({"name": "Robert"}))
+        .header("if-match", &etag)
+        .bearer(&token)
+        .send(&s)
+        .await;
     assert_eq!((edited.status, &edited.data()["version"]), (200, &json!(2)));
     assert_eq!(get(&path).header("if-none-match", &etag).bearer(&token).send(&s).await.status, 200);
     for stale in ["\"1-0\"", "\"1\"", "1"] {
-        let refused = request("PATCH", &path).json(&json!({"name": "B"})).header("if-match", stale).bearer(&token).send(&s).await;
+        let refused = request("PATCH", &path)
+            .json(&json!({"name": "B"}))
+            .header("if-match", stale)
+            .bearer(&token)
+            .send(&s)
+            .await;
         assert_eq!(refused.verdict(), "412 VERSION_MISMATCH");
         assert_eq!(&refused.json["error"]["details"]["current"], edited.data());
     }
-    let any = request("PATCH", &path).json(&json!({"name": "B"})).header("if-match", "*").bearer(&token).send(&s).await;
+    let any = request("PATCH", &path)
+        .json(&json!({"name": "B"}))
+        .header("if-match", "*")
+        .bearer(&token)
+        .send(&s)
+        .await;
     assert_eq!(any.status, 200);
     // what is loaded along has no tag: it changes by itself
     assert_eq!(get(format!("{path}?include=sessions")).bearer(&token).send(&s).await.header("etag"), None);
@@ -97,9 +118,15 @@ async fn every_write_to_a_person_looks_at_the_version() {
     let stale = at(1);
     assert_eq!(code(owner.send(&rename(id, "x"), &stale).await), ErrorCode::VersionMismatch);
     assert_eq!(code(owner.send(&SuspendUser { id, reason: None }, &stale).await), ErrorCode::VersionMismatch);
-    assert_eq!(code(owner.send(&ActivateUser { id, reason: None }, &stale).await), ErrorCode::VersionMismatch);
+    assert_eq!(
+        code(owner.send(&ActivateUser { id, reason: None }, &stale).await),
+        ErrorCode::VersionMismatch
+    );
     assert_eq!(code(owner.send(&DeleteUser { id }, &stale).await), ErrorCode::VersionMismatch);
-    assert_eq!(code(owner.send(&SetUserRoles { id, roles: vec![] }, &stale).await), ErrorCode::VersionMismatch);
+    assert_eq!(
+        code(owner.send(&SetUserRoles { id, roles: vec![] }, &stale).await),
+        ErrorCode::VersionMismatch
+    );
     assert_eq!(code(owner.send(&ResetPassword { id }, &stale).await), ErrorCode::VersionMismatch);
     let me = owner.call(&Me {}).await.unwrap();
     let op = UpdateMe { name: Change::Set("Me".parse().unwrap()) };
@@ -129,7 +156,8 @@ async fn a_merge_patch_sets_clears_and_leaves() {
     let s = TestServer::start().await;
     let ann = s.signed_in("ann", "support").await;
     let token = access(&ann).await;
-    let facts = Metadata(BTreeMap::from([("a".to_owned(), "1".to_owned()), ("b".to_owned(), "2".to_owned())]));
+    let facts =
+        Metadata(BTreeMap::from([("a".to_owned(), "1".to_owned()), ("b".to_owned(), "2".to_owned())]));
     let bob = CreateUser { external_id: Some("x-1".parse().unwrap()), metadata: Some(facts), ..new("bob") };
     let bob = ann.call(&bob).await.unwrap().0;
     let patch = |body: Value| request("PATCH", format!("/v1/users/{}", bob.id)).json(&body).bearer(&token);
@@ -146,7 +174,8 @@ async fn a_merge_patch_sets_clears_and_leaves() {
     ] {
         assert_eq!(patch(body).send(&s).await.rules(), [rule]);
     }
-    let many: Value = (0..49).map(|n| (format!("k{n}"), json!("v"))).collect::<serde_json::Map<_, _>>().into();
+    let many: Value =
+        (0..49).map(|n| (format!("k{n}"), json!("v"))).collect::<serde_json::Map<_, _>>().into();
     assert_eq!(patch(json!({"metadata": many})).send(&s).await.rules(), ["/metadata length"]);
     let unchanged = read(&ann, bob.id).await;
     assert_eq!(unchanged.version, 3);
@@ -231,10 +260,16 @@ async fn one_key_is_one_effect_and_one_answer() {
     let ann = s.signed_in("ann", "support").await;
     let token = access(&ann).await;
     let key = key();
-    let create = |name: &str| post("/v1/users", &json!({"email": "bob@b.io", "name": name})).bearer(&token).header("idempotency-key", &key);
+    let create = |name: &str| {
+        post("/v1/users", &json!({"email": "bob@b.io", "name": name}))
+            .bearer(&token)
+            .header("idempotency-key", &key)
+    };
     let first = create("bob").send(&s).await;
     assert_eq!((first.status, first.header("idempotency-replayed")), (201, None));
-    let quoted = post("/v1/users", &json!({"email": "bob@b.io", "name": "bob"})).bearer(&token).header("idempotency-key", format!("\"{key}\""));
+    let quoted = post("/v1/users", &json!({"email": "bob@b.io", "name": "bob"}))
+        .bearer(&token)
+        .header("idempotency-key", format!("\"{key}\""));
     for again in [create("bob").send(&s).await, quoted.send(&s).await] {
         assert_eq!((again.status, again.header("idempotency-replayed")), (201, Some("true")));
         assert_eq!((again.data(), &again.json["meta"]["replayed"]), (first.data(), &json!(true)));
@@ -242,12 +277,17 @@ async fn one_key_is_one_effect_and_one_answer() {
         assert_ne!(again.json["meta"]["requestId"], first.json["meta"]["requestId"]);
     }
     assert_eq!(create("eve").send(&s).await.verdict(), "422 IDEMPOTENCY_KEY_REUSED");
-    let elsewhere = post("/v1/users/bulk", &json!({"mode": "atomic", "items": []})).bearer(&token).header("idempotency-key", &key);
+    let elsewhere = post("/v1/users/bulk", &json!({"mode": "atomic", "items": []}))
+        .bearer(&token)
+        .header("idempotency-key", &key);
     assert_eq!(elsewhere.send(&s).await.verdict(), "422 IDEMPOTENCY_KEY_REUSED");
     assert_eq!(count(&s, "users WHERE email = 'bob@b.io'"), 1);
     s.restart().await;
     let after = create("bob").send(&s).await;
-    assert_eq!((after.status, after.data(), after.header("idempotency-replayed")), (201, first.data(), Some("true")));
+    assert_eq!(
+        (after.status, after.data(), after.header("idempotency-replayed")),
+        (201, first.data(), Some("true"))
+    );
     // the edit of the replayed person is not undone by looking back
     assert_eq!(count(&s, "log WHERE type = 'user.created'"), 2);
 }
@@ -312,7 +352,9 @@ async fn what_never_reached_the_rules_leaves_the_key_free() {
     let token = access(&s.sign_in(&ann).await).await;
     let key = key();
     let create = |name: &str, token: &str| {
-        post("/v1/users", &json!({"email": "bob@b.io", "name": name})).bearer(token).header("idempotency-key", &key)
+        post("/v1/users", &json!({"email": "bob@b.io", "name": name}))
+            .bearer(token)
+            .header("idempotency-key", &key)
     };
     assert_eq!(create("bob", "nonsense").send(&s).await.status, 401);
     assert_eq!(create("bob", &token).send(&s).await.status, 403);
@@ -394,8 +436,19 @@ async fn a_dry_run_says_what_would_happen_and_leaves_nothing() {
     assert!(made.dry_run);
     assert_eq!(code(owner.call(&GetUser { id: made.answer.0.id, include: None }).await), ErrorCode::NotFound);
     assert_eq!(owner.send(&rename(id, "B"), &dry()).await.unwrap().answer.version, 2);
-    assert_eq!(owner.send(&SuspendUser { id, reason: None }, &dry()).await.unwrap().answer.status.as_str(), "suspended");
-    assert_eq!(owner.send(&SetUserRoles { id, roles: vec!["admin".parse().unwrap()] }, &dry()).await.unwrap().answer.roles, ["admin"]);
+    assert_eq!(
+        owner.send(&SuspendUser { id, reason: None }, &dry()).await.unwrap().answer.status.as_str(),
+        "suspended"
+    );
+    assert_eq!(
+        owner
+            .send(&SetUserRoles { id, roles: vec!["admin".parse().unwrap()] }, &dry())
+            .await
+            .unwrap()
+            .answer
+            .roles,
+        ["admin"]
+    );
     owner.send(&DeleteUser { id }, &dry()).await.unwrap();
     owner.send(&ResetPassword { id }, &dry()).await.unwrap();
     assert_eq!(owner.send(&RevokeSessions { user_id: id }, &dry()).await.unwrap().answer.revoked, 1);
@@ -406,14 +459,23 @@ async fn a_dry_run_says_what_would_happen_and_leaves_nothing() {
     // rules and constraints hold all the same
     let duplicate = CreateUser { email: bob.email.clone(), ..new("x") };
     assert_eq!(code(owner.send(&duplicate, &dry()).await), ErrorCode::AlreadyExists);
-    assert_eq!(code(owner.send(&rename(id, "x"), &How { if_match: Some(9), dry_run: true, key: None }).await), ErrorCode::VersionMismatch);
+    assert_eq!(
+        code(owner.send(&rename(id, "x"), &How { if_match: Some(9), dry_run: true, ..How::default() }).await),
+        ErrorCode::VersionMismatch
+    );
     let me = owner.call(&Me {}).await.unwrap();
-    assert_eq!(code(owner.send(&SetUserRoles { id: me.id, roles: vec![] }, &dry()).await), ErrorCode::LastOwner);
+    assert_eq!(
+        code(owner.send(&SetUserRoles { id: me.id, roles: vec![] }, &dry()).await),
+        ErrorCode::LastOwner
+    );
     assert_eq!(sizes(&s)[..3], [before[0], before[1] + 1, before[2]], "only the denial is noted down");
     assert_eq!(sizes(&s)[3..], before[3..]);
     assert_eq!(read(&owner, id).await, User { last_login_at: read(&owner, id).await.last_login_at, ..bob });
     let token = access(&owner).await;
-    let raw = post("/v1/users?dryRun=true", &json!({"email": "eve@b.io", "name": "eve"})).bearer(&token).send(&s).await;
+    let raw = post("/v1/users?dryRun=true", &json!({"email": "eve@b.io", "name": "eve"}))
+        .bearer(&token)
+        .send(&s)
+        .await;
     assert_eq!((raw.status, &raw.json["meta"]["dryRun"], raw.header("location")), (200, &json!(true), None));
 }
 
@@ -422,7 +484,7 @@ async fn a_dry_run_ignores_its_key() {
     let s = TestServer::start().await;
     let ann = s.signed_in("ann", "support").await;
     let key = key();
-    let how = How { key: Some(key.clone()), dry_run: true, if_match: None };
+    let how = How { key: Some(key.clone()), dry_run: true, ..How::default() };
     ann.send(&new("bob"), &how).await.unwrap();
     assert!(!ann.send(&new("bob"), &under(&key)).await.unwrap().replayed);
     // and does not replay what the key did
@@ -467,7 +529,10 @@ async fn the_last_active_owner_stays() {
 async fn two_owners_who_remove_each_other_leave_one() {
     let s = TestServer::start().await;
     for round in 0..3 {
-        let people = [s.person(&format!("one{round}"), "owner").await, s.person(&format!("two{round}"), "owner").await];
+        let people = [
+            s.person(&format!("one{round}"), "owner").await,
+            s.person(&format!("two{round}"), "owner").await,
+        ];
         let clients = [s.sign_in(&people[0]).await, s.sign_in(&people[1]).await];
         let ended = join_all([0, 1].map(|n| {
             let (client, id) = (clients[n].clone(), people[1 - n].id);
@@ -510,7 +575,10 @@ async fn nobody_touches_who_holds_more() {
             }
             let bulk = |op, data| BulkUsers { mode: BulkMode::Atomic, items: vec![item(op, Some(id), data)] };
             assert_eq!(code(client.call(&bulk(BulkOp::Suspend, None)).await), ErrorCode::Escalation);
-            assert_eq!(code(client.call(&bulk(BulkOp::Update, Some(json!({"name": "x"})))).await), ErrorCode::Escalation);
+            assert_eq!(
+                code(client.call(&bulk(BulkOp::Update, Some(json!({"name": "x"})))).await),
+                ErrorCode::Escalation
+            );
         }
         let session = List::<Session>::new().with("userId", Op::Eq, &mighty.id.to_string()).unwrap();
         let id = owner.call(&session).await.unwrap().rows[0].id;
@@ -522,7 +590,10 @@ async fn nobody_touches_who_holds_more() {
     }
     // suspended or not, it is what they hold that counts
     owner.call(&SuspendUser { id: mighty.id, reason: None }).await.unwrap();
-    assert_eq!(code(support.call(&ActivateUser { id: mighty.id, reason: None }).await), ErrorCode::Escalation);
+    assert_eq!(
+        code(support.call(&ActivateUser { id: mighty.id, reason: None }).await),
+        ErrorCode::Escalation
+    );
     assert_eq!(code(live.call(&Me {}).await), ErrorCode::SessionRevoked);
 }
 
@@ -533,19 +604,35 @@ async fn nobody_gives_more_than_they_hold() {
     let bob = admin.call(&new("bob")).await.unwrap().0;
     let roles = |names: &[&str]| names.iter().map(|name| name.parse().unwrap()).collect::<Vec<_>>();
     for too_much in [&["owner"][..], &["finance"], &["support", "finance"]] {
-        assert_eq!(code(admin.call(&SetUserRoles { id: bob.id, roles: roles(too_much) }).await), ErrorCode::Escalation);
+        assert_eq!(
+            code(admin.call(&SetUserRoles { id: bob.id, roles: roles(too_much) }).await),
+            ErrorCode::Escalation
+        );
         let create = CreateUser { roles: Some(roles(too_much)), ..new("eve") };
         assert_eq!(code(admin.call(&create).await), ErrorCode::Escalation);
         let body = json!({"email": "eve@b.io", "name": "eve", "roles": too_much});
-        let bulk = BulkUsers { mode: BulkMode::Independent, items: vec![item(BulkOp::Create, None, Some(body))] };
-        assert_eq!(admin.call(&bulk).await.unwrap().items[0].error.as_ref().unwrap().code, ErrorCode::Escalation);
+        let bulk =
+            BulkUsers { mode: BulkMode::Independent, items: vec![item(BulkOp::Create, None, Some(body))] };
+        assert_eq!(
+            admin.call(&bulk).await.unwrap().items[0].error.as_ref().unwrap().code,
+            ErrorCode::Escalation
+        );
     }
     let me = admin.call(&Me {}).await.unwrap();
-    assert_eq!(code(admin.call(&SetUserRoles { id: me.id, roles: roles(&["admin", "finance"]) }).await), ErrorCode::Escalation);
-    let given = admin.call(&SetUserRoles { id: bob.id, roles: roles(&["support", "auditor", "support"]) }).await.unwrap();
+    assert_eq!(
+        code(admin.call(&SetUserRoles { id: me.id, roles: roles(&["admin", "finance"]) }).await),
+        ErrorCode::Escalation
+    );
+    let given = admin
+        .call(&SetUserRoles { id: bob.id, roles: roles(&["support", "auditor", "support"]) })
+        .await
+        .unwrap();
     assert_eq!(given.roles, ["auditor", "support"]);
     let unknown = refusal(admin.call(&SetUserRoles { id: bob.id, roles: roles(&["emperor"]) }).await);
-    assert_eq!((unknown.code, unknown.violations()[0].pointer.as_str()), (ErrorCode::ValidationFailed, "/roles"));
+    assert_eq!(
+        (unknown.code, unknown.violations()[0].pointer.as_str()),
+        (ErrorCode::ValidationFailed, "/roles")
+    );
     assert_eq!(read(&admin, bob.id).await.roles, ["auditor", "support"]);
     // roles in a create need a permission of their own, and so do ready hashes
     let missing = |error: bursar_shared::error::ApiError| (error.code, error.details["missing"].clone());
@@ -553,7 +640,10 @@ async fn nobody_gives_more_than_they_hold() {
     assert_eq!(missing(refusal(support.call(&create).await)), (ErrorCode::Forbidden, json!(["roles:grant"])));
     let hash = "$argon2id$v=19$m=8,t=1,p=1$c29tZXNhbHQ$aGFzaGhhc2hoYXNoaGFzaGhhc2hoYXNoaGFzaGhhc2g";
     let create = CreateUser { password_hash: Some(hash.parse().unwrap()), ..new("eve") };
-    assert_eq!(missing(refusal(support.call(&create).await)), (ErrorCode::Forbidden, json!(["credentials:write"])));
+    assert_eq!(
+        missing(refusal(support.call(&create).await)),
+        (ErrorCode::Forbidden, json!(["credentials:write"]))
+    );
     assert_eq!(count(&s, "users WHERE email LIKE 'eve%'"), 0);
 }
 
@@ -584,7 +674,14 @@ async fn independent_items_stand_and_fall_alone() {
     let done = owner.call(&BulkUsers { mode: BulkMode::Independent, items }).await.unwrap().items;
     let told: Vec<String> = done
         .iter()
-        .map(|one| format!("{} {} {}", one.index, one.status, one.error.as_ref().map_or("", |error| error.code.as_str())))
+        .map(|one| {
+            format!(
+                "{} {} {}",
+                one.index,
+                one.status,
+                one.error.as_ref().map_or("", |error| error.code.as_str())
+            )
+        })
         .collect();
     assert_eq!(
         told,
@@ -649,9 +746,13 @@ async fn a_bulk_item_needs_the_permission_of_its_operation() {
     let support = s.signed_in("support", "support").await;
     let bob = support.call(&new("bob")).await.unwrap().0;
     let items = vec![item(BulkOp::Delete, Some(bob.id), None), item(BulkOp::Suspend, Some(bob.id), None)];
-    let done = support.call(&BulkUsers { mode: BulkMode::Independent, items: items.clone() }).await.unwrap().items;
+    let done =
+        support.call(&BulkUsers { mode: BulkMode::Independent, items: items.clone() }).await.unwrap().items;
     let error = done[0].error.as_ref().unwrap();
-    assert_eq!((done[0].status, error.code, &error.details["missing"]), (403, ErrorCode::Forbidden, &json!(["users:delete"])));
+    assert_eq!(
+        (done[0].status, error.code, &error.details["missing"]),
+        (403, ErrorCode::Forbidden, &json!(["users:delete"]))
+    );
     assert_eq!(done[1].status, 200);
     assert_eq!(code(support.call(&BulkUsers { mode: BulkMode::Atomic, items }).await), ErrorCode::Forbidden);
     let me = support.call(&Me {}).await.unwrap();
@@ -663,7 +764,9 @@ async fn a_bulk_item_needs_the_permission_of_its_operation() {
 async fn a_thousand_items_fit_into_one_bulk() {
     let s = TestServer::start().await;
     let owner = s.signed_in("owner", "owner").await;
-    let items = (0..1_000).map(|n| item(BulkOp::Create, None, Some(json!({"email": format!("p{n}@b.io"), "name": "p"})))).collect();
+    let items = (0..1_000)
+        .map(|n| item(BulkOp::Create, None, Some(json!({"email": format!("p{n}@b.io"), "name": "p"}))))
+        .collect();
     let done = owner.call(&BulkUsers { mode: BulkMode::Atomic, items }).await.unwrap().items;
     assert_eq!((done.len(), done[999].index, done[999].status), (1_000, 999, 201));
     assert!(owner.call(&VerifyAudit {}).await.unwrap().ok);
@@ -682,7 +785,13 @@ async fn sixty_four_creates_at_once_all_land() {
     ids.sort_by_key(ToString::to_string);
     ids.dedup();
     assert_eq!((ids.len(), count(&s, "users")), (64, 65));
-    let log = owner.call(&but(List::<AuditEntry>::new(), |list| { list.after = Some(0); list.page_size = Some(1_000); })).await.unwrap();
+    let log = owner
+        .call(&but(List::<AuditEntry>::new(), |list| {
+            list.after = Some(0);
+            list.page_size = Some(1_000);
+        }))
+        .await
+        .unwrap();
     let seqs: Vec<i64> = log.rows.iter().map(|row| row.0.seq).collect();
     assert_eq!(seqs, (1..=seqs.len() as i64).collect::<Vec<_>>());
     assert!(owner.call(&VerifyAudit {}).await.unwrap().ok);
