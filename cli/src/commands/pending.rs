@@ -111,7 +111,12 @@ async fn resume(cx: &Cx, journal: &Journal, pending: &Pending) -> Result<Value> 
         return Err(Failure::new(4, format!("it was made by {}, and {who} is signed in", pending.who))
             .hint(format!("bursar auth login --server {} --email {}", pending.server, pending.who)));
     }
-    let how = How { key: Option::Some(pending.key.clone()), if_match: pending.if_match, dry_run: false, once: false };
+    let how = How {
+        key: Option::Some(pending.key.clone()),
+        if_match: pending.if_match,
+        dry_run: false,
+        once: false,
+    };
     let body = pending.body.clone().map(String::into_bytes);
     let sent = client.send_raw(&pending.method, &pending.target, body, &[], &how).await;
     let verdict = match &sent {

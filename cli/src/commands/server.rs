@@ -154,7 +154,7 @@ pub(crate) fn broken(wrong: impl std::fmt::Display) -> Failure {
 /// Runs the daemon until a signal ends it.
 pub(crate) fn serve(cx: &Cx, args: Serve) -> Result<()> {
     let config = args.settings.config(cx)?;
-    let _log = bursar_server::log_to_stderr(&config);
+    let _log = bursar_server::log_to_stderr(&config).map_err(broken)?;
     run_daemon(async {
         let running = bursar_server::start(config.clone()).await.map_err(broken)?;
         let scheme = if config.tls.is_some() { "https" } else { "http" };

@@ -299,12 +299,7 @@ fn happened(location: &Location, rows: &[Row]) -> Option<bool> {
     None
 }
 
-fn attempt(
-    conn: &mut Conn,
-    jobs: &[Job],
-    now: Timestamp,
-    rows: &mut Vec<Row>,
-) -> Result<Vec<Reply>> {
+fn attempt(conn: &mut Conn, jobs: &[Job], now: Timestamp, rows: &mut Vec<Row>) -> Result<Vec<Reply>> {
     match conn {
         // a read transaction that wants to write later may find that somebody else did: begin as a writer
         Conn::Sqlite(sqlite) => AnsiTransactionManager::begin_transaction_sql(sqlite, "BEGIN IMMEDIATE")?,
