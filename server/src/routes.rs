@@ -15,7 +15,6 @@ use serde_json::json;
 use crate::{
     app::Shared,
     openapi,
-    repositories::users,
     serve::{RouterExt, refused},
     services::{auth, bulk, log, me, roles, sessions, system, users as people},
 };
@@ -75,12 +74,12 @@ pub fn metrics_router(app: Shared) -> Router {
 }
 
 async fn ready(State(app): State<Shared>) -> Response {
-    let checked = app.db.read(|conn| users::anyone_with_role(conn, bursar_shared::permission::OWNER)).await;
+    let checked = system::has_owner(&app).await;
     let draining = app.is_draining();
     let database = if checked.is_ok() { "ok" } else { "unavailable" };
     let owner = match checked {
-        Ok((true, _)) => "ok",
-        Ok((false, _)) => "missing",
+        Ok(true) => "ok",
+        Ok(false) => "missing",
         Err(_) => "unknown",
     };
     // a store without an owner serves, but says so: somebody has to make the first one

@@ -6,10 +6,12 @@ use bursar_shared::{
     operations::system::{
         GetStats, GetVerdict, GetVersion, Stats, UserStats, Verdict, VerdictState, Version,
     },
+    permission::OWNER,
     time::Timestamp,
 };
 
 use crate::{
+    app::App,
     cx::{Actors, Cx},
     db::{Stored, find_verdict},
     error::Result,
@@ -18,6 +20,11 @@ use crate::{
 
 const HOURS: usize = 24;
 const HOUR: i64 = 3_600_000_000;
+
+/// Whether somebody active is owner; an error when the database does not answer.
+pub async fn has_owner(app: &App) -> Result<bool> {
+    app.db.read(|conn| users::anyone_with_role(conn, OWNER)).await.map(|(found, _)| found)
+}
 
 /// Figures for a first look.
 pub async fn stats(cx: Cx, _: GetStats) -> Result<Stats> {
