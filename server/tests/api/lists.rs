@@ -570,7 +570,7 @@ async fn sessions_come_along_when_asked_for() {
 #[tokio::test]
 async fn a_scan_sees_each_untouched_row_once_while_others_come_and_go() {
     let mut random = Random(seed());
-    let (s, owner) = with_people(&[]).await;
+    let (_s, owner) = with_people(&[]).await;
     for round in 0..rounds(3, 40) {
         let mut stay = Vec::new();
         let mut leave = Vec::new();

@@ -9,6 +9,7 @@
     reason = "a test stops at once, and a random one prints its seed"
 )]
 
+mod arrows;
 mod authorization;
 mod faults;
 mod hostile;
@@ -16,6 +17,7 @@ mod lists;
 mod log;
 mod openapi;
 mod people;
+mod schema;
 mod support;
 mod tokens;
 mod wire;
