@@ -55,7 +55,8 @@ pub(crate) fn command(
     }
     line.push_str(&format!(" {}", quoted(&format!("{server}{target}"))));
     if !public {
-        line.push_str(r#" -H "Authorization: Bearer $(bursar auth token)""#);
+        // named, so that the token of another daemon can never go there
+        line.push_str(&format!(r#" -H "Authorization: Bearer $(bursar auth token --server {server})""#));
     }
     if let Some(key) = &how.key {
         line.push_str(&format!(" -H {}", quoted(&format!("Idempotency-Key: {key}"))));
@@ -94,7 +95,7 @@ mod tests {
         let body = br#"{"name":"O'Hara","password":"correct horse"}"#;
         insta::assert_snapshot!(
             command("http://127.0.0.1:8460", "POST", "/v1/users", Some(body), &how, false),
-            @r#"curl -sS -X POST 'http://127.0.0.1:8460/v1/users?dryRun=true' -H "Authorization: Bearer $(bursar auth token)" -H 'Idempotency-Key: k1' -H 'If-Match: "3"' -H 'Content-Type: application/json' --data '{"name":"O'\''Hara","password":"***"}'"#
+            @r#"curl -sS -X POST 'http://127.0.0.1:8460/v1/users?dryRun=true' -H "Authorization: Bearer $(bursar auth token --server http://127.0.0.1:8460)" -H 'Idempotency-Key: k1' -H 'If-Match: "3"' -H 'Content-Type: application/json' --data '{"name":"O'\''Hara","password":"***"}'"#
         );
     }
 }

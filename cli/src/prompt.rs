@@ -1,12 +1,15 @@
 //! The only reader of a terminal: questions, and secrets from a prompt, stdin or a file.
 
 use std::{
-    io::{self, BufRead as _, Read as _},
+    fs::File,
+    io::{self, BufRead as _, Read},
     path::PathBuf,
 };
 
 use bursar_shared::client::session;
 use clap::Args;
+use rpassword::ConfigBuilder;
+use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcsetattr};
 
 use crate::{
     context::Cx,
@@ -65,8 +68,54 @@ pub(crate) fn secret(cx: &Cx, words: &str, flag: &str) -> Result<String> {
     if !cx.can_ask() {
         return Err(Failure::usage(format!("{flag} is needed: there is nobody to ask")));
     }
+    // silent before it asks: who types at once is not seen either
+    let terminal = Silent::new().map_err(|wrong| Failure::new(1, format!("the terminal: {wrong}")))?;
     output::ask(words);
-    rpassword::read_password().map_err(|_| Failure::silent(130))
+    let typed = ConfigBuilder::new().input_reader(terminal).output_discard().build();
+    let typed = rpassword::read_password_with_config(typed);
+    output::say("");
+    typed.map_err(|_| Failure::silent(130))
+}
+
+/// The terminal while it does not show what is typed; as it was before when this is dropped.
+///
+/// The keys come one by one, and `^c` as an error: as a signal it would end the program with the
+/// terminal still silent.
+struct Silent {
+    keys: File,
+    before: Termios,
+}
+
+impl Silent {
+    fn new() -> io::Result<Self> {
+        let keys = File::open("/dev/tty")?;
+        let before = tcgetattr(&keys)?;
+        let mut silent = before.clone();
+        let shown = LocalModes::ECHO | LocalModes::ECHONL | LocalModes::ICANON | LocalModes::ISIG;
+        silent.local_modes.remove(shown);
+        silent.special_codes[SpecialCodeIndex::VMIN] = 1;
+        silent.special_codes[SpecialCodeIndex::VTIME] = 0;
+        tcsetattr(&keys, OptionalActions::Now, &silent)?;
+        Ok(Self { keys, before })
+    }
+}
+
+impl Read for Silent {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        const INTERRUPT: u8 = 3;
+        let count = self.keys.read(buffer)?;
+        if buffer[..count].contains(&INTERRUPT) {
+            return Err(io::Error::other("interrupted"));
+        }
+        Ok(count)
+    }
+}
+
+impl Drop for Silent {
+    fn drop(&mut self) {
+        // the terminal may be gone, and then nobody misses it
+        let _ = tcsetattr(&self.keys, OptionalActions::Now, &self.before);
+    }
 }
 
 /// Asks for a new secret twice.

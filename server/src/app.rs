@@ -259,7 +259,9 @@ impl App {
     pub async fn standing(&self, id: UserId) -> Result<Option<Arc<Standing>>> {
         let db = self.db.clone();
         let load = async move {
-            db.read(move |conn| crate::repositories::roles::standing(conn, &id)).await.map(|(found, _)| found)
+            db.look_up(move |conn| crate::repositories::roles::standing(conn, &id))
+                .await
+                .map(|(found, _)| found)
         };
         self.caches.standings.get_or_load(&id, load).await
     }
@@ -270,7 +272,8 @@ impl App {
     /// When the database does not answer.
     pub async fn session(&self, id: SessionId) -> Result<Option<Arc<sessions::Row>>> {
         let db = self.db.clone();
-        let load = async move { db.read(move |conn| sessions::find(conn, id)).await.map(|(found, _)| found) };
+        let load =
+            async move { db.look_up(move |conn| sessions::find(conn, id)).await.map(|(found, _)| found) };
         self.caches.sessions.get_or_load(&id, load).await
     }
 

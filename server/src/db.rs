@@ -56,6 +56,8 @@ macro_rules! both {
 }
 pub(crate) use both;
 
+/// Connections that only look-ups of one row use.
+const KEPT: usize = 2;
 /// Writes that wait at most, before callers are told to come again.
 const QUEUE: usize = 4_096;
 /// Writes that share a commit at most.
@@ -96,6 +98,7 @@ struct Inner {
     location: Location,
     readers: r2d2::Pool<Manager>,
     reading: Semaphore,
+    looking: Semaphore,
     writer: Writer,
     clock: Clock,
     bus: Bus,
@@ -183,7 +186,9 @@ impl Db {
         let inner = Inner {
             location: location.clone(),
             readers: pool(Purpose::Read)?,
-            reading: Semaphore::new(permits),
+            // a few connections are kept for look-ups, so that broad lists cannot stop sign-ins
+            reading: Semaphore::new(permits.saturating_sub(KEPT).max(1)),
+            looking: Semaphore::new(KEPT),
             writer,
             clock,
             bus,
@@ -215,16 +220,35 @@ impl Db {
     /// number of queries it took.
     ///
     /// # Errors
-    /// Those of `look`; `DATABASE_UNAVAILABLE` when no connection is free in time.
+    /// Those of `look`; `OVERLOADED` when no connection is free in time.
     pub async fn read<T, F>(&self, look: F) -> Result<(T, u32)>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut Conn) -> Result<T> + Send + 'static,
+    {
+        self.read_with(&self.inner.reading, look).await
+    }
+
+    /// The same for a look-up of a row or two, which does not wait behind lists.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub async fn look_up<T, F>(&self, look: F) -> Result<(T, u32)>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut Conn) -> Result<T> + Send + 'static,
+    {
+        self.read_with(&self.inner.looking, look).await
+    }
+
+    async fn read_with<T, F>(&self, permits: &Semaphore, look: F) -> Result<(T, u32)>
     where
         T: Send + 'static,
         F: FnOnce(&mut Conn) -> Result<T> + Send + 'static,
     {
         let busy =
             || later(ErrorCode::Overloaded, "All database connections are busy.", Duration::from_secs(1));
-        let permit =
-            tokio::time::timeout(PATIENCE, self.inner.reading.acquire()).await.map_err(|_| busy())?;
+        let permit = tokio::time::timeout(PATIENCE, permits.acquire()).await.map_err(|_| busy())?;
         let inner = self.inner.clone();
         let ran = blocking(move || {
             let mut pooled = checkout(&inner.readers)?;
@@ -399,9 +423,8 @@ struct Waiting<T> {
 
 impl<T> Waiting<T> {
     async fn wait(self) -> Result<Written<T>> {
-        self.settled.await.unwrap_or_else(|_| {
-            Err(later(ErrorCode::ShuttingDown, "The daemon is stopping.", Duration::from_secs(2)))
-        })
+        // dropped unanswered: the writer ended with it in its hands
+        self.settled.await.unwrap_or_else(|_| Err(batch::outcome_unknown()))
     }
 }
 

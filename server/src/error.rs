@@ -121,6 +121,7 @@ pub fn trouble(error: &diesel::result::Error) -> Trouble {
     use diesel::result::{DatabaseErrorKind as Kind, Error as Db};
     let Db::DatabaseError(kind, info) = error else {
         return match error {
+            Db::RollbackErrorOnCommit { commit_error, .. } => trouble(commit_error),
             Db::BrokenTransactionManager => Trouble::Lost,
             _ => Trouble::Mistake,
         };

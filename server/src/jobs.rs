@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
+use bursar_shared::error::ErrorCode;
 use tokio::{sync::watch, time::MissedTickBehavior};
 
 use crate::{
     app::Shared,
     db::{How, Outcome, Plain, purge_verdicts},
+    error::later,
     log::Stamp,
     repositories::{log, sessions},
 };
@@ -14,6 +16,8 @@ use crate::{
 /// How often the daemon looks whether somebody else wrote: `admin create` beside it on SQLite, other
 /// daemons on PostgreSQL. Well below the second within which a withdrawal must hold (docs/adr/0005).
 const LISTEN: Duration = Duration::from_millis(250);
+/// A log that does not answer within this counts as not heard: well below the second, too.
+const PATIENCE: Duration = Duration::from_millis(500);
 /// How often old rows are looked for.
 const PURGE: Duration = Duration::from_secs(600);
 /// How long a session that ended is kept.
@@ -34,19 +38,17 @@ pub async fn listen(app: Shared, mut stop: watch::Receiver<bool>) {
             _ = stop.changed() => return,
         }
         let from = seen;
-        let heard = app
-            .db
-            .read(move |conn| {
-                let (head, _) = log::head(conn)?;
-                match from {
-                    Some(from) if head > from && head - from <= MANY => {
-                        Ok((head, Some(log::after(conn, from, MANY)?)))
-                    }
-                    Some(from) if head > from => Ok((head, None)),
-                    _ => Ok((head, Some(Vec::new()))),
-                }
-            })
-            .await;
+        let look = app.db.look_up(move |conn| {
+            let (head, _) = log::head(conn)?;
+            match from {
+                Some(from) if head == from => Ok((head, Some(Vec::new()))),
+                Some(from) if head - from <= MANY => Ok((head, Some(log::after(conn, from, MANY)?))),
+                // what was kept before the first look may be stale already
+                _ => Ok((head, None)),
+            }
+        });
+        let slow = || later(ErrorCode::DatabaseUnavailable, "the log did not answer in time", LISTEN);
+        let heard = tokio::time::timeout(PATIENCE, look).await.unwrap_or_else(|_| Err(slow()));
         match heard {
             Ok(((head, rows), _)) => {
                 match rows {

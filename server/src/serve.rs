@@ -319,10 +319,7 @@ fn beside<O: Operation>(parts: &Parts, seen: &Seen) -> Result<Beside> {
             Some(version.ok_or_else(|| malformed("If-Match must be the ETag of a record, or its version."))?)
         }
     };
-    let dry_run = match O::PATH.starts_with("/v1/auth/") || !writes {
-        true => false,
-        false => dry_run(parts.uri.query().unwrap_or(""))?,
-    };
+    let dry_run = O::takes_dry_run() && dry_run(parts.uri.query().unwrap_or(""))?;
     let user_agent = parts.headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok());
     Ok(Beside {
         request_id: seen.request_id.clone(),

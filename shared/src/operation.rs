@@ -100,6 +100,11 @@ pub trait Operation: Serialize + Decode + Send + Sync + 'static {
 
     /// The most bytes its body may have.
     const BODY_LIMIT: usize = 1 << 20;
+
+    /// Whether `?dryRun=true` can be asked of it: of every write but signing in and out.
+    fn takes_dry_run() -> bool {
+        Self::METHOD != Method::Get && !Self::PATH.starts_with("/v1/auth/")
+    }
 }
 
 /// What travels beside the data of an answer.

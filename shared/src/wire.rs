@@ -8,7 +8,7 @@ use serde_json::{Map, Number, Value};
 use crate::{
     decode::Decoder,
     error::{ApiError, ErrorCode},
-    operation::{Method, Operation},
+    operation::Operation,
 };
 
 /// How deep JSON may be nested.
@@ -91,8 +91,12 @@ pub fn decode<O: Operation>(path: &[(&str, &str)], query: &str, body: &[u8]) -> 
     let mut violations = Vec::new();
     let mut members = if O::METHOD.has_body() {
         // parameters of a write (dryRun) were taken by the wrapper
+        let mut twice = Vec::new();
+        let query = read_query(query, &mut twice);
         let mut at = Decoder::new(&mut violations, true);
-        at.refuse_unknown(&read_query(query, &mut Vec::new()), &["dryRun".to_owned()], &[]);
+        let known = if O::takes_dry_run() { vec!["dryRun".to_owned()] } else { Vec::new() };
+        at.refuse_unknown(&query, &known, &[]);
+        refuse_twice(&mut at, &twice);
         if body.iter().all(u8::is_ascii_whitespace) {
             Map::new()
         } else {
@@ -107,13 +111,11 @@ pub fn decode<O: Operation>(path: &[(&str, &str)], query: &str, body: &[u8]) -> 
         }
         let mut twice = Vec::new();
         let mut query = read_query(query, &mut twice);
-        if O::METHOD != Method::Get {
+        if O::takes_dry_run() {
             query.remove("dryRun");
         }
         let mut at = Decoder::new(&mut violations, true);
-        for name in twice {
-            at.inside(&crate::decode::printable(&name), |at| at.fail("type", "is given twice"));
-        }
+        refuse_twice(&mut at, &twice);
         query
     };
     let params = !O::METHOD.has_body();
@@ -128,6 +130,12 @@ pub fn decode<O: Operation>(path: &[(&str, &str)], query: &str, body: &[u8]) -> 
     match op {
         Some(op) if violations.is_empty() => Ok(op),
         _ => Err(ApiError::invalid(violations)),
+    }
+}
+
+fn refuse_twice(at: &mut Decoder<'_>, names: &[String]) {
+    for name in names {
+        at.inside(&crate::decode::printable(name), |at| at.fail("type", "is given twice"));
     }
 }
 

@@ -48,7 +48,12 @@ pub(crate) fn run(cx: &Cx, args: Demo) -> Result<()> {
     };
     let folder = thrown_away.as_ref().map(|made| made.path().to_path_buf()).or_else(|| args.keep.clone());
     let folder = folder.unwrap_or_default();
-    let filled = folder.join("bursar.db").exists();
+    // written last, so that a store that was cut off while it was filled is not taken for a whole one
+    let whole = folder.join("demo.complete");
+    let filled = whole.exists();
+    if !filled && folder.join("bursar.db").exists() {
+        return Err(broken(format!("{} holds a store that no demo finished; name another folder", folder.display())));
+    }
     let flags = [
         ("listen", format!("127.0.0.1:{}", args.port)),
         ("data-dir", folder.display().to_string()),
@@ -62,6 +67,7 @@ pub(crate) fn run(cx: &Cx, args: Demo) -> Result<()> {
         let email: Email = EMAIL.parse().map_err(wrong)?;
         if !filled {
             fill(cx, &config, &args).await?;
+            std::fs::write(&whole, "").map_err(|wrong| broken(format!("{}: {wrong}", whole.display())))?;
         }
         let running = bursar_server::start(config).await.map_err(broken)?;
         let server = format!("http://{}", running.address);

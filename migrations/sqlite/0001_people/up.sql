@@ -32,6 +32,7 @@ CREATE INDEX users_by_created ON users (created_at, id);
 CREATE INDEX users_by_name ON users (name_sort, id);
 CREATE INDEX users_by_email ON users (email, id);
 CREATE INDEX users_by_status ON users (status, created_at, id);
+CREATE INDEX users_by_kind ON users (kind, created_at, id);
 
 -- deleted is final
 CREATE TRIGGER users_deleted_is_final BEFORE UPDATE ON users WHEN OLD.status = 'deleted' AND NEW.status <> 'deleted'

@@ -21,7 +21,7 @@ use diesel::{
     Connection, ExpressionMethods, OptionalExtension, QueryDsl, QueryResult, RunQueryDsl,
     connection::{AnsiTransactionManager, TransactionManager},
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
@@ -33,7 +33,7 @@ use super::{
 };
 use crate::{
     clock::Clock,
-    error::{Error, Result, Trouble, broken, database_error, later, refuse, trouble},
+    error::{Error, Refusal, Result, Trouble, broken, database_error, refuse, trouble},
     log::{self, Bus, Draft, Row, Stamp},
 };
 
@@ -270,22 +270,28 @@ pub(super) fn run(
 }
 
 /// The database went away between COMMIT and its answer, and did not come back in time.
-fn outcome_unknown() -> Error {
-    later(
+pub(super) fn outcome_unknown() -> Error {
+    let error = ApiError::new(
         ErrorCode::DatabaseUnavailable,
         "The database went away while committing and whether the change was made is unknown; \
          send it again with the same Idempotency-Key to learn it.",
-        Duration::from_secs(2),
-    )
+    );
+    let error = error.with(json!({ "outcome": "unknown" }));
+    Error::Refused(Box::new(Refusal { error, retry_after: Some(Duration::from_secs(2)) }))
 }
 
 /// Whether a transaction whose COMMIT was not answered happened: its first log row is there. Nothing
 /// when the database does not come back.
 fn happened(location: &Location, rows: &[Row]) -> Option<bool> {
-    use crate::schema::log as table;
+    use crate::schema::{log as table, log_head};
     let first = rows.first()?;
     for _ in 0..25 {
-        let found = open::connect(location, Purpose::Read).ok().and_then(|mut conn| {
+        let found = open::connect(location, Purpose::Write).ok().and_then(|mut conn| {
+            if let Conn::Pg(pg) = &mut conn {
+                // a COMMIT that is still being finished holds this row until it is or is not
+                let head = log_head::table.find(1).select(log_head::seq).for_update();
+                head.first::<i64>(pg).ok()?;
+            }
             let seq: QueryResult<Option<i64>> =
                 table::table.filter(table::id.eq(&first.id)).select(table::seq).first(&mut conn).optional();
             seq.ok()
@@ -332,9 +338,9 @@ fn attempt(conn: &mut Conn, jobs: &[Job], now: Timestamp, rows: &mut Vec<Row>) -
                     database_error(&why).map(trouble),
                     Some(Trouble::Transient | Trouble::Lost | Trouble::Full | Trouble::Storage)
                 );
-                // if SQLite ended the whole transaction, there is no savepoint to go back to
-                Manager::rollback_transaction(conn)?;
-                if again {
+                // if SQLite ended the whole transaction, there is no savepoint to go back to; why it did
+                // says more than that
+                if Manager::rollback_transaction(conn).is_err() || again {
                     return Err(why);
                 }
                 replies.push(Reply::Error(why));
@@ -409,8 +415,8 @@ fn one(conn: &mut Conn, job: &Job, now: Timestamp, rows: &mut Vec<Row>) -> Resul
         }
         Err(why) => {
             rows.truncate(before);
-            // the savepoint above this one is rolled back by the caller
-            Manager::rollback_transaction(conn)?;
+            // the savepoint above this one is rolled back by the caller, who finds out if this one is gone
+            let _ = Manager::rollback_transaction(conn);
             Err(why)
         }
     }
@@ -486,7 +492,9 @@ impl Worker {
                 if transient && tries < 3 {
                     return self.settle(conn, jobs, tries + 1);
                 }
-                if jobs.len() > 1 {
+                // only a mistake is somebody's own; what the disk or a neighbour does concerns all alike
+                let somebodys = matches!(database_error(&why).map(trouble), Some(Trouble::Mistake) | None);
+                if jobs.len() > 1 && somebodys {
                     let rest = jobs.split_off(jobs.len() / 2);
                     self.settle(conn, jobs, tries);
                     return self.settle(conn, rest, tries);

@@ -59,8 +59,8 @@ pub(super) fn claim(conn: &mut Conn, keyed: &Keyed, now: Timestamp) -> Result<Cl
     let row: Row = keys::table.find((&keyed.principal, &keyed.key)).select(Row::as_select()).first(conn)?;
     if row.expires_at <= now.micros() {
         forget(conn, keyed)?;
-        insert(conn, keyed, now)?;
-        return Ok(Claim::New);
+        // somebody else may take it at this moment: then theirs is the verdict
+        return claim(conn, keyed, now);
     }
     if row.fingerprint != keyed.fingerprint {
         return Ok(Claim::Reused);

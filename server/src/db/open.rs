@@ -262,6 +262,7 @@ pub struct SchemaState {
 pub fn migrate(location: &Location) -> Result<Vec<String>, BoxError> {
     refuse_old_sqlite(location)?;
     refuse_foreign_file(location)?;
+    keep_private(location)?;
     let mut conn = connect(location, Purpose::Write)?;
     refuse_newer(&mut conn)?;
     let ran = match &mut conn {
@@ -270,7 +271,8 @@ pub fn migrate(location: &Location) -> Result<Vec<String>, BoxError> {
             names(&sqlite.run_pending_migrations(SQLITE)?)
         }
         Conn::Pg(pg) => {
-            // two daemons that start at once must not both migrate
+            // a migration takes the time it takes; two daemons that start at once must not both migrate
+            pg.batch_execute("SET statement_timeout=0; SET lock_timeout=0")?;
             pg.batch_execute("SELECT pg_advisory_lock(4859431)")?;
             let ran = pg.run_pending_migrations(POSTGRES).map(|versions| names(&versions));
             pg.batch_execute("SELECT pg_advisory_unlock(4859431)")?;
@@ -285,6 +287,9 @@ pub fn migrate(location: &Location) -> Result<Vec<String>, BoxError> {
 /// # Errors
 /// As [`migrate`].
 pub fn schema_state(location: &Location) -> Result<SchemaState, BoxError> {
+    if matches!(location, Location::Sqlite(path) if !path.exists()) {
+        return Ok(SchemaState { applied: Vec::new(), pending: embedded(location.engine()) });
+    }
     refuse_foreign_file(location)?;
     let mut conn = connect(location, Purpose::Read)?;
     refuse_newer(&mut conn)?;
@@ -350,6 +355,36 @@ fn refuse_old_sqlite(location: &Location) -> Result<(), BoxError> {
             format!("the linked SQLite is {version}, older than 3.51.3: build with the bundled one").into()
         );
     }
+    Ok(())
+}
+
+/// The store holds password hashes and, without a master key, the keys that sign tokens: nobody but its
+/// owner may read it. SQLite gives `-wal` and `-shm` the mode of the file.
+#[cfg(unix)]
+fn keep_private(location: &Location) -> Result<(), BoxError> {
+    use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+    let Location::Sqlite(path) = location else { return Ok(()) };
+    let cannot = |why: std::io::Error| format!("cannot make {} private: {why}", path.display());
+    let mut options = std::fs::OpenOptions::new();
+    let file = options
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .mode(0o600)
+        .open(path)
+        .map_err(|why| format!("cannot write to {}: {why}", path.display()))?;
+    if file.metadata().map_err(cannot)?.permissions().mode() & 0o077 != 0 {
+        for name in [path.clone(), path.with_extension("db-wal"), path.with_extension("db-shm")] {
+            if name.exists() {
+                std::fs::set_permissions(&name, std::fs::Permissions::from_mode(0o600)).map_err(cannot)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+#[cfg(not(unix))]
+fn keep_private(_: &Location) -> Result<(), BoxError> {
     Ok(())
 }
 

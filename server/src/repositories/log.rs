@@ -60,34 +60,54 @@ pub fn times_since(conn: &mut Conn, since: Timestamp) -> Result<Vec<(i64, String
         .load(conn)?)
 }
 
-/// Recomputes the chain from the first row to the head; `seen` is told how far it is.
-///
-/// # Errors
-/// When the store cannot be read.
-pub fn verify(conn: &mut Conn) -> Result<AuditReport> {
-    let (head_seq, head_hash) = head(conn)?;
-    let mut hash = GENESIS.to_owned();
-    let mut checked = 0u64;
-    let mut expected = 1i64;
-    let broken = |seq, checked| AuditReport { ok: false, checked, head_seq, first_broken_seq: Some(seq) };
-    loop {
-        let rows = after(conn, expected - 1, 5_000)?;
-        if rows.is_empty() {
-            break;
-        }
+/// A walk along the chain of hashes, a piece at a time: the log only grows, so no snapshot is needed, and
+/// no read takes long however long the log is.
+#[derive(Debug, Clone)]
+pub struct ChainWalk {
+    head: (i64, String),
+    hash: String,
+    /// The row that comes next.
+    next: i64,
+    broken: bool,
+}
+
+impl ChainWalk {
+    /// Rows read at a time.
+    const PIECE: i64 = 5_000;
+
+    /// Begins at the first row; ends at what is the last one now.
+    pub fn begin(conn: &mut Conn) -> Result<Self> {
+        Ok(Self { head: head(conn)?, hash: GENESIS.to_owned(), next: 1, broken: false })
+    }
+
+    /// Walks a piece on; the report, when it is at the end or at the first row that does not fit.
+    pub fn step(&mut self, conn: &mut Conn) -> Result<Option<AuditReport>> {
+        let (last, last_hash) = &self.head;
+        let rows = after(conn, self.next - 1, Self::PIECE.min(last - self.next + 1))?;
+        let short = rows.is_empty() && self.next <= *last;
         for row in rows {
-            if row.seq != expected || row.hash != row.hash_after(&hash) {
-                return Ok(broken(expected, checked));
+            if row.seq != self.next || row.hash != row.hash_after(&self.hash) {
+                self.broken = true;
+                return Ok(Some(self.report()));
             }
-            hash = row.hash;
-            checked += 1;
-            expected += 1;
+            self.hash = row.hash;
+            self.next += 1;
+        }
+        if self.next <= *last && !short {
+            return Ok(None);
+        }
+        self.broken = short || self.hash != *last_hash;
+        Ok(Some(self.report()))
+    }
+
+    fn report(&self) -> AuditReport {
+        AuditReport {
+            ok: !self.broken,
+            checked: u64::try_from(self.next - 1).unwrap_or(0),
+            head_seq: self.head.0,
+            first_broken_seq: self.broken.then_some(self.next),
         }
     }
-    if head_seq != expected - 1 || head_hash != hash {
-        return Ok(broken(expected, checked));
-    }
-    Ok(AuditReport { ok: true, checked, head_seq, first_broken_seq: None })
 }
 
 /// One page of changes, of the resource types that the reader may see.

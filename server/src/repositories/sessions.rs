@@ -137,13 +137,17 @@ pub fn revoke_of_user(
         .filter(sessions::user_id.eq(user))
         .filter(sessions::revoked_at.is_null())
         .filter(sessions::expires_at.gt(now.micros()))
-        .filter(sessions::id.ne(but))
+        .filter(sessions::id.ne(but.clone()))
         .order(sessions::id)
         .select(sessions::id)
         .load(conn)?;
-    diesel::update(sessions::table.filter(sessions::id.eq_any(&live)).filter(sessions::revoked_at.is_null()))
-        .set(sessions::revoked_at.eq(now.micros()))
-        .execute(conn)?;
+    // by the same filter, not by the ids: there may be more of them than a statement can bind
+    let ended = sessions::table
+        .filter(sessions::user_id.eq(user))
+        .filter(sessions::revoked_at.is_null())
+        .filter(sessions::expires_at.gt(now.micros()))
+        .filter(sessions::id.ne(but));
+    diesel::update(ended).set(sessions::revoked_at.eq(now.micros())).execute(conn)?;
     Ok(live)
 }
 
@@ -195,9 +199,15 @@ pub fn purge(conn: &mut Conn, before: Timestamp) -> Result<usize> {
     Ok(diesel::delete(sessions::table.filter(sessions::id.eq_any(old))).execute(conn)?)
 }
 
+/// Makes the one-time token of a person worthless, if there is one.
+pub fn drop_reset(conn: &mut Conn, user: &str) -> Result<()> {
+    diesel::delete(password_resets::table.find(user)).execute(conn)?;
+    Ok(())
+}
+
 /// Puts a one-time token in the place of an older one of the same person.
 pub fn put_reset(conn: &mut Conn, user: &UserId, token_hash: &str, expires_at: Timestamp) -> Result<()> {
-    diesel::delete(password_resets::table.find(user.to_string())).execute(conn)?;
+    drop_reset(conn, &user.to_string())?;
     diesel::insert_into(password_resets::table)
         .values((
             password_resets::user_id.eq(user.to_string()),

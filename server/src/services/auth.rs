@@ -59,10 +59,11 @@ async fn check_password<W: crate::cx::Actors>(
 ) -> Result<bool> {
     let key = login_key(cx.beside.ip, account);
     limited(cx.app.limiter.check(LOGIN, key))?;
-    limited(cx.app.limiter.check(LOGIN_ACCOUNT, account))?;
+    // before the account's own limit: who is locked out must not use that up for everybody else
     if let Some(wait) = cx.app.lockouts.locked(key) {
         return Err(later(ErrorCode::TemporarilyLocked, "Too many wrong passwords in a row.", wait));
     }
+    limited(cx.app.limiter.check(LOGIN_ACCOUNT, account))?;
     let right = match hash {
         Some(hash) => cx.app.hasher.verify(offered, hash).await?,
         None => {
@@ -108,6 +109,11 @@ pub async fn login(cx: Cx<()>, op: Login) -> Result<Tokens> {
             let row = users::lock(tx, &user)?;
             if row.status != UserStatus::Active.as_str() {
                 return Err(refuse(ErrorCode::UserSuspended, "This person is suspended."));
+            }
+            // checked before this transaction: a password changed meanwhile must not be signed in with,
+            // nor be overwritten by the rehash of the old one
+            if row.password_hash != hash {
+                return Err(wrong_credentials());
             }
             let ends_at = now + SESSION_LIFE;
             let begun = sessions::Row {
@@ -339,6 +345,9 @@ pub async fn confirm_password(cx: &Cx<Caller>, row: &users::Row, offered: &str) 
 /// Those of the database.
 pub fn end_sessions(tx: &mut Tx<'_>, user: &str, but: Option<SessionId>, reason: &str) -> Result<u64> {
     let now = tx.now();
+    // whatever ends the sessions of a person ends their pending reset: a token that was handed out before
+    // must not outlive a new password, a suspension or a recovery
+    sessions::drop_reset(tx, user)?;
     let ended = sessions::revoke_of_user(tx, user, but, now)?;
     for session in &ended {
         tx.log(

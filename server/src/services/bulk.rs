@@ -2,7 +2,7 @@
 
 use bursar_shared::{
     decode::{Decode, Decoder},
-    error::{ApiError, ErrorCode},
+    error::{ApiError, Class, ErrorCode},
     field::BulkMode,
     id::UserId,
     operations::users::{
@@ -18,6 +18,7 @@ use crate::{
     cx::{Caller, Cx},
     db::{Outcome, Tx},
     error::{Error, Refusal, Result},
+    log::Draft,
 };
 
 /// Passwords that one request may bring: each is hashed, and that takes a twentieth of a second.
@@ -57,7 +58,8 @@ pub async fn run(cx: Cx, op: BulkUsers) -> Result<BulkResult> {
     for item in op.items {
         let step = match read(&cx, &item).await {
             Ok(step) => Ok(step),
-            Err(Error::Refused(refusal)) => Err(refusal.error.clone()),
+            // to come again is no verdict on an item
+            Err(Error::Refused(refusal)) if !is_passing(&refusal.error) => Err(refusal.error.clone()),
             Err(why) => return Err(why),
         };
         steps.push((item.if_match, step));
@@ -73,18 +75,26 @@ pub async fn run(cx: Cx, op: BulkUsers) -> Result<BulkResult> {
             match ran {
                 Ok((status, data)) => items.push(BulkOutcome { index, status, data, error: None }),
                 Err(Error::Refused(refusal)) if atomic => return Err(aborted(index, *refusal, steps.len())),
-                Err(Error::Refused(refusal)) => items.push(BulkOutcome {
-                    index,
-                    status: refusal.error.code.status(),
-                    data: None,
-                    error: Some(refusal.error),
-                }),
+                Err(Error::Refused(refusal)) => {
+                    let error = refusal.error;
+                    if error.code.status() == 403 {
+                        let facts = json!({
+                            "operation": "BulkUsers", "item": index, "code": error.code, "details": error.details,
+                        });
+                        tx.log(Draft::about("access.denied", "access").data(&facts));
+                    }
+                    items.push(BulkOutcome { index, status: error.code.status(), data: None, error: Some(error) });
+                }
                 Err(why) => return Err(why),
             }
         }
         Ok(Outcome::Done(BulkResult { items }))
     })
     .await
+}
+
+fn is_passing(error: &ApiError) -> bool {
+    matches!(error.code.class(), Class::Unavailable | Class::Throttled | Class::Internal)
 }
 
 fn brings_password(item: &BulkItem) -> bool {

@@ -6,7 +6,13 @@ use bursar_shared::{
     permission::{Permission, Permissions},
 };
 
-use crate::{cx::Cx, db::Outcome, error::Result, log::Draft, repositories::log};
+use crate::{
+    cx::Cx,
+    db::Outcome,
+    error::Result,
+    log::Draft,
+    repositories::log::{self, ChainWalk},
+};
 
 /// Which resource types somebody with these permissions sees changes of.
 fn visible(held: Permissions) -> Vec<String> {
@@ -46,7 +52,14 @@ pub async fn get(cx: Cx, op: GetAuditEntry) -> Result<AuditEntry> {
 
 /// Recomputes the chain of hashes.
 pub async fn verify(cx: Cx, _: VerifyAudit) -> Result<AuditReport> {
-    let report = cx.read(log::verify).await?;
+    let mut walk = cx.read(ChainWalk::begin).await?;
+    let report = loop {
+        let (walked, report) = cx.read(move |conn| walk.step(conn).map(|report| (walk, report))).await?;
+        walk = walked;
+        if let Some(report) = report {
+            break report;
+        }
+    };
     cx.write("audit.verify", move |tx| {
         tx.log(Draft::about("audit.verified", "audit").data(&report));
         Ok(Outcome::Done(report))

@@ -55,7 +55,7 @@ pub async fn change_password(cx: Cx, op: ChangePassword) -> Result<Done> {
     confirm_password(&cx, &row, op.current_password.as_str()).await?;
     let hash = strong_hash(&cx, op.new_password.as_str(), "/newPassword", &[&row.email, &row.name]).await?;
     let confirmed = row.password_hash;
-    cx.write_plain("me.change_password", move |tx| {
+    cx.write("me.change_password", move |tx| {
         let row = users::lock(tx, &user)?;
         if row.password_hash != confirmed {
             return Err(refuse(ErrorCode::InvalidCredentials, "The password so far was changed meanwhile."));

@@ -81,7 +81,7 @@ pub(super) async fn cached(cx: &Cx, id: UserId) -> Result<User> {
             Some(row) => users::shown(conn, &row).map(Some),
             None => Ok(None),
         };
-        let (found, queries) = db.read(look).await?;
+        let (found, queries) = db.look_up(look).await?;
         notes.queries.fetch_add(queries, std::sync::atomic::Ordering::Relaxed);
         Ok::<_, Error>(found)
     };
@@ -411,6 +411,8 @@ pub async fn set_roles(cx: Cx, op: SetUserRoles) -> Result<User> {
             keep_an_owner(tx, &row, &standing)?;
         }
         grant(tx, &caller, op.id, &op.roles)?;
+        // who was reset as less must not come in as more
+        sessions::drop_reset(tx, &row.id)?;
         save(tx, &mut row, &before, "user.roles_changed", &json!({})).map(Outcome::Done)
     })
     .await
@@ -421,13 +423,16 @@ pub async fn reset_password(cx: Cx, op: ResetPassword) -> Result<PasswordReset> 
     let secret = OneTime::new().map_err(|why| broken("a one-time token")(Box::new(why)))?;
     let (caller, if_match) = (cx.who.clone(), cx.beside.if_match);
     cx.write("user.reset_password", move |tx| {
-        let (row, _, _) = lock_for(tx, &caller, op.id, if_match)?;
+        let (mut row, _, _) = lock_for(tx, &caller, op.id, if_match)?;
         if row.status != UserStatus::Active.as_str() {
             return Err(illegal(&row.status, "given a new password"));
         }
         let expires_at = tx.now() + RESET_LIFE;
-        sessions::put_reset(tx, &op.id, &secret.digest, expires_at)?;
+        // the old password is worth nothing from now on: somebody else may know it
+        row.password_hash = None;
+        users::update(tx, &row, false)?;
         end_sessions(tx, &row.id, None, "password reset")?;
+        sessions::put_reset(tx, &op.id, &secret.digest, expires_at)?;
         tx.log(
             Draft::new("user.password_reset", "user", op.id)
                 .version(row.version)

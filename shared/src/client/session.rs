@@ -345,7 +345,9 @@ impl Store {
                 self.replace(Some(&next))?;
                 Ok(Some(next.access_token))
             }
-            Err(ended @ Error::Api { status: 401 | 403, .. }) => {
+            Err(ended @ Error::Api { status: 401 | 403, .. })
+                if ended.code() != Some(crate::error::ErrorCode::Unknown) =>
+            {
                 // only what was refused is thrown away: somebody may have signed in meanwhile
                 if self.credentials()?.is_some_and(|now| now.refresh_token == credentials.refresh_token) {
                     self.replace(None)?;

@@ -158,6 +158,9 @@ impl Transport {
                     if !explained && raw.status >= 500 && request.changes {
                         lost = Some(format!("a proxy answered {}", raw.status));
                     }
+                    if error.details["outcome"] == "unknown" && request.changes {
+                        lost = Some("the daemon lost its database while committing".to_owned());
+                    }
                     let again = matches!(raw.status, 429 | 502 | 503 | 504)
                         && code != ErrorCode::StorageFull
                         && retry_after.is_none_or(|wait| wait <= PATIENCE);

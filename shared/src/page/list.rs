@@ -282,6 +282,9 @@ impl<R: Resource> Decode for List<R> {
                 at.fail("modes_mixed", "only one of page, cursor, position, around and after can be used");
             });
         }
+        if list.after.is_some() && list.sort.is_some_and(|sort| sort.descending) {
+            at.inside("after", |at| at.fail("modes_mixed", "reads onwards; a descending sort reads back"));
+        }
         Some(list)
     }
 }
