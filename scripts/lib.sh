@@ -14,14 +14,29 @@ die() {
   exit 1
 }
 
+# Ends a process that was started here; at once if it does not end in ten seconds.
+stop() {
+  local tries
+  for tries in $(seq 100); do
+    # again and again: a signal between fork and exec is lost
+    if ! kill "$1" 2>/dev/null; then break; fi
+    if [ "$tries" = 1 ]; then sleep 0.05; else sleep 0.1; fi
+    [ "$tries" -lt 100 ] || kill -9 "$1" 2>/dev/null || true
+    case $(sed 's/^.*) //; s/ .*//' "/proc/$1/stat" 2>/dev/null) in '' | Z) break ;; esac
+  done
+  wait "$1" 2>/dev/null || true
+  # its number may soon be somebody else's
+  local pid left=()
+  for pid in "${started[@]}"; do [ "$pid" = "$1" ] || left+=("$pid"); done
+  started=("${left[@]}")
+}
+
 # Runs at every exit, whatever the reason: ends what was started here and removes its files.
 clean_up() {
   local status=$? pid
   trap - EXIT
   set +e
-  for pid in "${started[@]}"; do
-    kill "$pid" 2>/dev/null && wait "$pid" 2>/dev/null
-  done
+  for pid in "${started[@]}"; do stop "$pid"; done
   if [ -n "$postgres_port" ]; then
     as_postgres "$postgres_bin/pg_ctl" -D "$work/postgres/data" -m immediate -w -t 30 stop >/dev/null 2>&1
   fi
