@@ -8,11 +8,9 @@ use std::{
 };
 
 use bursar_shared::client::session::local_now;
-use crossterm::event::EventStream;
-use futures_util::StreamExt as _;
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
-    sync::mpsc::{UnboundedReceiver, unbounded_channel},
+    sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
 };
 
 use crate::{
@@ -28,10 +26,13 @@ use crate::{
 /// Frames are at least this far apart; the first after a pause is drawn at once.
 const BETWEEN: Duration = Duration::from_millis(8);
 
+/// How long the signal may take that says why the terminal failed.
+const LAST_WORD: Duration = Duration::from_millis(200);
+
 /// Where messages come from.
 struct Sources {
-    keys: EventStream,
-    answers: UnboundedReceiver<Msg>,
+    /// Keys, and the daemon's answers.
+    messages: UnboundedReceiver<Msg>,
     /// SIGTERM, SIGHUP and SIGINT.
     signals: [Signal; 3],
 }
@@ -40,22 +41,34 @@ impl Sources {
     /// Waits for the next message.
     async fn next(&mut self) -> Msg {
         let [term, hup, int] = &mut self.signals;
-        loop {
-            tokio::select! {
-                event = self.keys.next() => match event.map(|event| event.map(input)) {
-                    Some(Ok(Some(input))) => return Msg::Input(input),
-                    // a key was let go, or something else that means nothing here
-                    Some(Ok(None)) => {}
-                    // the terminal is gone: that is what SIGHUP says too
-                    Some(Err(_)) | None => return Msg::Stop(Exit::Signal(HUP)),
-                },
-                Some(msg) = self.answers.recv() => return msg,
-                _ = term.recv() => return Msg::Stop(Exit::Signal(TERM)),
-                _ = hup.recv() => return Msg::Stop(Exit::Signal(HUP)),
-                _ = int.recv() => return Msg::Stop(Exit::Signal(INT)),
-            }
+        tokio::select! {
+            Some(msg) = self.messages.recv() => msg,
+            _ = term.recv() => Msg::Stop(Exit::Signal(TERM)),
+            _ = hup.recv() => Msg::Stop(Exit::Signal(HUP)),
+            _ = int.recv() => Msg::Stop(Exit::Signal(INT)),
         }
     }
+}
+
+/// Reads the keys, in a thread of its own: crossterm's reader never comes back from a terminal that is
+/// gone, and whoever waits for it would not see the signal that says so.
+fn listen(to: UnboundedSender<Msg>) -> io::Result<()> {
+    let listen = move || {
+        loop {
+            let msg = match crossterm::event::read().map(input) {
+                Ok(Some(input)) => Msg::Input(input),
+                // a key was let go, or something else that means nothing here
+                Ok(None) => continue,
+                // the terminal is gone: that is what SIGHUP says too
+                Err(_) => Msg::Stop(Exit::Signal(HUP)),
+            };
+            let last = matches!(msg, Msg::Stop(_));
+            if to.send(msg).is_err() || last {
+                return;
+            }
+        }
+    };
+    std::thread::Builder::new().name("bursar-keys".to_owned()).spawn(listen).map(drop)
 }
 
 const HUP: i32 = 1;
@@ -64,10 +77,9 @@ const TERM: i32 = 15;
 
 /// Opens the dashboard and stays until the person leaves.
 pub(crate) async fn run(start: Start) -> io::Result<Exit> {
-    let (to, answers) = unbounded_channel();
+    let (to, messages) = unbounded_channel();
     let mut sources = Sources {
-        keys: EventStream::new(),
-        answers,
+        messages,
         signals: [
             signal(SignalKind::terminate())?,
             signal(SignalKind::hangup())?,
@@ -79,36 +91,56 @@ pub(crate) async fn run(start: Start) -> io::Result<Exit> {
     if let Some(email) = &start.email {
         model.login.set_email(email);
     }
-    let mut tasks = Tasks::new(start.client, start.connect, to);
+    let mut tasks = Tasks::new(start.client, start.connect, to.clone());
     let mut screen = Screen::take(start.look.mouse)?;
+    listen(to)?;
     model.size = screen.size()?;
     if start.signed_in {
         model.login.notice = Some("taking up the stored session…".to_owned());
         tasks.ask(model.tickets.issue(Slot::Session), Request::Who);
     }
-    let mut drawn = show(&mut screen, &mut model)?;
+    match stay(&mut sources, &mut model, &mut tasks, &mut screen).await {
+        Ok(exit) => Ok(exit),
+        // a terminal that is gone fails to take a frame before the signal that says so is seen
+        Err(wrong) => {
+            let [_, hup, _] = &mut sources.signals;
+            match tokio::time::timeout(LAST_WORD, hup.recv()).await {
+                Ok(_) => Ok(Exit::Signal(HUP)),
+                Err(_) => Err(wrong),
+            }
+        }
+    }
+}
+
+async fn stay(
+    sources: &mut Sources,
+    model: &mut Model,
+    tasks: &mut Tasks,
+    screen: &mut Screen,
+) -> io::Result<Exit> {
+    let mut drawn = show(screen, model)?;
     let mut drawn_at = Instant::now();
     loop {
         let msg = sources.next().await;
-        step(&mut model, msg, &drawn, &mut tasks, &screen)?;
-        drain(&mut sources, &mut model, &drawn, &mut tasks, &screen).await?;
+        step(model, msg, &drawn, tasks, screen)?;
+        drain(sources, model, &drawn, tasks, screen).await?;
         if let Some(wait) = BETWEEN.checked_sub(drawn_at.elapsed()).filter(|_| model.dirty) {
             tokio::time::sleep(wait).await;
-            drain(&mut sources, &mut model, &drawn, &mut tasks, &screen).await?;
+            drain(sources, model, &drawn, tasks, screen).await?;
         }
         if let Some(exit) = model.exit {
             tasks.finish().await;
             return Ok(exit);
         }
         if std::mem::take(&mut model.dirty) {
-            drawn = show(&mut screen, &mut model)?;
+            drawn = show(screen, model)?;
             drawn_at = Instant::now();
         }
     }
 }
 
-/// What a future has ready now. It is polled in the name of this task: the stream of keys keeps the
-/// first waker it is polled with, and one that wakes nobody would lose the next key.
+/// What a future has ready now. It is polled in the name of this task: a source keeps the waker it was
+/// polled with, and one that wakes nobody would lose the next key.
 async fn ready<F: Future>(future: F) -> Option<F::Output> {
     let mut future = pin!(future);
     std::future::poll_fn(|cx| {

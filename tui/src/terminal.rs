@@ -132,7 +132,9 @@ impl Screen {
             return Err(io::Error::other("a part of the dashboard broke"));
         }
         if whole {
-            self.terminal.clear()?;
+            // not `clear`, which asks the terminal where its cursor is: nobody here reads the answer
+            let size = self.terminal.size()?;
+            self.terminal.resize(size.into())?;
         }
         let mut drawn = None;
         self.terminal.draw(|frame| {
