@@ -1,6 +1,8 @@
 //! The program as its users run it: stdout, stderr and exit codes against a real daemon.
 
 mod changing;
+mod pty;
 mod reading;
 mod signing;
 mod support;
+mod terminal;
