@@ -328,9 +328,9 @@ mod tests {
     fn refuses_unknown_keys_and_schemes() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("bursar.toml");
-        std::fs::write(&path, "listen = \"127.0.0.1:1\"").unwrap();
+        std::fs::write(&path, "lisen = \"127.0.0.1:1\"").unwrap();
         let wrong = Config::load(&Sources { file: Some(&path), ..Sources::default() }).unwrap_err();
-        assert!(wrong.to_string().contains("listen: is not a setting"), "{wrong}");
+        assert!(wrong.to_string().contains("lisen: is not a setting"), "{wrong}");
         assert!(load(&[("database", "mysql://x")]).is_err());
     }
 }

@@ -297,7 +297,8 @@ impl Db {
                 })?;
             }
             Writer::Postgres { pool, writing } => {
-                let permit = tokio::time::timeout(PATIENCE, writing.clone().acquire_owned())
+                // writes wait their turn as they do behind SQLite's one writer; requests in flight are bounded
+                let permit = tokio::time::timeout(WRITE_PATIENCE, writing.clone().acquire_owned())
                     .await
                     .ok()
                     .and_then(std::result::Result::ok)

@@ -52,7 +52,10 @@ pub(crate) fn run(cx: &Cx, args: Demo) -> Result<()> {
     let whole = folder.join("demo.complete");
     let filled = whole.exists();
     if !filled && folder.join("bursar.db").exists() {
-        return Err(broken(format!("{} holds a store that no demo finished; name another folder", folder.display())));
+        return Err(broken(format!(
+            "{} holds a store that no demo finished; name another folder",
+            folder.display()
+        )));
     }
     let flags = [
         ("listen", format!("127.0.0.1:{}", args.port)),

@@ -562,3 +562,16 @@ async fn files_that_are_not_ours_are_left_as_they_are() {
         Config::load(&Sources { flags: with_create.into_iter().collect(), ..Sources::default() }).unwrap();
     start(config).await.unwrap().stop().await;
 }
+
+#[cfg(unix)]
+#[tokio::test]
+async fn nobody_else_may_read_the_store() {
+    use std::os::unix::fs::PermissionsExt;
+    let s = TestServer::start().await;
+    let Location::Sqlite(path) = s.location() else { return };
+    s.signed_in("owner", "owner").await;
+    for name in ["db", "db-wal", "db-shm"] {
+        let mode = std::fs::metadata(path.with_extension(name)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{name}");
+    }
+}

@@ -461,8 +461,56 @@ async fn a_suspended_person_cannot_come_back_by_a_reset() {
     owner.call(&SuspendUser { id: bob.id, reason: None }).await.unwrap();
     let set =
         SetPassword { reset_token: secret(&token), new_password: "a fresh horse battery 7".parse().unwrap() };
-    assert_eq!(code(s.anonymous().call(&set).await), ErrorCode::UserSuspended);
+    assert_eq!(code(s.anonymous().call(&set).await), ErrorCode::TokenInvalid);
     assert_eq!(code(owner.call(&ResetPassword { id: bob.id }).await), ErrorCode::IllegalTransition);
+}
+
+#[tokio::test]
+async fn a_reset_ends_the_old_password_and_is_ended_by_a_role() {
+    let s = TestServer::start().await;
+    let owner = s.signed_in("owner", "owner").await;
+    let bob = s.person("bob", "customer").await;
+    let token = owner.call(&ResetPassword { id: bob.id }).await.unwrap().reset_token.unwrap();
+    let old = s.anonymous().call(&login("bob@example.com", PASSWORD)).await;
+    assert_eq!(code(old), ErrorCode::InvalidCredentials);
+    // who was handed the token when he was nobody must not come in as owner
+    let roles = vec!["owner".parse().unwrap()];
+    owner.call(&SetUserRoles { id: bob.id, roles }).await.unwrap();
+    let set =
+        SetPassword { reset_token: secret(&token), new_password: "a fresh horse battery 7".parse().unwrap() };
+    assert_eq!(code(s.anonymous().call(&set).await), ErrorCode::TokenInvalid);
+}
+
+#[tokio::test]
+async fn sign_ins_with_the_old_password_do_not_outlive_its_change() {
+    let s = TestServer::start().await;
+    let bob = s.signed_in("bob", "customer").await;
+    let guesses = join_all((0..8).map(|_| {
+        let anonymous = s.anonymous();
+        async move { anonymous.call(&login("bob@example.com", PASSWORD)).await.ok() }
+    }));
+    let change = ChangePassword {
+        current_password: secret(PASSWORD),
+        new_password: "a fresh horse battery 7".parse().unwrap(),
+    };
+    let (_, changed) = futures_util::future::join(guesses, bob.call(&change)).await;
+    changed.unwrap();
+    assert_eq!(bob.call(&MySessions {}).await.unwrap().0.len(), 1);
+}
+
+#[tokio::test]
+async fn what_cannot_be_tried_out_refuses_to_be() {
+    let s = TestServer::start().await;
+    let bob = s.signed_in("bob", "customer").await;
+    let token = access(&bob).await;
+    let tried = post("/v1/auth/logout?dryRun=true", &json!({})).bearer(&token).send(&s).await;
+    assert_eq!(tried.json["error"]["details"]["violations"][0]["rule"], "unknown_parameter");
+    let change = json!({"currentPassword": PASSWORD, "newPassword": "a fresh horse battery 7"});
+    let tried = post("/v1/me/password?dryRun=true", &change).bearer(&token).send(&s).await;
+    assert_eq!((tried.status, &tried.json["meta"]["dryRun"]), (200, &json!(true)));
+    s.anonymous().call(&login("bob@example.com", PASSWORD)).await.unwrap();
+    let twice = post("/v1/me/password?dryRun=true&dryRun=false", &change).bearer(&token).send(&s).await;
+    assert_eq!(twice.status, 422);
 }
 
 /// A sign-in as raw request.

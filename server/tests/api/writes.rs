@@ -754,6 +754,8 @@ async fn a_bulk_item_needs_the_permission_of_its_operation() {
         (403, ErrorCode::Forbidden, &json!(["users:delete"]))
     );
     assert_eq!(done[1].status, 200);
+    // a probe inside a bulk leaves its row as any other
+    assert_eq!(count(&s, "log WHERE type = 'access.denied'"), 1);
     assert_eq!(code(support.call(&BulkUsers { mode: BulkMode::Atomic, items }).await), ErrorCode::Forbidden);
     let me = support.call(&Me {}).await.unwrap();
     let own = BulkUsers { mode: BulkMode::Atomic, items: vec![item(BulkOp::Suspend, Some(me.id), None)] };

