@@ -180,7 +180,7 @@ fn note(cx: &Cx, view: &View, shown: u64, args: &ListArgs, last: &Pagination) {
     let text = match (args.page, more, total) {
         (Some(page), _, Some(total)) => format!("page {page} · {total} {name}"),
         (Some(page), _, None) => format!("page {page}"),
-        (None, None, _) => format!("{} {name}", grouped(shown)),
+        (None, None, _) => format!("{} {}", grouped(shown), if shown == 1 { view.singular() } else { name }),
         (None, Some(cursor), total) => {
             let of = total.map(|total| format!(" of {total}")).unwrap_or_default();
             let cursor = bursar_shared::text::clean(cursor);

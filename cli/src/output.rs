@@ -55,6 +55,14 @@ pub(crate) struct View {
     pub columns: &'static [Column],
 }
 
+impl View {
+    /// What one record is called.
+    pub(crate) fn singular(&self) -> &'static str {
+        // `status` and `audit` name no plural
+        self.name.strip_suffix('s').filter(|_| self.name != "status").unwrap_or(self.name)
+    }
+}
+
 /// How the output of this command is to look.
 #[derive(Default)]
 pub(crate) struct Style {

@@ -257,10 +257,11 @@ pub(crate) fn check_folder(config: &Config) -> Result<(), BoxError> {
 /// # Errors
 /// When there can be no thread for it.
 pub fn log_to_stderr(config: &Config) -> std::io::Result<LinesGuard> {
-    use tracing_subscriber::{EnvFilter, fmt};
+    use tracing_subscriber::{filter::LevelFilter, fmt};
     let (writer, guard) = lines::lines(std::io::stderr())?;
-    let level = EnvFilter::new(&config.log_level);
-    let lines = fmt().with_env_filter(level).with_writer(writer).with_target(false);
+    // one of the words that the settings allow
+    let level: LevelFilter = config.log_level.parse().unwrap_or(LevelFilter::INFO);
+    let lines = fmt().with_max_level(level).with_writer(writer).with_target(false);
     // a program that set a subscriber already keeps it
     let _ = match config.log_format {
         config::LogFormat::Json => lines.json().flatten_event(true).with_current_span(false).try_init(),

@@ -176,7 +176,8 @@ where
     seen.caller = credential?;
     let who = match O::Access::admit(seen.caller.clone()) {
         Ok(who) => who,
-        Err(why) => return Err(note_denial::<O>(app, seen, why).await),
+        // boxed: what is rare must not make every request larger
+        Err(why) => return Err(Box::pin(note_denial::<O>(app, seen, why)).await),
     };
     let _counted = app.metrics.in_flight.enter();
     let Ok(_permit) = app.in_flight.try_acquire() else {
@@ -200,7 +201,7 @@ where
     }
     let cx = Cx { app: app.clone(), who, beside, notes: seen.notes.clone() };
     match service(cx, op).await {
-        Err(why) if is_denial(&why) => Err(note_denial::<O>(app, seen, why).await),
+        Err(why) if is_denial(&why) => Err(Box::pin(note_denial::<O>(app, seen, why)).await),
         done => done,
     }
 }

@@ -122,9 +122,13 @@ async fn sixteen_processes_share_one_session() {
     home.sign_in(&daemon.url(), &owner);
     std::thread::scope(|scope| {
         for number in 0..16 {
-            let home = &home;
+            let (home, clock) = (&home, &daemon.clock);
             scope.spawn(move || {
                 for round in 0..6 {
+                    // the daemon's clock goes on, so that every round finds its token expired
+                    if number == 0 {
+                        clock.forward(std::time::Duration::from_secs(2));
+                    }
                     let mut command = home.command(&["auth", "whoami", "--fields", "name"]);
                     // every fifth is killed, whatever it is doing
                     if (number * 6 + round) % 5 == 0 {
