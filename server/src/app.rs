@@ -310,6 +310,16 @@ async fn keys(
     let mut cursor = None;
     for row in stored {
         let secret = sealer.open(&row.purpose, &row.value)?;
+        if sealer.should_seal(&row.value) {
+            // a master key that is given later seals what was stored before
+            let (id, sealed) = (row.id.clone(), sealer.seal(&row.purpose, &secret)?);
+            let how = How { stamp: Stamp::system("keys"), key: None, dry_run: false };
+            db.write("keys.seal", how, move |tx| {
+                secrets::replace(tx, &id, &sealed)?;
+                Ok(db::Outcome::Done(db::Plain(())))
+            })
+            .await?;
+        }
         if row.purpose == "tokens" {
             let made = bursar_shared::time::Timestamp::from_micros(row.created_at);
             signing.push(SigningKey::from_seed(&secret, made, None)?);

@@ -12,6 +12,7 @@ use std::{
 use bursar_shared::{
     envelope::Meta,
     error::{ApiError, ErrorCode},
+    field::UserStatus,
     id::{SessionId, UserId},
     operation::{Access, Admits, Answer, Needs, Public, SignedIn},
     operations::log::Actor,
@@ -25,7 +26,8 @@ use crate::{
     db::{Conn, How, Kept, Keyed, Outcome, Plain, Stored, Tx, Written},
     error::{Result, broken, refuse},
     log::Stamp,
-    repositories::roles::Standing,
+    repositories::roles::{self, Standing},
+    services::auth::session_revoked,
 };
 
 /// How long a verdict is kept under its key.
@@ -65,7 +67,7 @@ impl Caller {
 /// Turns who is asking into who the service talks to, or refuses.
 pub trait Admit: Admits {
     /// Whom the service talks to.
-    type Who: Send + Sync + Actors;
+    type Who: Actors + Clone + Send + Sync + 'static;
 
     /// Admits, or refuses.
     ///
@@ -109,6 +111,11 @@ pub trait Actors {
     fn actor(&self, ip: IpAddr) -> Actor;
     /// Whose idempotency keys these are; nothing for strangers, who have none.
     fn principal(&self) -> Option<String>;
+    /// Refuses when rights were withdrawn since the request was admitted: a write may have waited.
+    ///
+    /// # Errors
+    /// 401 and 403.
+    fn still(&self, conn: &mut Conn) -> Result<()>;
 }
 
 impl Actors for () {
@@ -118,6 +125,9 @@ impl Actors for () {
     fn principal(&self) -> Option<String> {
         None
     }
+    fn still(&self, _: &mut Conn) -> Result<()> {
+        Ok(())
+    }
 }
 
 impl Actors for Caller {
@@ -126,6 +136,17 @@ impl Actors for Caller {
     }
     fn principal(&self) -> Option<String> {
         Some(self.user.to_string())
+    }
+    fn still(&self, conn: &mut Conn) -> Result<()> {
+        let now = roles::standing(conn, &self.user)?.filter(|now| now.status == UserStatus::Active);
+        let Some(now) = now else { return Err(session_revoked()) };
+        let withdrawn = self.permissions.minus(now.permissions());
+        if withdrawn.is_empty() {
+            return Ok(());
+        }
+        Err(ApiError::new(ErrorCode::Forbidden, "Your rights were changed while this waited.")
+            .with(json!({ "missing": withdrawn }))
+            .into())
     }
 }
 
@@ -174,7 +195,7 @@ pub struct Cx<W = Caller> {
     pub notes: Arc<Notes>,
 }
 
-impl<W: Actors> Cx<W> {
+impl<W: Actors + Clone + Send + Sync + 'static> Cx<W> {
     /// Now.
     pub fn now(&self) -> Timestamp {
         self.app.clock.now()
@@ -215,10 +236,12 @@ impl<W: Actors> Cx<W> {
             keep: KEEP,
         });
         let how = How { stamp: self.stamp(), key, dry_run: self.beside.dry_run };
+        let who = self.who.clone();
         let written = self
             .app
             .db
             .write(label, how, move |tx| {
+                who.still(tx)?;
                 Ok(match change(tx)? {
                     Outcome::Done(answer) => Outcome::Done(Kept(answer)),
                     Outcome::Keep(refusal) => Outcome::Keep(refusal),

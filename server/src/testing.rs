@@ -110,6 +110,11 @@ impl TestServer {
         &self.config
     }
 
+    /// Seals the store's keys with the key in this file, from the next start on.
+    pub fn set_master_key(&mut self, file: &std::path::Path) {
+        self.config.master_key_file = Some(file.to_path_buf());
+    }
+
     /// Stops the daemon and starts it again on the same store.
     pub async fn restart(&mut self) {
         self.pause().await;

@@ -1,6 +1,8 @@
 //! `bursar pending`: changes whose answer was lost. The same key finishes them, at most once.
 
-use bursar_shared::client::{self, How};
+use std::time::Duration;
+
+use bursar_shared::client::{self, How, session};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
@@ -13,6 +15,9 @@ use crate::{
     views,
 };
 
+/// How long the daemon keeps what a key was answered.
+const KEPT: Duration = Duration::from_secs(72 * 3_600);
+
 /// Commands on changes without a verdict.
 #[derive(Debug, Subcommand)]
 pub(crate) enum PendingCommands {
@@ -22,9 +27,9 @@ pub(crate) enum PendingCommands {
     /// Show one
     Show(One),
     /// Send them again with their keys: done at most once, answered for sure
-    Resume(Some),
+    Resume(Several),
     /// Forget them; what became of them stays unknown
-    Drop(Some),
+    Drop(Several),
 }
 
 /// One of them.
@@ -36,7 +41,7 @@ pub(crate) struct One {
 
 /// Some of them.
 #[derive(Debug, Args)]
-pub(crate) struct Some {
+pub(crate) struct Several {
     /// The beginnings of their keys; all when none is given
     keys: Vec<String>,
 }
@@ -79,7 +84,7 @@ pub(crate) fn run(cx: &Cx, command: PendingCommands) -> Result<()> {
                     Ok(data) => sink.row(&serde_json::to_vec(&data)?)?,
                     Err(failure) => {
                         cx.say(&format!("{}: {}", pending.key, bursar_shared::text::clean(&failure.message)));
-                        failed = Option::Some(failure);
+                        failed = Some(failure);
                     }
                 }
             }
@@ -100,7 +105,7 @@ pub(crate) fn run(cx: &Cx, command: PendingCommands) -> Result<()> {
 
 async fn resume(cx: &Cx, journal: &Journal, pending: &Pending) -> Result<Value> {
     let globals = Globals {
-        server: Option::Some(pending.server.clone()),
+        server: Some(pending.server.clone()),
         context: pending.context.clone(),
         ..cx.globals.clone()
     };
@@ -111,12 +116,12 @@ async fn resume(cx: &Cx, journal: &Journal, pending: &Pending) -> Result<Value> 
         return Err(Failure::new(4, format!("it was made by {}, and {who} is signed in", pending.who))
             .hint(format!("bursar auth login --server {} --email {}", pending.server, pending.who)));
     }
-    let how = How {
-        key: Option::Some(pending.key.clone()),
-        if_match: pending.if_match,
-        dry_run: false,
-        once: false,
-    };
+    // what it was answered is forgotten by then, and the same again would be a second time
+    if session::local_now().since(pending.at) > KEPT && !cx.globals.yes {
+        return Err(Failure::new(6, "the daemon has forgotten this key: sending it again could do it twice")
+            .hint("look whether it was done; then bursar pending drop, or resume --yes"));
+    }
+    let how = How { key: Some(pending.key.clone()), if_match: pending.if_match, dry_run: false, once: false };
     let body = pending.body.clone().map(String::into_bytes);
     let sent = client.send_raw(&pending.method, &pending.target, body, &[], &how).await;
     let verdict = match &sent {

@@ -84,6 +84,11 @@ impl Sealer {
         Ok(Self::new(&key))
     }
 
+    /// Whether `stored` was stored without a master key and should be sealed now that there is one.
+    pub fn should_seal(&self, stored: &str) -> bool {
+        self.0.is_some() && stored.starts_with(PLAIN)
+    }
+
     /// The text to store for a secret. It opens for the same `purpose` only, so that one sealed secret
     /// cannot be put in the place of another.
     ///

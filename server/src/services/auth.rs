@@ -51,12 +51,7 @@ fn limited(verdict: Verdict) -> Result<()> {
 }
 
 /// Checks limits and the password of one account; who guesses wrong often has to wait longer and longer.
-async fn check_password<W: crate::cx::Actors>(
-    cx: &Cx<W>,
-    account: &str,
-    offered: &str,
-    hash: Option<&str>,
-) -> Result<bool> {
+async fn check_password<W>(cx: &Cx<W>, account: &str, offered: &str, hash: Option<&str>) -> Result<bool> {
     let key = login_key(cx.beside.ip, account);
     limited(cx.app.limiter.check(LOGIN, key))?;
     // before the account's own limit: who is locked out must not use that up for everybody else

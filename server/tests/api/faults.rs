@@ -575,3 +575,18 @@ async fn nobody_else_may_read_the_store() {
         assert_eq!(mode & 0o777, 0o600, "{name}");
     }
 }
+
+#[tokio::test]
+async fn a_master_key_that_comes_later_seals_what_was_plain() {
+    let mut s = TestServer::start().await;
+    let ann = s.signed_in("ann", "owner").await;
+    assert!(rows(&s, "SELECT value FROM secrets").iter().all(|value| value.starts_with("plain")));
+    let key = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(key.path(), "0123456789abcdef".repeat(4)).unwrap();
+    s.set_master_key(key.path());
+    s.restart().await;
+    assert!(!rows(&s, "SELECT value FROM secrets").iter().any(|value| value.starts_with("plain")));
+    // the keys are the same, so nobody is signed out
+    let token = access(&ann).await;
+    assert_eq!(get("/v1/me").bearer(&token).send(&s).await.status, 200);
+}

@@ -798,3 +798,29 @@ async fn sixty_four_creates_at_once_all_land() {
     assert_eq!(seqs, (1..=seqs.len() as i64).collect::<Vec<_>>());
     assert!(owner.call(&VerifyAudit {}).await.unwrap().ok);
 }
+
+#[tokio::test]
+async fn rights_that_are_withdrawn_while_a_write_waits_are_gone() {
+    let s = TestServer::start().await;
+    let owner = s.signed_in("owner", "owner").await;
+    let sam = s.person("sam", "support").await;
+    let support = s.sign_in(&sam).await;
+    // edits of one person queue behind each other while the role goes
+    let bob = owner.call(&new("bob")).await.unwrap().0;
+    let edits = join_all((0..40).map(|n| {
+        let support = support.clone();
+        async move { support.call(&rename(bob.id, &format!("Bob {n}"))).await.map(drop) }
+    }));
+    let withdraw = SetUserRoles { id: sam.id, roles: Vec::new() };
+    let (edits, withdrawn) = futures_util::future::join(edits, owner.call(&withdraw)).await;
+    withdrawn.unwrap();
+    // by the log: nothing of sam's stands behind the withdrawal
+    let behind = format!(
+        "log WHERE actor_id = '{0}' AND type = 'user.updated' AND seq > \
+         (SELECT MAX(seq) FROM log WHERE type = 'user.roles_changed' AND resource_id = '{0}')",
+        sam.id
+    );
+    assert_eq!(count(&s, &behind), 0);
+    let refused = edits.into_iter().filter_map(Result::err);
+    assert!(refused.map(|why| code::<()>(Err(why))).all(|code| code == ErrorCode::Forbidden));
+}
