@@ -33,6 +33,9 @@ use crate::{
 /// How long a verdict is kept under its key.
 const KEEP: Duration = Duration::from_secs(72 * 3_600);
 
+/// How long one read of a request may take, all its statements together.
+const READ_TIME: Duration = Duration::from_secs(30);
+
 /// Members that are shown once: null in what is kept under an idempotency key.
 const SHOWN_ONCE: &[&str] = &["resetToken"];
 
@@ -210,7 +213,9 @@ impl<W: Actors + Clone + Send + Sync + 'static> Cx<W> {
         T: Send + 'static,
         F: FnOnce(&mut Conn) -> Result<T> + Send + 'static,
     {
-        let (value, queries) = self.app.db.read(look).await?;
+        let slow = || refuse(ErrorCode::Timeout, "The answer took too long; nothing was changed.");
+        let read = tokio::time::timeout(READ_TIME, self.app.db.read(look)).await;
+        let (value, queries) = read.map_err(|_| slow())??;
         self.notes.queries.fetch_add(queries, Ordering::Relaxed);
         Ok(value)
     }
