@@ -419,7 +419,8 @@ fn narrow<'a>(query: Boxed<'a>, condition: &Condition, now: Timestamp) -> Boxed<
     }
 }
 
-/// An exact id, email or external id; else all words by their beginnings.
+/// An exact id or email; else all words by their beginnings. Only what holds no word is taken for an
+/// external id: others are found by `filter[externalId]`, which has an index of its own.
 fn search<'a>(query: Boxed<'a>, q: &str) -> Boxed<'a> {
     let q = q.trim();
     if q.parse::<UserId>().is_ok() {
