@@ -11,7 +11,7 @@ use crate::{
     auth::Hasher,
     clock::Clock,
     config::Config,
-    db::{Db, How, Outcome, Plain, Written, migrate},
+    db::{Db, How, Outcome, Plain, Written, schema_state},
     error::{BoxError, Error, refuse},
     log::{Bus, Draft, Stamp},
     repositories::{roles, users},
@@ -40,7 +40,10 @@ pub async fn create(
     password: Password,
 ) -> Result<Made, BoxError> {
     crate::check_folder(config)?;
-    migrate(&config.location)?;
+    // only what changes the schema needs the folder for itself: a running daemon has it
+    if !schema_state(&config.location)?.pending.is_empty() {
+        crate::migrate(config)?;
+    }
     let hasher = Hasher::new(1)?;
     if let Some(why) = hasher.weakness(password.as_str(), &[email.as_str(), name.as_str()]).await? {
         return Err(format!("the password is too weak: it {why}").into());

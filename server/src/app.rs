@@ -26,6 +26,7 @@ use crate::{
     log::{Bus, Row, Stamp},
     metrics::{Kind, Metrics},
     repositories::{roles::Standing, secrets, sessions},
+    services::system::KeptStats,
 };
 
 /// Requests that are worked on at the same time, at most.
@@ -56,6 +57,8 @@ pub struct App {
     pub lockouts: Lockouts,
     /// What need not be looked up again.
     pub caches: Caches,
+    /// Figures that were asked for already.
+    pub stats: KeptStats,
     /// Figures for `/metrics`.
     pub metrics: Arc<Metrics>,
     /// Bounds what is worked on at the same time.
@@ -163,6 +166,7 @@ impl App {
             limiter: Limiter::new(clock.clone()),
             lockouts: Lockouts::new(clock.clone()),
             caches: Caches::new(&clock),
+            stats: KeptStats::default(),
             metrics,
             in_flight: Semaphore::new(IN_FLIGHT),
             draining: AtomicBool::new(false),

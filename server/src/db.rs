@@ -208,6 +208,14 @@ impl Db {
         &self.inner.figures
     }
 
+    /// Whether writes are taken: not after the writer ended.
+    pub fn takes_writes(&self) -> bool {
+        match &self.inner.writer {
+            Writer::Sqlite(queue) => !queue.is_closed(),
+            Writer::Postgres { .. } => true,
+        }
+    }
+
     /// Writes that wait now.
     pub fn queued(&self) -> usize {
         match &self.inner.writer {

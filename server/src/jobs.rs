@@ -87,7 +87,9 @@ pub async fn purge(app: Shared, mut stop: watch::Receiver<bool>) {
             let gone = app
                 .db
                 .write("purge", how, move |tx| {
-                    let gone = purge_verdicts(tx, now)? + sessions::purge(tx, now - DEAD_SESSIONS)?;
+                    let gone = purge_verdicts(tx, now)?
+                        + sessions::purge(tx, now - DEAD_SESSIONS)?
+                        + sessions::purge_resets(tx, now)?;
                     Ok(Outcome::Done(Plain(gone)))
                 })
                 .await;

@@ -264,7 +264,7 @@ pub fn log_to_stderr(config: &Config) -> std::io::Result<LinesGuard> {
     let lines = fmt().with_max_level(level).with_writer(writer).with_target(false);
     // a program that set a subscriber already keeps it
     let _ = match config.log_format {
-        config::LogFormat::Json => lines.json().flatten_event(true).with_current_span(false).try_init(),
+        config::LogFormat::Json => lines.event_format(lines::JsonLine::default()).try_init(),
         config::LogFormat::Pretty => lines.compact().try_init(),
     };
     Ok(guard)

@@ -5,13 +5,24 @@
 //! line cost a third of a cached request.
 
 use std::{
+    fmt,
     io::{self, Write},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
     thread::JoinHandle,
     time::Duration,
 };
 
-use tracing_subscriber::fmt::MakeWriter;
+use serde::Serialize;
+use tracing::{
+    Event, Subscriber,
+    field::{Field, Visit},
+};
+use tracing_subscriber::{
+    fmt::{FmtContext, FormatEvent, FormatFields, MakeWriter, format},
+    registry::LookupSpan,
+};
+
+use crate::clock::Clock;
 
 /// How long a first line waits for others.
 const COMPANY: Duration = Duration::from_millis(5);
@@ -129,9 +140,105 @@ impl Drop for LinesGuard {
     }
 }
 
+/// One JSON object a line: time, level, and the event's fields beside them. Straight into the line's
+/// bytes: the usual way through maps and adapters cost a tenth of a cached request.
+#[derive(Default)]
+pub struct JsonLine(Clock);
+
+impl<S, N> FormatEvent<S, N> for JsonLine
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(
+        &self,
+        _: &FmtContext<'_, S, N>,
+        mut to: format::Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
+        let mut line = Members(Vec::with_capacity(512));
+        line.0.extend_from_slice(b"{");
+        line.member("timestamp", &self.0.now());
+        line.member("level", event.metadata().level().as_str());
+        event.record(&mut line);
+        line.0.extend_from_slice(b"}\n");
+        to.write_str(&String::from_utf8(line.0).map_err(|_| fmt::Error)?)
+    }
+}
+
+/// The members of an object that is being written.
+struct Members(Vec<u8>);
+
+impl Members {
+    fn member(&mut self, name: &str, value: &(impl Serialize + ?Sized)) {
+        if self.0.len() > 1 {
+            self.0.push(b',');
+        }
+        self.value(name);
+        self.0.push(b':');
+        self.value(value);
+    }
+
+    fn value(&mut self, value: &(impl Serialize + ?Sized)) {
+        let before = self.0.len();
+        if serde_json::to_writer(&mut self.0, value).is_err() {
+            self.0.truncate(before);
+            self.0.extend_from_slice(b"null");
+        }
+    }
+}
+
+impl Visit for Members {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.member(field.name(), value);
+    }
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.member(field.name(), &value);
+    }
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.member(field.name(), &value);
+    }
+    fn record_f64(&mut self, field: &Field, value: f64) {
+        self.member(field.name(), &value);
+    }
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.member(field.name(), &value);
+    }
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        self.member(field.name(), &format!("{value:?}"));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_line_is_one_object_whatever_its_fields_hold() {
+        let page = Page::default();
+        let (lines, guard) = lines(page.clone()).unwrap();
+        let subscriber =
+            tracing_subscriber::fmt().with_writer(lines).event_format(JsonLine::default()).finish();
+        tracing::subscriber::with_default(subscriber, || {
+            let hostile = "a \"b\"\n{} \u{1b}[2J \u{202e}";
+            let none: Option<&str> = None;
+            tracing::info!(request_id = hostile, status = 200_u16, none, ip = %"::1", "request");
+            tracing::warn!("plain {}", 1);
+        });
+        drop(guard);
+        let text = String::from_utf8(page.0.lock().unwrap().clone()).unwrap();
+        let read: Vec<serde_json::Value> =
+            text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!(read.len(), 2, "{text}");
+        assert_eq!(read[0]["message"], "request");
+        assert_eq!(read[0]["level"], "INFO");
+        assert_eq!(read[0]["status"], 200);
+        assert_eq!(read[0]["ip"], "::1");
+        assert_eq!(read[0]["request_id"], "a \"b\"\n{} \u{1b}[2J \u{202e}");
+        assert_eq!(read[0].get("none"), None);
+        assert_eq!(read[1]["message"], "plain 1");
+        assert!(!text.contains('\u{1b}'), "control characters stand escaped: {text}");
+    }
 
     #[derive(Clone, Default)]
     struct Page(Arc<Mutex<Vec<u8>>>);

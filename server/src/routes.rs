@@ -76,7 +76,7 @@ pub fn metrics_router(app: Shared) -> Router {
 async fn ready(State(app): State<Shared>) -> Response {
     let checked = system::has_owner(&app).await;
     let draining = app.is_draining();
-    let database = if checked.is_ok() { "ok" } else { "unavailable" };
+    let database = if checked.is_ok() && app.db.takes_writes() { "ok" } else { "unavailable" };
     let owner = match checked {
         Ok(true) => "ok",
         Ok(false) => "missing",

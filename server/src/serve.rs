@@ -2,6 +2,7 @@
 //! envelope, one log line.
 
 use std::{
+    panic::AssertUnwindSafe,
     sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
@@ -21,6 +22,7 @@ use bursar_shared::{
     operation::{Access, Admits, Answer, Extras, Method, Operation},
     wire,
 };
+use futures_util::FutureExt as _;
 use ring::digest;
 use serde_json::json;
 
@@ -28,7 +30,7 @@ use crate::{
     app::Shared,
     cx::{Admit, Beside, Caller, Cx, Notes, user_actor},
     db::{How, Outcome, Plain},
-    error::{Error, Refusal, Result, later, refuse},
+    error::{Error, Refusal, Result, broken, later, refuse},
     limits::{ANONYMOUS, SESSION, Verdict, network, ratelimit, ratelimit_policy, retry_after},
     listener::{
         Peer,
@@ -200,7 +202,14 @@ where
         beside.fingerprint = fingerprint::<O>(parts, query, &body);
     }
     let cx = Cx { app: app.clone(), who, beside, notes: seen.notes.clone() };
-    match service(cx, op).await {
+    // a panic is a fault like any other: it is answered, and the connection stays
+    let served = AssertUnwindSafe(async {
+        fail::fail_point!("in-service");
+        service(cx, op).await
+    })
+    .catch_unwind()
+    .await;
+    match served.unwrap_or_else(|_| Err(broken(O::NAME)("it panicked; the line before says where".into()))) {
         Err(why) if is_denial(&why) => Err(Box::pin(note_denial::<O>(app, seen, why)).await),
         done => done,
     }

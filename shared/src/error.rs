@@ -236,6 +236,18 @@ impl ApiError {
         }])
     }
 
+    /// The same about a part of a larger body: the pointers of violations begin at `prefix`.
+    #[must_use]
+    pub fn inside(mut self, prefix: &str) -> Self {
+        let violations = self.details.get_mut("violations").and_then(serde_json::Value::as_array_mut);
+        for violation in violations.into_iter().flatten() {
+            if let Some(serde_json::Value::String(pointer)) = violation.get_mut("pointer") {
+                pointer.insert_str(0, prefix);
+            }
+        }
+        self
+    }
+
     /// The violations of a `VALIDATION_FAILED`; empty for other codes.
     pub fn violations(&self) -> Vec<Violation> {
         self.details

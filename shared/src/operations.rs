@@ -71,7 +71,7 @@ pub trait Visitor {
 
 operations! {
     Post   "/v1/auth/login"           Public,                   Login            as "Login"            -> Tokens; ! InvalidCredentials UserSuspended TemporarilyLocked;
-    Post   "/v1/auth/refresh"         Public,                   Refresh          as "Refresh"          -> Tokens; ! TokenExpired TokenInvalid SessionRevoked RefreshReused UserSuspended;
+    Post   "/v1/auth/refresh"         Public,                   Refresh          as "Refresh"          -> Tokens; ! TokenExpired TokenInvalid SessionRevoked RefreshReused;
     Post   "/v1/auth/logout"          SignedIn,                 Logout           as "Logout"           -> Done;
     Post   "/v1/auth/password"        Public,                   SetPassword      as "SetPassword"      -> Done; ! TokenExpired TokenInvalid UserSuspended;
     Get    "/v1/me"                   SignedIn,                 Me               as "Me"               -> User;

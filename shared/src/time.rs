@@ -10,6 +10,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 const SECOND: i64 = 1_000_000;
 const DAY: i64 = 86_400 * SECOND;
+/// The years 0 and 9999 end here: RFC 3339 has four digits.
+const FIRST: i64 = -719_528 * DAY;
+const LAST: i64 = 2_932_897 * DAY - 1;
 
 /// Microseconds since 1970-01-01T00:00:00Z.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -53,11 +56,40 @@ impl ops::Sub<Duration> for Timestamp {
 
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (days, of_day) = (self.0.div_euclid(DAY), self.0.rem_euclid(DAY));
+        f.write_str(self.text(&mut [0; TEXT]))
+    }
+}
+
+/// Bytes of a time as text.
+const TEXT: usize = 27;
+
+impl Timestamp {
+    /// The text of this time, written digit by digit: five of them stand in every answer about a person.
+    fn text(self, to: &mut [u8; TEXT]) -> &str {
+        // what RFC 3339 cannot say is shown as the nearest that it can
+        let micros = self.0.clamp(FIRST, LAST);
+        let (days, of_day) = (micros.div_euclid(DAY), micros.rem_euclid(DAY));
         let (year, month, day) = civil(days);
         let (seconds, micros) = (of_day / SECOND, of_day % SECOND);
-        let (h, m, s) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
-        write!(f, "{year:04}-{month:02}-{day:02}T{h:02}:{m:02}:{s:02}.{micros:06}Z")
+        let (hour, minute, second) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+        to.copy_from_slice(b"0000-00-00T00:00:00.000000Z");
+        for (places, number) in [
+            (0..4, year),
+            (5..7, month),
+            (8..10, day),
+            (11..13, hour),
+            (14..16, minute),
+            (17..19, second),
+            (20..26, micros),
+        ] {
+            let mut rest = number;
+            for digit in to[places].iter_mut().rev() {
+                *digit += (rest % 10) as u8;
+                rest /= 10;
+            }
+        }
+        // digits and the letters above: always text
+        std::str::from_utf8(to).unwrap_or_default()
     }
 }
 
@@ -100,7 +132,7 @@ impl FromStr for Timestamp {
 
 impl Serialize for Timestamp {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        to.collect_str(self)
+        to.serialize_str(self.text(&mut [0; TEXT]))
     }
 }
 
@@ -215,6 +247,12 @@ mod tests {
             let other = jiff::Timestamp::from_microsecond(micros).unwrap();
             prop_assert_eq!(Timestamp(micros).to_string(), format!("{other:.6}"));
         }
+    }
+
+    #[test]
+    fn what_four_digits_cannot_say_is_the_nearest_that_they_can() {
+        assert_eq!(Timestamp(i64::MAX).to_string(), "9999-12-31T23:59:59.999999Z");
+        assert_eq!(Timestamp(i64::MIN).to_string(), "0000-01-01T00:00:00.000000Z");
     }
 
     #[test]

@@ -182,7 +182,12 @@ pub(super) fn connect(location: &Location, purpose: Purpose) -> Result<Conn, Box
             Conn::Sqlite(sqlite)
         }
         Location::Postgres(url) => {
-            let mut pg = PgConnection::establish(&with_defaults(url))?;
+            let mut pg = PgConnection::establish(&with_defaults(url)).map_err(|why| -> BoxError {
+                match why.to_string().contains("SSL support is not compiled in") {
+                    true => format!("{why}; build with --features pg-tls for TLS to PostgreSQL").into(),
+                    false => why.into(),
+                }
+            })?;
             let limit = match purpose {
                 Purpose::Read => "5s",
                 Purpose::Write => "10s",

@@ -199,6 +199,16 @@ pub fn purge(conn: &mut Conn, before: Timestamp) -> Result<usize> {
     Ok(diesel::delete(sessions::table.filter(sessions::id.eq_any(old))).execute(conn)?)
 }
 
+/// Throws away a few one-time tokens that ran out; answers how many.
+pub fn purge_resets(conn: &mut Conn, now: Timestamp) -> Result<usize> {
+    let old: Vec<String> = password_resets::table
+        .filter(password_resets::expires_at.lt(now.micros()))
+        .limit(500)
+        .select(password_resets::user_id)
+        .load(conn)?;
+    Ok(diesel::delete(password_resets::table.filter(password_resets::user_id.eq_any(old))).execute(conn)?)
+}
+
 /// Makes the one-time token of a person worthless, if there is one.
 pub fn drop_reset(conn: &mut Conn, user: &str) -> Result<()> {
     diesel::delete(password_resets::table.find(user)).execute(conn)?;

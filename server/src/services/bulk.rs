@@ -55,11 +55,13 @@ pub async fn run(cx: Cx, op: BulkUsers) -> Result<BulkResult> {
     }
     // what takes long is done before the transaction, what was misread is known before it
     let mut steps = Vec::with_capacity(op.items.len());
-    for item in op.items {
+    for (index, item) in op.items.into_iter().enumerate() {
         let step = match read(&cx, &item).await {
             Ok(step) => Ok(step),
             // to come again is no verdict on an item
-            Err(Error::Refused(refusal)) if !is_passing(&refusal.error) => Err(refusal.error.clone()),
+            Err(Error::Refused(refusal)) if !is_passing(&refusal.error) => {
+                Err(refusal.error.inside(&format!("/items/{index}")))
+            }
             Err(why) => return Err(why),
         };
         steps.push((item.if_match, step));
@@ -138,7 +140,7 @@ async fn read(cx: &Cx, item: &BulkItem) -> Result<Step> {
                 return Err(ApiError::violation("/id", "read_only", "is made by the daemon").into());
             }
             let op: CreateUser = body(item)?;
-            users::prepare(cx, op).await.map(Box::new).map(Step::Create)
+            users::prepare(cx, op).await.map_err(in_data).map(Box::new).map(Step::Create)
         }
         BulkOp::Update => item.id.map(|_| body(item).map(Step::Update)).ok_or_else(needs_id)?,
         BulkOp::Suspend => item.id.map(|_| body(item).map(Step::Suspend)).ok_or_else(needs_id)?,
@@ -164,6 +166,17 @@ fn body<T: Decode>(item: &BulkItem) -> Result<T> {
     let read = T::decode(&Value::Object(members), &mut Decoder::new(&mut violations, false));
     match read {
         Some(read) if violations.is_empty() => Ok(read),
-        _ => Err(ApiError::invalid(violations).into()),
+        _ => Err(in_data(ApiError::invalid(violations).into())),
+    }
+}
+
+/// What is wrong with the data of an item, seen from the item.
+fn in_data(why: Error) -> Error {
+    match why {
+        Error::Refused(mut refusal) => {
+            refusal.error = refusal.error.inside("/data");
+            Error::Refused(refusal)
+        }
+        broken => broken,
     }
 }

@@ -16,8 +16,10 @@ use bursar_server::{
 };
 use bursar_shared::{
     client::{Client, Error, How, Options, session::Store},
+    error::ErrorCode,
     id::UserId,
     operations::{
+        auth::Me,
         log::VerifyAudit,
         users::{CreateUser, DeleteUser, GetUser},
     },
@@ -285,6 +287,21 @@ async fn a_database_that_cuts_connections_costs_time_and_nothing_else() {
 async fn create_bob(url: &str, token: &str, key: &str) -> crate::support::Answer {
     let body = json!({"email": "bob@b.io", "name": "bob"});
     post("/v1/users", &body).bearer(token).header("idempotency-key", key).send_to(url).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_that_panics_is_answered_like_any_fault() {
+    let (s, token) = paused().await;
+    let mut daemon = Daemon::start(&s).settled(&token).await;
+    daemon.breaks("in-service", "1*panic");
+    let one = daemon.client(&token);
+    let broken = one.send_raw("GET", "/v1/me", None, &[], &How { once: true, ..How::default() }).await;
+    let Err(Error::Api { status: 500, error, request_id: Some(_), .. }) = broken else {
+        panic!("an answer with a request id: {broken:?}")
+    };
+    assert_eq!(error.code, ErrorCode::Internal);
+    assert!(one.call(&Me {}).await.is_ok(), "the daemon goes on");
+    daemon.kill();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -6,7 +6,7 @@ use bursar_server::testing::TestServer;
 use bursar_shared::{
     client::{Client, How},
     decode::Change,
-    error::ErrorCode,
+    error::{ApiError, ErrorCode},
     field::{BulkMode, Metadata, MetadataPatch},
     id::UserId,
     operations::{
@@ -210,7 +210,7 @@ async fn what_is_unique_is_named_when_it_is_taken() {
     let taken = CreateUser { external_id: Some("x-1".parse().unwrap()), ..new("bob") };
     let bob = owner.call(&taken).await.unwrap().0;
     let eve = owner.call(&new("eve")).await.unwrap().0;
-    let field = |error: bursar_shared::error::ApiError| {
+    let field = |error: ApiError| {
         assert_eq!(error.code, ErrorCode::AlreadyExists);
         error.details["field"].as_str().unwrap().to_owned()
     };
@@ -635,7 +635,7 @@ async fn nobody_gives_more_than_they_hold() {
     );
     assert_eq!(read(&admin, bob.id).await.roles, ["auditor", "support"]);
     // roles in a create need a permission of their own, and so do ready hashes
-    let missing = |error: bursar_shared::error::ApiError| (error.code, error.details["missing"].clone());
+    let missing = |error: ApiError| (error.code, error.details["missing"].clone());
     let create = CreateUser { roles: Some(roles(&["customer"])), ..new("eve") };
     assert_eq!(missing(refusal(support.call(&create).await)), (ErrorCode::Forbidden, json!(["roles:grant"])));
     let hash = "$argon2id$v=19$m=8,t=1,p=1$c29tZXNhbHQ$aGFzaGhhc2hoYXNoaGFzaGhhc2hoYXNoaGFzaGhhc2g";
@@ -738,6 +738,27 @@ async fn an_atomic_bulk_is_all_or_nothing() {
     let done = owner.call(&fine).await.unwrap().items;
     assert_eq!(done.iter().map(|one| one.status).collect::<Vec<_>>(), [201, 200]);
     assert!(owner.call(&VerifyAudit {}).await.unwrap().ok);
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_a_bulk_item_is_said_from_the_top_of_the_body() {
+    let s = TestServer::start().await;
+    let owner = s.signed_in("owner", "owner").await;
+    let items = vec![
+        item(BulkOp::Create, None, Some(json!({"email": "dan@b.io", "name": "dan"}))),
+        item(BulkOp::Create, None, Some(json!({"email": "no", "name": "", "more": 1}))),
+        item(BulkOp::Suspend, None, None),
+    ];
+    let pointers = |error: &ApiError| -> Vec<String> {
+        error.violations().into_iter().map(|violation| violation.pointer).collect()
+    };
+    let each = BulkUsers { mode: BulkMode::Independent, items: items.clone() };
+    let done = owner.call(&each).await.unwrap().items;
+    let wrong: Vec<_> = done.iter().filter_map(|one| one.error.as_ref()).map(pointers).collect();
+    let of_data = ["/items/1/data/more", "/items/1/data/email", "/items/1/data/name"];
+    assert_eq!(wrong, [of_data.map(str::to_owned).to_vec(), vec!["/items/2/id".to_owned()]]);
+    let all = BulkUsers { mode: BulkMode::Atomic, items: items[1..].to_vec() };
+    assert_eq!(pointers(&refusal(owner.call(&all).await))[0], "/items/0/data/more");
 }
 
 #[tokio::test]
