@@ -56,6 +56,11 @@ pub(crate) struct ListArgs {
 }
 
 impl ListArgs {
+    /// Nothing but a filter.
+    pub(crate) fn filtered(filter: Option<&str>) -> Self {
+        Self { filter: filter.map(str::to_owned), ..Self::default() }
+    }
+
     /// The list that the flags describe.
     pub(crate) fn list<R: Resource>(&self) -> Result<List<R>> {
         let mut list = List::<R>::new();

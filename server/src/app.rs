@@ -1,10 +1,7 @@
 //! What a service may touch: the database, the clock, keys, caches, limits and the bus.
 
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
 
@@ -12,11 +9,11 @@ use bursar_shared::{
     id::{SessionId, UserId},
     operations::users::User,
 };
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 
 use crate::{
     auth::{AccessClaims, CursorKey, Hasher, KeyRing, Sealer, SigningKey, TokenSettings},
-    cache::{Bounds, Cache},
+    cache::{Bounds, Cache, Hasher as KeyHasher},
     clock::Clock,
     config::Config,
     db::{self, Db, How},
@@ -26,7 +23,7 @@ use crate::{
     log::{Bus, Row, Stamp},
     metrics::{Kind, Metrics},
     repositories::{roles::Standing, secrets, sessions},
-    services::system::KeptStats,
+    services::{stream::Streams, system::KeptStats},
 };
 
 /// Requests that are worked on at the same time, at most.
@@ -63,8 +60,10 @@ pub struct App {
     pub metrics: Arc<Metrics>,
     /// Bounds what is worked on at the same time.
     pub in_flight: Semaphore,
+    /// Who follows the log.
+    pub streams: Streams,
     /// Whether the daemon is stopping.
-    pub draining: AtomicBool,
+    pub draining: watch::Sender<bool>,
     /// When it started.
     pub started: Instant,
 }
@@ -78,7 +77,7 @@ pub struct Caches {
     /// Sessions.
     pub sessions: Cache<SessionId, sessions::Row>,
     /// Access tokens whose signature was checked: 17 us instead of 166 a request.
-    pub tokens: moka::sync::Cache<String, Arc<AccessClaims>>,
+    pub tokens: moka::sync::Cache<String, Arc<AccessClaims>, KeyHasher>,
 }
 
 impl Caches {
@@ -92,7 +91,7 @@ impl Caches {
             tokens: moka::sync::Cache::builder()
                 .max_capacity(20_000)
                 .time_to_live(Duration::from_secs(15 * 60))
-                .build(),
+                .build_with_hasher(KeyHasher::default()),
         }
     }
 
@@ -169,7 +168,8 @@ impl App {
             stats: KeptStats::default(),
             metrics,
             in_flight: Semaphore::new(IN_FLIGHT),
-            draining: AtomicBool::new(false),
+            draining: watch::Sender::new(false),
+            streams: Streams::new(config.max_streams),
             started: Instant::now(),
             config,
             db,
@@ -182,6 +182,7 @@ impl App {
         bus.listen(move |rows| {
             if let Some(app) = weak.upgrade() {
                 app.caches.forget(rows);
+                app.streams.hear(rows);
             }
         });
         app.show_figures();
@@ -227,6 +228,12 @@ impl App {
         });
         show("bursar_argon2_busy", "Passwords that are being hashed or checked.", gauge, &[], |app| {
             app.hasher.busy() as u64
+        });
+        show("bursar_streams", "Streams of the log that are open.", gauge, &[], |app| {
+            app.streams.open() as u64
+        });
+        show("bursar_stream_rows_total", "Rows sent to streams of the log.", counter, &[], |app| {
+            app.streams.rows()
         });
         show("bursar_log_head", "The number of the last row of the log.", gauge, &[], |app| {
             u64::try_from(app.bus.head()).unwrap_or(0)
@@ -283,7 +290,7 @@ impl App {
 
     /// Whether the daemon is stopping.
     pub fn is_draining(&self) -> bool {
-        self.draining.load(Ordering::Relaxed)
+        *self.draining.borrow()
     }
 }
 

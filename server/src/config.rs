@@ -60,6 +60,8 @@ pub const SETTINGS: &[Setting] = &[
     setting("log-level", "LEVEL", "info", "error, warn, info, debug or trace"),
     setting("metrics-listen", "ADDRESS", "", "Serve /metrics there instead of beside the API"),
     setting("access-ttl", "SECONDS", "900", "How long an access token lives; at most 900"),
+    setting("max-streams", "N", "512", "Callers that may follow /v1/events/stream at the same time"),
+    setting("stream-beat", "SECONDS", "15", "How often a stream without rows says that it lives; at most 60"),
     setting("refresh-ttl", "SECONDS", "604800", "How long a refresh token lives; at most 604800"),
 ];
 
@@ -109,6 +111,10 @@ pub struct Config {
     pub access_ttl: Duration,
     /// How long a refresh token lives.
     pub refresh_ttl: Duration,
+    /// How many may follow the log at the same time.
+    pub max_streams: u32,
+    /// How often a stream without rows says that it lives.
+    pub stream_beat: Duration,
 }
 
 /// A setting that cannot be.
@@ -224,6 +230,8 @@ impl Config {
             metrics_listen,
             access_ttl: Duration::from_secs(find("access-ttl").number(1, 900)?.into()),
             refresh_ttl: Duration::from_secs(find("refresh-ttl").number(60, 604_800)?.into()),
+            max_streams: find("max-streams").number(0, 100_000)?,
+            stream_beat: Duration::from_secs(find("stream-beat").number(1, 60)?.into()),
         };
         if config.tls.is_none() && !config.insecure_http && !config.listen.ip().is_loopback() {
             return Err(find("listen").wrong(

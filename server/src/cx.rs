@@ -50,6 +50,8 @@ pub struct Caller {
     pub standing: Arc<Standing>,
     /// What they may do.
     pub permissions: Permissions,
+    /// When the credential runs out.
+    pub expires: Timestamp,
 }
 
 impl Caller {
@@ -175,6 +177,8 @@ pub struct Beside {
     pub if_match: Option<i64>,
     /// Only to see what would happen.
     pub dry_run: bool,
+    /// The last row that a stream brought before it broke off.
+    pub last_event_id: Option<i64>,
 }
 
 /// What a service found out for the envelope and the log line.

@@ -52,7 +52,10 @@ pub async fn listen(app: Shared, mut stop: watch::Receiver<bool>) {
         match heard {
             Ok(((head, rows), _)) => {
                 match rows {
-                    Some(rows) => app.caches.forget(&rows),
+                    Some(rows) => {
+                        app.caches.forget(&rows);
+                        app.streams.hear(&rows);
+                    }
                     None => app.caches.forget_all(),
                 }
                 app.bus.wake(head);

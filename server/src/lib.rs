@@ -29,7 +29,7 @@ mod services;
 #[cfg(feature = "testing")]
 pub mod testing;
 
-use std::{net::SocketAddr, path::Path, sync::atomic::Ordering, time::Duration};
+use std::{net::SocketAddr, path::Path, time::Duration};
 
 use tokio::{sync::watch, task::JoinSet};
 
@@ -161,7 +161,7 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) 
 impl Running {
     /// Stops: no new connections, requests in flight are answered, the store is closed.
     pub async fn stop(mut self) {
-        self.app.draining.store(true, Ordering::Relaxed);
+        self.app.draining.send_replace(true);
         // nobody listens when all tasks ended already
         let _ = self.stop.send(true);
         while self.tasks.join_next().await.is_some() {}

@@ -298,6 +298,11 @@ impl Bus {
         });
     }
 
+    /// The number of the last row, and a word whenever there is another.
+    pub fn follow(&self) -> watch::Receiver<i64> {
+        self.inner.head.subscribe()
+    }
+
     /// The last row heard of in this process.
     pub fn head(&self) -> i64 {
         *self.inner.head.borrow()

@@ -30,6 +30,7 @@ struct Described {
     access: Access,
     status: u16,
     paged: bool,
+    streamed: bool,
     /// Beyond the usual ones.
     errors: &'static [ErrorCode],
     body_limit: usize,
@@ -141,6 +142,7 @@ impl Visitor for Reader {
             access: <O::Access as Admits>::ACCESS,
             status: O::Answer::STATUS,
             paged: O::Answer::PAGED,
+            streamed: O::Answer::STREAMED,
             errors: O::ERRORS,
             body_limit: O::BODY_LIMIT,
             about,

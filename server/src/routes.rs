@@ -16,7 +16,7 @@ use crate::{
     app::Shared,
     openapi,
     serve::{RouterExt, refused},
-    services::{auth, bulk, log, me, roles, sessions, system, users as people},
+    services::{auth, bulk, log, me, roles, sessions, stream, system, users as people},
 };
 
 /// Everything.
@@ -50,6 +50,7 @@ pub fn router(app: Shared) -> Router {
         .op(sessions::revoke)
         .op(sessions::revoke_all)
         .op(log::events)
+        .stream(stream::follow)
         .op(log::audit)
         .op(log::get)
         .op(log::verify)

@@ -20,6 +20,7 @@ use bursar_shared::{
     error::{ApiError, ErrorCode},
     id,
     operation::{Access, Admits, Answer, Extras, Method, Operation},
+    time::Timestamp,
     wire,
 };
 use futures_util::FutureExt as _;
@@ -46,6 +47,7 @@ const BODY_TIME: Duration = Duration::from_secs(30);
 /// The header by which requests are found in the log.
 static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 static IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+static LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 static REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 static RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 static RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
@@ -64,6 +66,15 @@ pub trait RouterExt {
         O::Access: Admit,
         F: Fn(Cx<Who<O>>, O) -> Fut + Clone + Send + Sync + 'static,
         Fut: Future<Output = Result<O::Answer>> + Send;
+
+    /// Mounts an operation whose answer is a stream of server-sent events.
+    #[must_use]
+    fn stream<O, F, Fut>(self, service: F) -> Self
+    where
+        O: Operation,
+        O::Access: Admit,
+        F: Fn(Cx<Who<O>>, O) -> Fut + Clone + Send + Sync + 'static,
+        Fut: Future<Output = Result<Body>> + Send;
 }
 
 impl RouterExt for Router<Shared> {
@@ -74,18 +85,36 @@ impl RouterExt for Router<Shared> {
         F: Fn(Cx<Who<O>>, O) -> Fut + Clone + Send + Sync + 'static,
         Fut: Future<Output = Result<O::Answer>> + Send,
     {
-        let method = match O::METHOD {
-            Method::Get => MethodFilter::GET,
-            Method::Post => MethodFilter::POST,
-            Method::Put => MethodFilter::PUT,
-            Method::Patch => MethodFilter::PATCH,
-            Method::Delete => MethodFilter::DELETE,
-        };
         let handler = move |State(app): State<Shared>, request: Request| {
             let service = service.clone();
             async move { handle::<O, F, Fut>(app, request, service).await }
         };
-        self.route(O::PATH, on(method, handler))
+        self.route(O::PATH, on(method(O::METHOD), handler))
+    }
+
+    fn stream<O, F, Fut>(self, service: F) -> Self
+    where
+        O: Operation,
+        O::Access: Admit,
+        F: Fn(Cx<Who<O>>, O) -> Fut + Clone + Send + Sync + 'static,
+        Fut: Future<Output = Result<Body>> + Send,
+    {
+        const { assert!(<O::Answer as Answer>::STREAMED, "this operation answers with an envelope") };
+        let handler = move |State(app): State<Shared>, request: Request| {
+            let service = service.clone();
+            async move { handle_stream::<O, F, Fut>(app, request, service).await }
+        };
+        self.route(O::PATH, on(method(O::METHOD), handler))
+    }
+}
+
+const fn method(method: Method) -> MethodFilter {
+    match method {
+        Method::Get => MethodFilter::GET,
+        Method::Post => MethodFilter::POST,
+        Method::Put => MethodFilter::PUT,
+        Method::Patch => MethodFilter::PATCH,
+        Method::Delete => MethodFilter::DELETE,
     }
 }
 
@@ -134,7 +163,7 @@ where
 {
     let (mut parts, body) = request.into_parts();
     let mut seen = Seen::new(&app, &parts);
-    let result = run::<O, F, Fut>(&app, &mut parts, body, service, &mut seen).await;
+    let result = run::<O, _, F, Fut>(&app, &mut parts, body, service, &mut seen).await;
     let etag_wanted = parts.headers.get(header::IF_NONE_MATCH).cloned();
     let (status, mut response, code, fault) = match result {
         Ok(answer) => {
@@ -143,29 +172,58 @@ where
                 success::<O>(&app, &parts, data.as_ref(), extras, etag_wanted.as_ref(), &seen);
             (status, response, None, None)
         }
-        Err(why) => {
-            let (refusal, fault) = why.answer();
-            let status = refusal.error.code.status();
-            (status, failure(&app, &refusal, &seen), Some(refusal.error.code), fault)
-        }
+        Err(why) => failed(&app, why, &seen),
     };
     finish(&mut response, &seen, O::PATH.starts_with("/v1/auth/"));
     write_line::<O>(&app, &seen, status, code, fault);
     response
 }
 
-async fn run<O, F, Fut>(
+fn failed(app: &Shared, why: Error, seen: &Seen) -> (u16, Response, Option<ErrorCode>, Option<String>) {
+    let (refusal, fault) = why.answer();
+    let code = refusal.error.code;
+    (code.status(), failure(app, &refusal, seen), Some(code), fault)
+}
+
+/// A stream begins like every answer; how it ends, it says itself.
+async fn handle_stream<O, F, Fut>(app: Shared, request: Request, service: F) -> Response
+where
+    O: Operation,
+    O::Access: Admit,
+    F: Fn(Cx<Who<O>>, O) -> Fut,
+    Fut: Future<Output = Result<Body>>,
+{
+    let (mut parts, body) = request.into_parts();
+    let mut seen = Seen::new(&app, &parts);
+    let (status, mut response, code, fault) =
+        match run::<O, _, F, Fut>(&app, &mut parts, body, service, &mut seen).await {
+            Ok(frames) => {
+                let mut response = Response::new(frames);
+                let headers = response.headers_mut();
+                headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+                // proxies that collect answers would hold rows back (nginx)
+                headers.insert(HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
+                (200, response, None, None)
+            }
+            Err(why) => failed(&app, why, &seen),
+        };
+    finish(&mut response, &seen, false);
+    write_line::<O>(&app, &seen, status, code, fault);
+    response
+}
+
+async fn run<O, T, F, Fut>(
     app: &Shared,
     parts: &mut Parts,
     body: Body,
     service: F,
     seen: &mut Seen,
-) -> Result<O::Answer>
+) -> Result<T>
 where
     O: Operation,
     O::Access: Admit,
     F: Fn(Cx<Who<O>>, O) -> Fut,
-    Fut: Future<Output = Result<O::Answer>>,
+    Fut: Future<Output = Result<T>>,
 {
     if app.is_draining() {
         return Err(later(ErrorCode::ShuttingDown, "The daemon is stopping.", Duration::from_secs(2)));
@@ -245,6 +303,7 @@ async fn authenticate(app: &Shared, headers: &HeaderMap) -> Result<Option<Caller
                 user: claims.sub,
                 session: claims.sid,
                 permissions: standing.permissions(),
+                expires: Timestamp::from_micros(claims.exp.saturating_mul(1_000_000)),
                 standing,
             }))
         }
@@ -329,6 +388,13 @@ fn beside<O: Operation>(parts: &Parts, seen: &Seen) -> Result<Beside> {
             Some(version.ok_or_else(|| malformed("If-Match must be the ETag of a record, or its version."))?)
         }
     };
+    let last_event_id = match header(&LAST_EVENT_ID).filter(|_| <O::Answer as Answer>::STREAMED) {
+        None => None,
+        Some(text) => {
+            let seq = text.ok().and_then(|text| text.parse().ok()).filter(|seq: &i64| *seq >= 0);
+            Some(seq.ok_or_else(|| malformed("Last-Event-ID must be the number of a row of the log."))?)
+        }
+    };
     let dry_run = O::takes_dry_run() && dry_run(parts.uri.query().unwrap_or(""))?;
     let user_agent = parts.headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok());
     Ok(Beside {
@@ -339,6 +405,7 @@ fn beside<O: Operation>(parts: &Parts, seen: &Seen) -> Result<Beside> {
         fingerprint: String::new(),
         if_match,
         dry_run,
+        last_event_id,
     })
 }
 

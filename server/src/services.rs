@@ -6,5 +6,6 @@ pub mod log;
 pub mod me;
 pub mod roles;
 pub mod sessions;
+pub mod stream;
 pub mod system;
 pub mod users;

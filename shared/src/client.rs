@@ -6,6 +6,7 @@
 mod error;
 #[cfg(test)]
 mod fake;
+mod follow;
 mod pages;
 #[cfg(test)]
 mod processes;
@@ -18,6 +19,7 @@ mod transport;
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 pub use error::Error;
+pub use follow::Followed;
 pub use pages::{RawPage, RawPages};
 pub use transport::{Raw, check_address};
 
@@ -211,6 +213,21 @@ impl Client {
             {
                 let token = self.token(token.as_deref()).await?;
                 self.0.transport.run(request, token.as_deref()).await
+            }
+            other => other,
+        }
+    }
+
+    /// Opens a stream; a token that the daemon calls expired is refreshed once.
+    async fn open_stream(&self, target: String) -> Result<reqwest::Response, Error> {
+        let request = transport::Request::new("GET", target, None, &How::default());
+        let token = self.access_token().await?;
+        match self.0.transport.open(&request, &token).await {
+            Err(Error::Api { status: 401, error, .. })
+                if error.code == crate::error::ErrorCode::TokenExpired =>
+            {
+                let token = self.token(Some(&token)).await?.ok_or(Error::NotSignedIn)?;
+                self.0.transport.open(&request, &token).await
             }
             other => other,
         }

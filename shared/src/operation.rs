@@ -128,6 +128,8 @@ pub trait Answer: Sized + Send + 'static {
     const STATUS: u16 = 200;
     /// Whether it is a page of a list.
     const PAGED: bool = false;
+    /// Whether it goes on and on instead of ending with an envelope: `text/event-stream`.
+    const STREAMED: bool = false;
 
     /// The data alone.
     fn data(&self) -> Option<&Self::Data>;
@@ -180,6 +182,25 @@ impl Answer for Done {
     }
     fn from_parts(_: Option<()>, _: Meta) -> Option<Self> {
         Some(Self)
+    }
+}
+
+/// Rows as they come, as server-sent events; `T` is what one of them holds.
+#[derive(Debug)]
+pub struct Streamed<T>(std::marker::PhantomData<fn() -> T>);
+
+impl<T: Serialize + DeserializeOwned + JsonSchema + Send + Sync + 'static> Answer for Streamed<T> {
+    type Data = T;
+    const STREAMED: bool = true;
+
+    fn data(&self) -> Option<&T> {
+        None
+    }
+    fn into_parts(self) -> (Option<T>, Extras) {
+        (None, Extras::default())
+    }
+    fn from_parts(_: Option<T>, _: Meta) -> Option<Self> {
+        None
     }
 }
 

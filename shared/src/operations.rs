@@ -16,7 +16,7 @@ use users::*;
 
 use crate::{
     error::ErrorCode,
-    operation::{Access, Admits, Created, Done, Method, Needs, Operation, Public, SignedIn},
+    operation::{Access, Admits, Created, Done, Method, Needs, Operation, Public, SignedIn, Streamed},
     page::{List, Page},
     permission::*,
 };
@@ -102,6 +102,7 @@ operations! {
     Post   "/v1/sessions/revoke"      Needs<SessionsRevoke>,    RevokeSessions   as "RevokeSessions"   -> Revoked; ! NotFound Escalation;
 
     Get    "/v1/events"               Needs<EventsRead>,        List<Event>      as "ListEvents"       -> Page<Event>; ! NotFound QueryTooBroad;
+    Get    "/v1/events/stream"        Needs<EventsRead>,        StreamEvents     as "StreamEvents"     -> Streamed<Event>;
     Get    "/v1/audit"                Needs<AuditRead>,         List<AuditEntry> as "ListAudit"        -> Page<AuditEntry>; ! NotFound QueryTooBroad;
     Get    "/v1/audit/{id}"           Needs<AuditRead>,         GetAuditEntry    as "GetAuditEntry"    -> AuditEntry; ! NotFound;
     Post   "/v1/audit/verify"         Needs<AuditRead>,         VerifyAudit      as "VerifyAudit"      -> AuditReport;

@@ -196,6 +196,19 @@ pub struct Condition {
     pub value: FilterValue,
 }
 
+impl Condition {
+    /// Whether it holds of a text, as the store would say.
+    pub fn holds_of(&self, text: &str) -> bool {
+        match (self.op, &self.value) {
+            (Op::Eq, FilterValue::Text(wanted)) => text == wanted,
+            (Op::Ne, FilterValue::Text(wanted)) => text != wanted,
+            (Op::Prefix, FilterValue::Text(wanted)) => text.starts_with(wanted.as_str()),
+            (Op::In, FilterValue::Texts(wanted)) => wanted.iter().any(|one| one == text),
+            _ => false,
+        }
+    }
+}
+
 /// The order of a list: one key, the id breaks ties.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Sort {

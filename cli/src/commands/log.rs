@@ -1,14 +1,21 @@
 //! `bursar events` and `bursar audit`: the one log, as changes and as everything.
 
-use bursar_shared::operations::log::{AuditEntry, Event, GetAuditEntry, VerifyAudit};
+use bursar_shared::{
+    client::{Client, Followed},
+    field::Position,
+    operations::log::{AuditEntry, Event, GetAuditEntry, StreamEvents, VerifyAudit},
+    page::{List, Op},
+};
 use clap::{Args, Subcommand};
+use futures_util::StreamExt as _;
 
 use crate::{
     context::{Cx, block_on},
     curl,
     error::{Failure, Result},
     list::{self, ListArgs},
-    output, several, views,
+    output::{self, Sink},
+    several, views,
 };
 
 /// Commands on events.
@@ -17,6 +24,9 @@ pub(crate) enum Events {
     /// List changes, the newest first
     #[command(visible_alias = "ls")]
     List(ListLog),
+    /// Print changes as they happen, until ^C; a daemon that restarts costs no row
+    #[command(visible_alias = "follow")]
+    Tail(Tail),
 }
 
 /// Commands on the audit log.
@@ -41,6 +51,23 @@ pub(crate) struct ListLog {
     list: ListArgs,
 }
 
+/// Prints rows as they come.
+#[derive(Debug, Args)]
+pub(crate) struct Tail {
+    /// Only these rows: type:^user. resourceId:usr_... (bursar help filters)
+    #[arg(long, value_name = "FILTER")]
+    filter: Option<String>,
+    /// Begin after this sequence number
+    #[arg(long, value_name = "SEQ", conflicts_with = "last")]
+    after: Option<i64>,
+    /// Begin with so many of the latest rows
+    #[arg(short = 'n', long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    last: Option<u32>,
+    /// Stop after so many rows
+    #[arg(long, value_name = "N")]
+    limit: Option<u64>,
+}
+
 /// Shows one row.
 #[derive(Debug, Args)]
 pub(crate) struct Get {
@@ -51,13 +78,72 @@ pub(crate) struct Get {
 
 /// Runs a command on events.
 pub(crate) fn events(cx: &Cx, command: Events) -> Result<()> {
-    let Events::List(args) = command;
     let client = cx.client()?;
     block_on(async {
-        let mut list = args.list.list::<Event>()?;
-        list.after = args.after;
-        list::run(cx, &client, &views::EVENTS, &args.list, list).await
+        match command {
+            Events::List(args) => {
+                let mut list = args.list.list::<Event>()?;
+                list.after = args.after;
+                list::run(cx, &client, &views::EVENTS, &args.list, list).await
+            }
+            Events::Tail(args) => tail(cx, &client, &args).await,
+        }
     })
+}
+
+/// Rows as they come, each written out at once.
+async fn tail(cx: &Cx, client: &Client, args: &Tail) -> Result<()> {
+    let mut list = ListArgs::filtered(args.filter.as_deref()).list::<Event>()?;
+    if list.q.is_some() || list.filter.iter().any(|one| one.field == "timestamp" || one.op == Op::IsNull) {
+        return Err(Failure::usage("a tail can be narrowed by type, resourceId, actorId and requestId")
+            .hint("bursar events list --filter, for times"));
+    }
+    let mut op = StreamEvents { after: args.after, filter: list.filter.clone() };
+    if cx.globals.as_curl {
+        return curl::print(client, &op, &Default::default());
+    }
+    let mut sink = Sink::new(cx.style()?, &views::EVENTS, true);
+    let most = args.limit.unwrap_or(u64::MAX);
+    if let Some(last) = args.last {
+        // the log's end is taken first: what is committed between the two comes with the stream
+        let end = client.call(&at_end(List::new().size(1))).await?;
+        op.after = Some(end.rows.first().map_or(0, |event| event.seq));
+        list.page_size = Some(last);
+        let page = client.call(&at_end(list)).await?;
+        for event in page.rows.iter().rev().filter(|event| Some(event.seq) <= op.after) {
+            if sink.rows() < most {
+                sink.row(&serde_json::to_vec(event)?)?;
+            }
+        }
+        sink.page_end()?;
+    }
+    let mut followed = std::pin::pin!(client.follow(op));
+    let mut away = false;
+    while sink.rows() < most
+        && let Some(followed) = followed.next().await
+    {
+        match followed {
+            Followed::Row(event) => {
+                sink.row(&serde_json::to_vec(&*event)?)?;
+                sink.page_end()?;
+            }
+            Followed::Live { seq } if std::mem::take(&mut away) => {
+                cx.say(&format!("bursar: connected again, going on after {seq}"));
+            }
+            Followed::Lost { why, .. } if !std::mem::replace(&mut away, true) => {
+                cx.say(&format!("bursar: {}; trying again", Failure::from(why).message));
+            }
+            Followed::Ended(why) => return Err(why.into()),
+            Followed::Live { .. } | Followed::Beat { .. } | Followed::Lost { .. } => {}
+        }
+    }
+    sink.end()
+}
+
+/// The list from its newest row on.
+fn at_end(mut list: List<Event>) -> List<Event> {
+    list.position = Some(Position::Start);
+    list
 }
 
 /// Runs a command on the audit log.

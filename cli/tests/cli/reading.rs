@@ -213,3 +213,29 @@ fn help_and_versions_need_nothing() {
     let settings = bare(&["serve", "--help"]).ok();
     assert!(settings.contains("--trusted-proxies") && settings.contains("BURSAR_DATA_DIR"), "{settings}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tail_prints_rows_as_they_come() {
+    use std::io::BufRead as _;
+    let (daemon, home) = house().await;
+    let mut command = home.command(&["events", "tail", "-n", "1", "--limit", "3", "-o", "jsonl"]);
+    let mut child = command.spawn().unwrap();
+    let mut lines = std::io::BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut kind = || {
+        let line: serde_json::Value = serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap();
+        line["type"].as_str().unwrap().to_owned()
+    };
+    // what was there, and then what comes, each as soon as it is there
+    assert_eq!(kind(), "session.created");
+    daemon.person("bob", "support").await;
+    assert_eq!(kind(), "user.created");
+    daemon.person("eve", "support").await;
+    assert_eq!(kind(), "user.created");
+    assert!(child.wait().unwrap().success());
+    let wrong = home.run(&["events", "tail", "--filter", "timestamp>-1d"]).fails(2);
+    assert!(wrong.contains("resourceId"), "{wrong}");
+    let wrong = home.run(&["events", "tail", "--after", "999999"]).fails(7);
+    assert!(wrong.contains("last row of the log"), "{wrong}");
+    let curl = home.run(&["events", "tail", "--after", "0", "--as-curl"]).ok();
+    assert!(curl.contains("/v1/events/stream?after=0"), "{curl}");
+}

@@ -155,6 +155,16 @@ fn success(operation: &Described) -> Value {
             headers[name] = header(name);
         }
     }
+    if operation.streamed {
+        return json!({
+            "description": "Server-sent events until the caller or the daemon ends them; the data of a row is:",
+            "headers": headers,
+            // OpenAPI 3.1 describes the whole text; 3.2 will have a word for one item of it
+            "content": { "text/event-stream": {
+                "schema": { "type": "string" }, "x-item-schema": operation.data,
+            } },
+        });
+    }
     let (meta, description) = match (operation.paged, operation.status) {
         (true, _) => ("PageMeta", "A page of the list."),
         (false, 201) => ("Meta", "Created."),

@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// Which resource types somebody with these permissions sees changes of.
-fn visible(held: Permissions) -> Vec<String> {
+pub(super) fn visible(held: Permissions) -> Vec<String> {
     [("user", Permission::UsersRead), ("session", Permission::SessionsRead), ("role", Permission::RolesRead)]
         .into_iter()
         .filter(|(_, needs)| held.has(*needs))

@@ -18,6 +18,7 @@ mod log;
 mod openapi;
 mod people;
 mod schema;
+mod stream;
 mod support;
 mod tokens;
 mod wire;

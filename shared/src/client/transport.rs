@@ -23,6 +23,8 @@ const MAX_ANSWER: usize = 32 << 20;
 const TRIES: u32 = 3;
 /// The first pause between two tries; it doubles, and a random part keeps callers apart.
 const PAUSE: Duration = Duration::from_millis(200);
+/// Longer than any stream lasts: tokens end it within minutes.
+const FOREVER: Duration = Duration::from_secs(365 * 86_400);
 /// A daemon that wants more patience than this is not waited for.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -199,6 +201,44 @@ impl Transport {
         Err(self.unreachable("nothing was tried".to_owned()))
     }
 
+    /// Opens a stream, once; only what it begins with has a time limit.
+    pub(super) async fn open(&self, request: &Request, token: &str) -> Result<reqwest::Response, Error> {
+        let request_id = id::request_id();
+        let (method, url) = self.where_to(request)?;
+        let mut headers = headers(request, Some(token), &request_id)?;
+        headers.insert("accept", HeaderValue::from_static("text/event-stream, application/json"));
+        // the whole answer may take for ever
+        let sending = self.0.http.request(method, url).headers(headers).timeout(FOREVER);
+        let response = match tokio::time::timeout(self.0.timeout, sending.send()).await {
+            Ok(Ok(response)) => response,
+            Ok(Err(wrong)) => return Err(self.unreachable(chain(&wrong))),
+            Err(_) => return Err(self.unreachable("no answer in time".to_owned())),
+        };
+        let streams = response.headers().get("content-type").is_some_and(|kind| kind == "text/event-stream");
+        if response.status() == 200 && streams {
+            return Ok(response);
+        }
+        match tokio::time::timeout(self.0.timeout, whole(response)).await {
+            Ok(Ok(Try::Answered(raw, retry_after))) => match refusal(&raw) {
+                Some((_, error)) => {
+                    Err(Error::Api { status: raw.status, error, request_id: raw.request_id, retry_after })
+                }
+                None => Err(Error::Protocol("the answer is no stream".to_owned())),
+            },
+            Ok(Ok(Try::NotSent(why) | Try::Lost(why))) => Err(self.unreachable(why)),
+            Ok(Err(why)) => Err(why),
+            Err(_) => Err(self.unreachable("no answer in time".to_owned())),
+        }
+    }
+
+    fn where_to(&self, request: &Request) -> Result<(reqwest::Method, Url), Error> {
+        let method = reqwest::Method::from_bytes(request.method.as_bytes())
+            .map_err(|_| Error::Local(format!("{} is not an HTTP method", request.method)))?;
+        let url = Url::parse(&format!("{}{}", self.0.server, request.target))
+            .map_err(|wrong| Error::Local(format!("{}: {wrong}", request.target)))?;
+        Ok((method, url))
+    }
+
     fn unreachable(&self, reason: String) -> Error {
         Error::Unreachable { server: self.0.server.clone(), reason }
     }
@@ -216,10 +256,7 @@ impl Transport {
     }
 
     async fn once(&self, request: &Request, token: Option<&str>, request_id: &str) -> Result<Try, Error> {
-        let method = reqwest::Method::from_bytes(request.method.as_bytes())
-            .map_err(|_| Error::Local(format!("{} is not an HTTP method", request.method)))?;
-        let url = Url::parse(&format!("{}{}", self.0.server, request.target))
-            .map_err(|wrong| Error::Local(format!("{}: {wrong}", request.target)))?;
+        let (method, url) = self.where_to(request)?;
         let mut sending = self.0.http.request(method, url).headers(headers(request, token, request_id)?);
         if let Some(body) = &request.body {
             sending = sending.body(body.clone());
@@ -227,42 +264,43 @@ impl Transport {
         if let Some(timeout) = request.timeout {
             sending = sending.timeout(timeout);
         }
-        let mut response = match sending.send().await {
-            Ok(response) => response,
-            Err(wrong) if wrong.is_connect() => return Ok(Try::NotSent(chain(&wrong))),
-            Err(wrong) if wrong.is_builder() => return Err(Error::Local(chain(&wrong))),
-            Err(wrong) => return Ok(Try::Lost(chain(&wrong))),
-        };
-        let text = |name: &str| {
-            response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned)
-        };
-        let retry_after = text("retry-after").and_then(|text| text.parse().ok()).map(Duration::from_secs);
-        let mut raw = Raw {
-            status: response.status().as_u16(),
-            body: Vec::new(),
-            content_type: text("content-type"),
-            request_id: text("x-request-id"),
-            etag: text("etag"),
-            replayed: text("idempotency-replayed").as_deref() == Some("true"),
-            headers: response
-                .headers()
-                .iter()
-                .map(|(name, value)| {
-                    (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned())
-                })
-                .collect(),
-        };
-        let announced = response.content_length().and_then(|n| usize::try_from(n).ok()).unwrap_or(0);
-        raw.body.reserve(announced.min(MAX_ANSWER));
-        loop {
-            match response.chunk().await {
-                Ok(Some(chunk)) if raw.body.len() + chunk.len() > MAX_ANSWER => {
-                    return Err(Error::Protocol("the answer is longer than 32 MiB".to_owned()));
-                }
-                Ok(Some(chunk)) => raw.body.extend_from_slice(&chunk),
-                Ok(None) => return Ok(Try::Answered(raw, retry_after)),
-                Err(wrong) => return Ok(Try::Lost(chain(&wrong))),
+        match sending.send().await {
+            Ok(response) => whole(response).await,
+            Err(wrong) if wrong.is_connect() => Ok(Try::NotSent(chain(&wrong))),
+            Err(wrong) if wrong.is_builder() => Err(Error::Local(chain(&wrong))),
+            Err(wrong) => Ok(Try::Lost(chain(&wrong))),
+        }
+    }
+}
+
+/// Reads an answer to its end.
+async fn whole(mut response: reqwest::Response) -> Result<Try, Error> {
+    let text =
+        |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+    let retry_after = text("retry-after").and_then(|text| text.parse().ok()).map(Duration::from_secs);
+    let mut raw = Raw {
+        status: response.status().as_u16(),
+        body: Vec::new(),
+        content_type: text("content-type"),
+        request_id: text("x-request-id"),
+        etag: text("etag"),
+        replayed: text("idempotency-replayed").as_deref() == Some("true"),
+        headers: response
+            .headers()
+            .iter()
+            .map(|(name, value)| (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned()))
+            .collect(),
+    };
+    let announced = response.content_length().and_then(|n| usize::try_from(n).ok()).unwrap_or(0);
+    raw.body.reserve(announced.min(MAX_ANSWER));
+    loop {
+        match response.chunk().await {
+            Ok(Some(chunk)) if raw.body.len() + chunk.len() > MAX_ANSWER => {
+                return Err(Error::Protocol("the answer is longer than 32 MiB".to_owned()));
             }
+            Ok(Some(chunk)) => raw.body.extend_from_slice(&chunk),
+            Ok(None) => return Ok(Try::Answered(raw, retry_after)),
+            Err(wrong) => return Ok(Try::Lost(chain(&wrong))),
         }
     }
 }
@@ -322,7 +360,7 @@ fn jittered(pause: Duration) -> Duration {
 }
 
 /// The whole story of an error, without the address that it repeats.
-fn chain(wrong: &reqwest::Error) -> String {
+pub(super) fn chain(wrong: &reqwest::Error) -> String {
     if wrong.is_timeout() {
         return "no answer in time".to_owned();
     }

@@ -5,9 +5,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
+    decode::{Decode, Decoder},
     id::EventId,
     operation::plain,
-    page::{Field, Kind, Op, Resource, Sort},
+    page::{Condition, Field, Kind, List, Op, Resource, Sort},
     request,
     time::Timestamp,
 };
@@ -96,6 +97,100 @@ impl Resource for AuditEntry {
 
     fn id(&self) -> String {
         self.0.id.to_string()
+    }
+}
+
+/// Changes as they are committed, oldest first, for as long as the caller listens.
+///
+/// Server-sent events: `hello` says from which row on, a row's event is named by its type and its id is
+/// its number, `beat` says that nothing came, `bye` why it ends. Begins now, after the row `after`, or
+/// after `Last-Event-ID`; nothing in between is left out, whatever was restarted meanwhile.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct StreamEvents {
+    /// Only rows after this number; what is new when absent.
+    pub after: Option<i64>,
+    /// What must hold of each row.
+    pub filter: Vec<Condition>,
+}
+
+impl StreamEvents {
+    /// The same as a list, whose words and checks it shares.
+    fn list(&self) -> List<Event> {
+        let mut list = List::new();
+        list.after = self.after;
+        list.filter.clone_from(&self.filter);
+        list
+    }
+}
+
+/// Times are left out: rows come when they come.
+fn streams_by(name: &str) -> bool {
+    name == "after" || (name.starts_with("filter[") && !name.starts_with("filter[timestamp]"))
+}
+
+impl Serialize for StreamEvents {
+    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        self.list().serialize(to)
+    }
+}
+
+impl Decode for StreamEvents {
+    fn decode(value: &Value, at: &mut Decoder<'_>) -> Option<Self> {
+        let members = at.object(value)?;
+        let unknown: serde_json::Map<String, Value> = members
+            .iter()
+            .filter(|(name, _)| !streams_by(name))
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect();
+        let known = ["after", "filter[type]", "filter[resourceId]", "filter[actorId]", "filter[requestId]"];
+        at.refuse_unknown(&unknown, &known.map(str::to_owned), &[]);
+        let kept: serde_json::Map<String, Value> = members
+            .iter()
+            .filter(|(name, _)| streams_by(name))
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect();
+        let list = List::<Event>::decode(&Value::Object(kept), at)?;
+        Some(Self { after: list.after, filter: list.filter })
+    }
+}
+
+impl JsonSchema for StreamEvents {
+    fn inline_schema() -> bool {
+        true
+    }
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "StreamEvents".into()
+    }
+    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        let mut schema = List::<Event>::json_schema(generator);
+        if let Some(Value::Object(members)) = schema.get_mut("properties") {
+            members.retain(|name, _| streams_by(name));
+        }
+        schema.insert(
+            "description".to_owned(),
+            "Changes as they are committed, oldest first, for as long as the caller listens.\n\nServer-sent \
+             events: `hello` says from which row on; a row's event is named by its type, and its id is its \
+             number; `beat` says that nothing came; `bye` says why it ends. Begins now, after the row `after`, \
+             or after `Last-Event-ID`; nothing in between is left out, whatever was restarted meanwhile."
+                .into(),
+        );
+        schema
+    }
+}
+
+impl Event {
+    /// Whether these conditions hold of it; for rows that are in memory already.
+    pub fn meets(&self, filter: &[Condition]) -> bool {
+        filter.iter().all(|condition| {
+            let text = match condition.field {
+                "type" => Some(self.kind.as_str()),
+                "resourceId" => self.resource.id.as_deref(),
+                "actorId" => self.actor.id.as_deref(),
+                "requestId" => Some(self.request_id.as_str()),
+                _ => None,
+            };
+            text.is_some_and(|text| condition.holds_of(text))
+        })
     }
 }
 
