@@ -1,7 +1,10 @@
 //! The wrapper that every operation passes: id, who, limit, admit, decode and check, service,
 //! envelope, one log line.
 
+mod beside;
+
 use std::{
+    convert::Infallible,
     panic::AssertUnwindSafe,
     sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
@@ -23,13 +26,13 @@ use bursar_shared::{
     time::Timestamp,
     wire,
 };
-use futures_util::FutureExt as _;
-use ring::digest;
+use futures_util::{FutureExt as _, StreamExt as _};
 use serde_json::json;
 
+use self::beside::{beside, fingerprint};
 use crate::{
     app::Shared,
-    cx::{Admit, Beside, Caller, Cx, Notes, user_actor},
+    cx::{Admit, Caller, Cx, Notes, user_actor},
     db::{How, Outcome, Plain},
     error::{Error, Refusal, Result, broken, later, refuse},
     limits::{ANONYMOUS, SESSION, Verdict, network, ratelimit, ratelimit_policy, retry_after},
@@ -38,7 +41,10 @@ use crate::{
         body::{ReadError, read},
     },
     log::{Draft, Stamp},
-    services::auth::{session_revoked, token_error},
+    services::{
+        auth::{session_revoked, token_error},
+        stream::Frames,
+    },
 };
 
 /// How long a request's body may take.
@@ -46,8 +52,6 @@ const BODY_TIME: Duration = Duration::from_secs(30);
 
 /// The header by which requests are found in the log.
 static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-static IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
-static LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 static REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 static RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
 static RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
@@ -74,7 +78,7 @@ pub trait RouterExt {
         O: Operation,
         O::Access: Admit,
         F: Fn(Cx<Who<O>>, O) -> Fut + Clone + Send + Sync + 'static,
-        Fut: Future<Output = Result<Body>> + Send;
+        Fut: Future<Output = Result<Frames>> + Send;
 }
 
 impl RouterExt for Router<Shared> {
@@ -97,7 +101,7 @@ impl RouterExt for Router<Shared> {
         O: Operation,
         O::Access: Admit,
         F: Fn(Cx<Who<O>>, O) -> Fut + Clone + Send + Sync + 'static,
-        Fut: Future<Output = Result<Body>> + Send,
+        Fut: Future<Output = Result<Frames>> + Send,
     {
         const { assert!(<O::Answer as Answer>::STREAMED, "this operation answers with an envelope") };
         let handler = move |State(app): State<Shared>, request: Request| {
@@ -191,14 +195,14 @@ where
     O: Operation,
     O::Access: Admit,
     F: Fn(Cx<Who<O>>, O) -> Fut,
-    Fut: Future<Output = Result<Body>>,
+    Fut: Future<Output = Result<Frames>>,
 {
     let (mut parts, body) = request.into_parts();
     let mut seen = Seen::new(&app, &parts);
     let (status, mut response, code, fault) =
         match run::<O, _, F, Fut>(&app, &mut parts, body, service, &mut seen).await {
             Ok(frames) => {
-                let mut response = Response::new(frames);
+                let mut response = Response::new(Body::from_stream(frames.map(Ok::<_, Infallible>)));
                 let headers = response.headers_mut();
                 headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
                 // proxies that collect answers would hold rows back (nginx)
@@ -360,63 +364,6 @@ async fn note_denial<O: Operation>(app: &Shared, seen: &Seen, why: Error) -> Err
     why
 }
 
-/// What came beside the operation: key, version, dry run.
-fn beside<O: Operation>(parts: &Parts, seen: &Seen) -> Result<Beside> {
-    let writes = O::METHOD != Method::Get;
-    let header = |name: &HeaderName| parts.headers.get(name).map(HeaderValue::to_str);
-    let malformed = |what: &str| refuse(ErrorCode::MalformedRequest, what);
-    let key = match header(&IDEMPOTENCY_KEY).filter(|_| writes) {
-        None => None,
-        Some(Ok(text)) => {
-            // RFC 8941 strings are accepted beside bare ones
-            let key = text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(text);
-            let fits = (16..=128).contains(&key.len()) && key.bytes().all(|b| b.is_ascii_graphic());
-            Some(key.to_owned())
-                .filter(|_| fits)
-                .ok_or_else(|| malformed("Idempotency-Key must have 16 to 128 visible ASCII characters."))?
-                .into()
-        }
-        Some(Err(_)) => return Err(malformed("Idempotency-Key must be visible ASCII.")),
-    };
-    let if_match = match header(&header::IF_MATCH).filter(|_| writes) {
-        None | Some(Ok("*")) => None,
-        Some(text) => {
-            let version = text.ok().and_then(|text| {
-                let tag = text.trim().trim_matches('"');
-                tag.split('-').next()?.parse().ok()
-            });
-            Some(version.ok_or_else(|| malformed("If-Match must be the ETag of a record, or its version."))?)
-        }
-    };
-    let last_event_id = match header(&LAST_EVENT_ID).filter(|_| <O::Answer as Answer>::STREAMED) {
-        None => None,
-        Some(text) => {
-            let seq = text.ok().and_then(|text| text.parse().ok()).filter(|seq: &i64| *seq >= 0);
-            Some(seq.ok_or_else(|| malformed("Last-Event-ID must be the number of a row of the log."))?)
-        }
-    };
-    let dry_run = O::takes_dry_run() && dry_run(parts.uri.query().unwrap_or(""))?;
-    let user_agent = parts.headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok());
-    Ok(Beside {
-        request_id: seen.request_id.clone(),
-        ip: seen.ip,
-        user_agent: user_agent.map(|text| text.chars().take(200).collect()),
-        key,
-        fingerprint: String::new(),
-        if_match,
-        dry_run,
-        last_event_id,
-    })
-}
-
-fn dry_run(query: &str) -> Result<bool> {
-    match wire::read_query(query, &mut Vec::new()).get("dryRun").and_then(|value| value.as_str()) {
-        None | Some("false") => Ok(false),
-        Some("true") => Ok(true),
-        Some(_) => Err(ApiError::violation("?dryRun", "type", "must be true or false").into()),
-    }
-}
-
 async fn read_body<O: Operation>(headers: &HeaderMap, body: Body) -> Result<axum::body::Bytes> {
     let bytes =
         read(body, O::BODY_LIMIT, tokio::time::Instant::now() + BODY_TIME).await.map_err(
@@ -445,19 +392,6 @@ async fn read_body<O: Operation>(headers: &HeaderMap, body: Body) -> Result<axum
         }
     }
     Ok(bytes)
-}
-
-/// What makes two requests the same.
-fn fingerprint<O: Operation>(parts: &Parts, query: &str, body: &[u8]) -> String {
-    let mut sum = digest::Context::new(&digest::SHA256);
-    let mut pairs: Vec<&str> = query.split('&').collect();
-    pairs.sort_unstable();
-    for part in [O::METHOD.as_str().as_bytes(), parts.uri.path().as_bytes(), pairs.join("&").as_bytes(), body]
-    {
-        sum.update(&(part.len() as u64).to_be_bytes());
-        sum.update(part);
-    }
-    sum.finish().as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn meta(app: &Shared, seen: &Seen) -> Meta {

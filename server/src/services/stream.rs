@@ -6,7 +6,6 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    convert::Infallible,
     fmt::Write as _,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
@@ -15,7 +14,6 @@ use std::{
     time::Duration,
 };
 
-use axum::body::{Body, Bytes};
 use bursar_shared::{
     error::{ApiError, ErrorCode},
     field::UserStatus,
@@ -24,6 +22,7 @@ use bursar_shared::{
     page::Condition,
     permission::Permission,
 };
+use futures_util::{StreamExt as _, stream::BoxStream};
 use serde_json::json;
 use tokio::{
     sync::watch,
@@ -50,10 +49,13 @@ const CHUNK: usize = 256 << 10;
 /// A reader who has everything looks again no sooner than this: a busy log comes in pieces.
 const REST: Duration = Duration::from_millis(100);
 
+/// Server-sent events, some at a time, as they are written.
+pub type Frames = BoxStream<'static, Vec<u8>>;
+
 /// A row that was committed; its text is made once, when the first reader takes it.
 struct Heard {
     row: Row,
-    shown: OnceLock<Option<(Event, Bytes)>>,
+    shown: OnceLock<Option<(Event, Vec<u8>)>>,
 }
 
 impl Heard {
@@ -62,7 +64,7 @@ impl Heard {
     }
 
     /// The row as the API shows it, and as a frame; nothing when it is no change or cannot be read.
-    fn shown(&self) -> Option<&(Event, Bytes)> {
+    fn shown(&self) -> Option<&(Event, Vec<u8>)> {
         self.shown
             .get_or_init(|| {
                 let event = self.row.event().ok().filter(|event| log::is_change(&event.kind))?;
@@ -183,18 +185,18 @@ impl Drop for Place {
     }
 }
 
-fn frame(name: &str, id: Option<i64>, data: &str) -> Bytes {
+fn frame(name: &str, id: Option<i64>, data: &str) -> Vec<u8> {
     let mut text = String::with_capacity(data.len() + 64);
     if let Some(id) = id {
         // writing to a string cannot fail
         let _ = writeln!(text, "id: {id}");
     }
     let _ = write!(text, "event: {name}\ndata: {data}\n\n");
-    text.into()
+    text.into_bytes()
 }
 
 /// Follows the log.
-pub async fn follow(cx: Cx, op: StreamEvents) -> Result<Body> {
+pub async fn follow(cx: Cx, op: StreamEvents) -> Result<Frames> {
     let place = Place::take(&cx.app, cx.who.session)?;
     let (head, _) = cx.app.db.look_up(|conn| log::head(conn).map(|(seq, _)| seq)).await?;
     let (pointer, from) = match cx.beside.last_event_id {
@@ -223,9 +225,9 @@ pub async fn follow(cx: Cx, op: StreamEvents) -> Result<Body> {
         place,
     };
     let frames = futures_util::stream::unfold(reader, |mut reader| async move {
-        reader.next().await.map(|bytes| (Ok::<_, Infallible>(bytes), reader))
+        reader.next().await.map(|bytes| (bytes, reader))
     });
-    Ok(Body::from_stream(frames))
+    Ok(frames.boxed())
 }
 
 /// One who follows.
@@ -249,7 +251,7 @@ struct Reader {
 }
 
 impl Reader {
-    async fn next(&mut self) -> Option<Bytes> {
+    async fn next(&mut self) -> Option<Vec<u8>> {
         if self.reason.is_some() {
             return None;
         }
@@ -259,11 +261,11 @@ impl Reader {
     }
 
     /// The next frames, whenever they come.
-    async fn wait(&mut self) -> Bytes {
+    async fn wait(&mut self) -> Vec<u8> {
         let seq = json!({ "seq": self.position }).to_string();
         if std::mem::take(&mut self.hello) {
             let hello = frame("hello", Some(self.position), &seq);
-            return [b"retry: 1000\n", hello.as_ref()].concat().into();
+            return [b"retry: 1000\n", hello.as_slice()].concat();
         }
         loop {
             if let Some(reason) = self.reason_to_end().await {
@@ -273,7 +275,7 @@ impl Reader {
             let behind = *self.head.borrow_and_update() > self.position;
             if behind && now >= self.rest {
                 match self.read().await {
-                    Ok(bytes) if !bytes.is_empty() => return bytes.into(),
+                    Ok(bytes) if !bytes.is_empty() => return bytes,
                     // nothing for this reader
                     Ok(_) => continue,
                     Err(why) => {
@@ -303,7 +305,7 @@ impl Reader {
         }
     }
 
-    fn bye(&mut self, reason: &'static str) -> Bytes {
+    fn bye(&mut self, reason: &'static str) -> Vec<u8> {
         self.reason = Some(reason);
         frame("bye", None, &json!({ "reason": reason }).to_string())
     }

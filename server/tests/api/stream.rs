@@ -198,7 +198,7 @@ async fn what_makes_no_sense_is_refused_with_the_envelope() {
         ("filter[timestamp][gt]=-1d", "?filter[timestamp][gt]", "unknown_parameter"),
         ("filter[nothing]=1", "?filter[nothing]", "invalid_filter"),
     ] {
-        let answer = get(&format!("/v1/events/stream?{query}")).bearer(&token).send(&s).await;
+        let answer = get(format!("/v1/events/stream?{query}")).bearer(&token).send(&s).await;
         let violation = &answer.json["error"]["details"]["violations"][0];
         assert_eq!(
             (answer.status, &violation["pointer"], &violation["rule"]),
