@@ -25,10 +25,25 @@ pub enum Msg {
     Input(Input),
     /// A request came back.
     Answer(Ticket, Result<Answer, Trouble>),
+    /// The log is followed, and this happened.
+    Heard(Ticket, Heard),
     /// A time that was waited for has come.
     Alarm(Alarm),
     /// The process was told to end.
     Stop(Exit),
+}
+
+/// What following the log brought.
+#[derive(Debug)]
+pub enum Heard {
+    /// Connected: every row from now on will come.
+    Live,
+    /// Rows that were committed, oldest first.
+    Rows(Vec<Event>),
+    /// The connection is gone; it is made again by itself.
+    Lost(Trouble),
+    /// It is over.
+    Ended(Trouble),
 }
 
 /// What the person did.
@@ -64,6 +79,8 @@ pub enum Slot {
     Session,
     /// Whether the daemon is there, and what is new.
     Pulse,
+    /// The log as it grows.
+    Stream,
     /// The figures of the first screen.
     Stats,
     /// A page of a list.
@@ -164,6 +181,8 @@ pub enum Request {
     Who,
     /// Whether the daemon is there; with a number, the events after it.
     Pulse(Option<i64>),
+    /// To follow the log, after this row.
+    Follow(Option<i64>),
     /// The figures of the first screen.
     Stats,
     /// A page of the log.
@@ -268,4 +287,6 @@ pub enum Alarm {
     Slow(Ticket),
     /// The cursor has rested: load what belongs to its row.
     Rest,
+    /// The figures are older than what came since.
+    Figures,
 }

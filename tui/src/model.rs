@@ -130,6 +130,8 @@ pub struct Model {
     pub focused: bool,
     /// The last row of the log that was seen.
     pub head: Option<i64>,
+    /// Whether the log is followed; else it is looked at every second.
+    pub streaming: bool,
     /// Something visible changed.
     pub dirty: bool,
     /// Every cell is to be written again.
@@ -163,6 +165,7 @@ impl Model {
             history: VecDeque::new(),
             focused: true,
             head: None,
+            streaming: false,
             dirty: true,
             repaint: false,
             exit: None,

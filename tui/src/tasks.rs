@@ -3,26 +3,29 @@
 use std::{collections::HashMap, time::Duration};
 
 use bursar_shared::{
-    client::{Client, Error, How, session::local_now},
+    client::{Client, Error, Followed, How, session::local_now},
     operations::{
         auth::{GetCapabilities, Me},
-        log::Event,
+        log::{Event, StreamEvents},
         system::{GetStats, GetVersion},
         users::GetUserPermissions,
     },
     page::List,
 };
+use futures_util::StreamExt as _;
 use tokio::{sync::mpsc::UnboundedSender, task::JoinHandle, time};
 
 use crate::{
     Connect,
-    message::{Alarm, Answer, Msg, Request, Slot, Ticket, Trouble},
+    message::{Alarm, Answer, Heard, Msg, Request, Slot, Ticket, Trouble},
 };
 
 /// A request that takes longer than this is said to be under way.
 const SLOW: Duration = Duration::from_millis(200);
 /// A daemon that does not answer a pulse within this is not there.
 const PULSE_LIMIT: Duration = Duration::from_secs(3);
+/// Rows of the followed log that are taken in one step.
+const AT_ONCE: usize = 200;
 /// Events one pulse brings at most; the next brings the rest.
 const PULSE_ROWS: u32 = 200;
 
@@ -57,6 +60,13 @@ impl Tasks {
             }
         }
         let (client, to) = (self.client.clone(), self.to.clone());
+        if let Request::Follow(after) = request {
+            let task = tokio::spawn(follow(client, after, ticket, to));
+            if let Some(before) = self.requests.insert(ticket.slot, task) {
+                before.abort();
+            }
+            return;
+        }
         let leaves = matches!(request, Request::SignOut);
         let task = tokio::spawn(async move {
             let mut answer = Box::pin(answer(client, request));
@@ -104,6 +114,41 @@ impl Tasks {
     }
 }
 
+/// Passes on what the log brings, for as long as somebody listens.
+async fn follow(client: Client, after: Option<i64>, ticket: Ticket, to: UnboundedSender<Msg>) {
+    let followed = client.follow(StreamEvents { after, filter: Vec::new() });
+    let mut several = std::pin::pin!(followed.ready_chunks(AT_ONCE));
+    while let Some(several) = several.next().await {
+        let mut rows = Vec::new();
+        let mut all = Vec::new();
+        for one in several {
+            let heard = match one {
+                Followed::Row(event) => {
+                    rows.push(*event);
+                    continue;
+                }
+                // nothing to be seen of it
+                Followed::Beat { .. } => continue,
+                Followed::Live { .. } => Heard::Live,
+                Followed::Lost { why, .. } => Heard::Lost(trouble(why)),
+                Followed::Ended(why) => Heard::Ended(trouble(why)),
+            };
+            if !rows.is_empty() {
+                all.push(Heard::Rows(std::mem::take(&mut rows)));
+            }
+            all.push(heard);
+        }
+        if !rows.is_empty() {
+            all.push(Heard::Rows(rows));
+        }
+        for heard in all {
+            if to.send(Msg::Heard(ticket, heard)).is_err() {
+                return;
+            }
+        }
+    }
+}
+
 async fn answer(client: Client, request: Request) -> Result<Answer, Trouble> {
     match request {
         Request::SignIn { email, password, .. } => {
@@ -143,6 +188,7 @@ async fn answer(client: Client, request: Request) -> Result<Answer, Trouble> {
                 ))),
             }
         }
+        Request::Follow(_) => Err(Trouble::Other("the log is followed elsewhere".to_owned())),
         Request::Stats => client.call(&GetStats {}).await.map(Box::new).map(Answer::Stats).map_err(trouble),
         Request::Events(list) => client.call(&list).await.map(Answer::Events).map_err(trouble),
         Request::Users(list) => client.call(&list).await.map(Answer::Users).map_err(trouble),

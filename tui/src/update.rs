@@ -1,13 +1,12 @@
 //! What a message does to the model: pure, it only says which tasks are to be done.
 
-use std::time::Duration;
+mod live;
 
-use bursar_shared::{operations::log::Event, permission::Permission};
-
+use self::live::{PULSE, follow, offline, online, pulse};
 use crate::{
     keys::{self, Code, Do, Key, Meaning, State},
     message::{Alarm, Answer, Exit, Input, Msg, Request, Room, Slot, Task, Ticket, Trouble, Way},
-    model::{Link, Model, Place, Screen, Who, backoff},
+    model::{Link, Model, Place, Screen, Who},
     screens::{home, home::Home, login, users, users::Users},
     widgets::{
         canvas::{Canvas, Hit},
@@ -16,11 +15,8 @@ use crate::{
         overlay::{self, Overlay},
         palette::Palette,
     },
-    window::{Enter, PAGE, PAGES},
+    window::Enter,
 };
-
-/// How often the daemon is asked what is new while somebody looks.
-const PULSE: Duration = Duration::from_secs(1);
 
 /// What a message does. `hits` is what the last frame said about clicks.
 pub fn update(model: &mut Model, msg: Msg, hits: &[(ratatui::layout::Rect, Hit)]) -> Vec<Task> {
@@ -30,6 +26,7 @@ pub fn update(model: &mut Model, msg: Msg, hits: &[(ratatui::layout::Rect, Hit)]
             self::input(model, input, hits)
         }
         Msg::Answer(ticket, answer) => self::answer(model, ticket, answer),
+        Msg::Heard(ticket, heard) => live::heard(model, ticket, heard),
         Msg::Alarm(alarm) => self::alarm(model, alarm),
         Msg::Stop(exit) => leave(model, exit),
     };
@@ -84,7 +81,7 @@ fn input(model: &mut Model, input: Input, hits: &[(ratatui::layout::Rect, Hit)])
             let returned = focused && !model.focused;
             model.focused = focused;
             // nobody looks: nothing is asked until somebody does again
-            if returned && model.who.is_some() && !model.tickets.waits_for(Slot::Pulse) {
+            if returned && model.who.is_some() && !model.streaming && !model.tickets.waits_for(Slot::Pulse) {
                 return pulse(model);
             }
             Vec::new()
@@ -342,22 +339,18 @@ fn end_session(model: &mut Model, notice: &str) -> Vec<Task> {
     model.users = Users::default();
     model.tickets.forget_all();
     model.slow = false;
-    let slots = [Slot::Session, Slot::Pulse, Slot::Stats, Slot::Permissions];
+    model.streaming = false;
+    let slots = [Slot::Session, Slot::Pulse, Slot::Stream, Slot::Stats, Slot::Permissions];
     let pages = [Room::Home, Room::Users]
         .into_iter()
         .flat_map(|room| [Way::Fresh, Way::Next, Way::Prev].map(|way| Slot::Page(room, way)));
     slots.into_iter().chain(pages).map(Task::Drop).collect()
 }
 
-/// Asks whether the daemon is there, and what is new.
-fn pulse(model: &mut Model) -> Vec<Task> {
-    let after = model.head.filter(|_| model.may(Permission::EventsRead));
-    vec![Task::Ask(model.tickets.issue(Slot::Pulse), Request::Pulse(after))]
-}
-
 fn alarm(model: &mut Model, alarm: Alarm) -> Vec<Task> {
     match alarm {
         Alarm::Pulse if model.who.is_none() || (!model.focused && !model.is_offline()) => Vec::new(),
+        Alarm::Pulse if model.streaming && model.link == Link::Live => Vec::new(),
         Alarm::Pulse if model.tickets.waits_for(Slot::Pulse) => Vec::new(),
         Alarm::Pulse => pulse(model),
         Alarm::Slow(ticket) => {
@@ -369,6 +362,8 @@ fn alarm(model: &mut Model, alarm: Alarm) -> Vec<Task> {
             Vec::new()
         }
         Alarm::Rest => Users::rested(model),
+        Alarm::Figures if model.screen == Screen::Home && !model.is_offline() => Home::load_stats(model),
+        Alarm::Figures => Vec::new(),
     }
 }
 
@@ -390,21 +385,16 @@ fn answer(model: &mut Model, ticket: Ticket, answer: Result<Answer, Trouble>) ->
     }
 }
 
-/// An answer came, so the daemon is there; if it was not, everything shown is read again.
-fn online(model: &mut Model) -> Vec<Task> {
-    let was = std::mem::replace(&mut model.link, Link::Live);
-    if was == Link::Live {
-        return Vec::new();
+fn arrived(model: &mut Model, ticket: Ticket, answer: Answer) -> Vec<Task> {
+    let mut tasks = took(model, ticket, answer);
+    // what is shown is known up to a row now: from there on it is followed
+    if matches!(ticket.slot, Slot::Stats | Slot::Page(..)) && !model.tickets.waits_for(Slot::Stream) {
+        tasks.extend(follow(model));
     }
-    model.dirty = true;
-    if !matches!(was, Link::Down { .. }) || model.who.is_none() {
-        return Vec::new();
-    }
-    model.say("the daemon is back; reading again");
-    load(model)
+    tasks
 }
 
-fn arrived(model: &mut Model, ticket: Ticket, answer: Answer) -> Vec<Task> {
+fn took(model: &mut Model, ticket: Ticket, answer: Answer) -> Vec<Task> {
     match (ticket.slot, answer) {
         (_, Answer::Who(user, capabilities)) => {
             model.login.busy = None;
@@ -423,8 +413,8 @@ fn arrived(model: &mut Model, ticket: Ticket, answer: Answer) -> Vec<Task> {
         }
         (_, Answer::SignedOut) => Vec::new(),
         (_, Answer::Pulse(events)) => {
-            let mut tasks = news(model, events);
-            if model.focused {
+            let mut tasks = live::news(model, events);
+            if model.focused && !model.streaming {
                 tasks.push(Task::Wake(PULSE, Alarm::Pulse));
             }
             tasks
@@ -450,34 +440,6 @@ fn arrived(model: &mut Model, ticket: Ticket, answer: Answer) -> Vec<Task> {
             Vec::new()
         }
         _ => Vec::new(),
-    }
-}
-
-/// What is new in the log, oldest first.
-fn news(model: &mut Model, events: Vec<Event>) -> Vec<Task> {
-    let Some(last) = events.last().map(|event| event.seq) else { return Vec::new() };
-    model.head = model.head.max(Some(last));
-    let seen = model.users.take_events(&events);
-    model.home.take_events(events);
-    // a feed that was followed for long is read anew instead of growing
-    if model.home.feed.window.len() > PAGES * PAGE as usize && model.home.feed.window.cursor().is_none() {
-        model.home.feed.window.clear();
-        model.home.feed.read_at = None;
-    }
-    match model.screen {
-        Screen::Home => {
-            model.dirty = true;
-            let mut tasks = Home::load_stats(model);
-            if model.home.feed.read_at.is_none() && model.may(Permission::EventsRead) {
-                tasks.extend(model.home.feed.open(&mut model.tickets, Enter::Nowhere));
-            }
-            tasks
-        }
-        Screen::Users => {
-            model.dirty |= seen;
-            Vec::new()
-        }
-        Screen::Login => Vec::new(),
     }
 }
 
@@ -546,19 +508,4 @@ fn fail_room(model: &mut Model, room: Room, trouble: Trouble) {
         Room::Home => model.home.feed.fail(trouble),
         Room::Users => model.users.list.fail(trouble),
     }
-}
-
-/// The daemon cannot be reached: what is shown stays, and it is tried again and again.
-fn offline(model: &mut Model, ticket: Ticket, why: String) -> Vec<Task> {
-    let (since, tries) = match &model.link {
-        Link::Down { since, tries, .. } => (*since, tries + u32::from(ticket.slot == Slot::Pulse)),
-        _ => (model.now, 1),
-    };
-    let wait = backoff(tries);
-    model.dirty = true;
-    model.link = Link::Down { since, next: model.now + wait, tries, why };
-    // whatever else was under way would only say the same
-    model.tickets.forget(Slot::Permissions);
-    model.slow = false;
-    vec![Task::Wake(wait, Alarm::Pulse)]
 }

@@ -1,11 +1,12 @@
 //! What a person does, key by key.
 
+use bursar_shared::error::{ApiError, ErrorCode};
 use bursar_tui::{
-    message::{Alarm, Exit, Room, Slot, Way},
+    message::{Alarm, Exit, Heard, Room, Slot, Trouble, Way},
     model::Screen,
 };
 
-use crate::support::{Desk, Mood, user};
+use crate::support::{Desk, Mood, event, user};
 
 #[test]
 fn signs_in_and_sees_figures_and_events() {
@@ -156,6 +157,49 @@ fn an_event_changes_a_row_where_it_is() {
     desk.ring(Alarm::Pulse);
     assert_eq!(desk.cursor(), Some(id.as_str()));
     assert!(desk.text().contains("changed since read"));
+}
+
+#[test]
+fn rows_come_by_the_stream_and_nothing_is_asked_while_it_lives() {
+    let mut desk = Desk::users(80, 24);
+    desk.press("j j");
+    let id = desk.cursor().unwrap().to_owned();
+    desk.hear(Heard::Live);
+    desk.log.clear();
+    desk.alarms.clear();
+    desk.ring(Alarm::Pulse);
+    assert!(desk.log.is_empty() && desk.alarms.is_empty(), "{:?}", desk.log);
+    desk.hear(Heard::Rows((121..=123).map(event).collect()));
+    assert_eq!(desk.cursor(), Some(id.as_str()));
+    assert!(desk.text().contains("changed since read"));
+    // the same rows again, by a look that overtook the stream, change nothing
+    desk.model.dirty = false;
+    desk.hear(Heard::Rows((121..=123).map(event).collect()));
+    assert!(!desk.model.dirty);
+}
+
+#[test]
+fn a_lost_stream_is_offline_and_a_refused_one_is_looked_at() {
+    let mut desk = Desk::users(80, 24);
+    desk.hear(Heard::Live);
+    desk.hear(Heard::Lost(Trouble::Unreachable("connection refused".into())));
+    assert!(desk.text().contains("OFFLINE"));
+    assert!(desk.alarms.contains(&Alarm::Pulse));
+    // a look finds it back, and follows again at once
+    desk.stream = None;
+    desk.ring(Alarm::Pulse);
+    assert!(desk.text().contains("● live"));
+    assert!(desk.stream.is_some());
+    desk.hear(Heard::Live);
+    let error = ApiError::new(ErrorCode::Overloaded, "Too many streams are open.");
+    desk.hear(Heard::Lost(Trouble::Refused { error, request_id: None, retry_at: None }));
+    assert!(desk.text().contains("● live"));
+    desk.log.clear();
+    desk.ring(Alarm::Pulse);
+    assert!(desk.log[0].contains("Pulse"), "{:?}", desk.log);
+    let error = ApiError::new(ErrorCode::SessionRevoked, "The session was ended.");
+    desk.hear(Heard::Ended(Trouble::Refused { error, request_id: None, retry_at: None }));
+    assert_eq!(desk.model.screen, Screen::Login);
 }
 
 #[test]

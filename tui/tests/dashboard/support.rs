@@ -24,7 +24,7 @@ use bursar_tui::{
     Look, ThemeName,
     draw::{Drawn, draw},
     keys::{Code, Key},
-    message::{Alarm, Answer, Input, Msg, Request, Slot, Task, Ticket, Trouble},
+    message::{Alarm, Answer, Heard, Input, Msg, Request, Slot, Task, Ticket, Trouble},
     model::{Model, Place},
     update::update,
 };
@@ -200,6 +200,8 @@ pub struct Desk {
     pub open: Vec<(Ticket, Request)>,
     pub copied: Vec<String>,
     pub alarms: Vec<Alarm>,
+    /// The followed log, and from which row on.
+    pub stream: Option<(Ticket, Option<i64>)>,
     /// Requests so far, as they would be sent.
     pub log: Vec<String>,
     buffer: Buffer,
@@ -227,6 +229,7 @@ impl Desk {
             copied: Vec::new(),
             alarms: Vec::new(),
             log: Vec::new(),
+            stream: None,
             buffer: Buffer::default(),
         };
         desk.draw();
@@ -279,11 +282,14 @@ impl Desk {
         let tasks = update(&mut self.model, msg, &self.drawn.hits);
         for task in tasks {
             match task {
+                // what it brings, the test says by `hear`
+                Task::Ask(ticket, Request::Follow(after)) => self.stream = Some((ticket, after)),
                 Task::Ask(ticket, request) => {
                     self.open.retain(|(open, _)| open.slot != ticket.slot);
                     self.log.push(format!("{request:?}"));
                     self.open.push((ticket, request));
                 }
+                Task::Drop(Slot::Stream) => self.stream = None,
                 Task::Drop(slot) => self.open.retain(|(open, _)| open.slot != slot),
                 Task::Wake(_, alarm) => self.alarms.push(alarm),
                 Task::Copy(text) => self.copied.push(text),
@@ -294,6 +300,13 @@ impl Desk {
         if self.mood != Mood::Silent {
             self.answer();
         }
+    }
+
+    /// The followed log brings something.
+    pub fn hear(&mut self, heard: Heard) {
+        let (ticket, _) = self.stream.expect("the log is followed");
+        self.send(Msg::Heard(ticket, heard));
+        self.draw();
     }
 
     /// Answers everything that is open.
@@ -351,6 +364,7 @@ impl Desk {
             Request::Pulse(after) => Answer::Pulse(
                 after.map_or_else(Vec::new, |after| (after + 1..=self.events).map(event).collect()),
             ),
+            Request::Follow(_) => unreachable!("it is never open"),
             Request::Stats => Answer::Stats(Box::new(stats())),
             Request::Events(list) => {
                 let count = u32::try_from(self.events).unwrap();
