@@ -1,7 +1,7 @@
 //! `bursar events` and `bursar audit`: the one log, as changes and as everything.
 
 use bursar_shared::{
-    client::{Client, Followed},
+    client::{Client, Error, Followed},
     field::Position,
     operations::log::{AuditEntry, Event, GetAuditEntry, StreamEvents, VerifyAudit},
     page::{List, Op},
@@ -131,7 +131,11 @@ async fn tail(cx: &Cx, client: &Client, args: &Tail) -> Result<()> {
                 cx.say(&format!("bursar: connected again, going on after {seq}"));
             }
             Followed::Lost { why, .. } if !std::mem::replace(&mut away, true) => {
-                cx.say(&format!("bursar: {}; trying again", Failure::from(why).message));
+                let why = match why {
+                    Error::Unreachable { server, reason } => format!("{server} is gone ({reason})"),
+                    other => Failure::from(other).message,
+                };
+                cx.say(&format!("bursar: {why}; trying again"));
             }
             Followed::Ended(why) => return Err(why.into()),
             Followed::Live { .. } | Followed::Beat { .. } | Followed::Lost { .. } => {}
