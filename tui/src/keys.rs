@@ -2,9 +2,11 @@
 
 use std::fmt;
 
+use bursar_shared::{field::UserStatus, operations::users::User, permission::Permission};
+
 use crate::{
     message::Room,
-    model::{Model, Screen},
+    model::{Model, Protection, Screen},
 };
 
 /// A key, as far as the dashboard tells them apart.
@@ -153,6 +155,10 @@ pub enum Do {
     Palette,
     /// The keys of this screen.
     Help,
+    /// End a person's access.
+    Suspend,
+    /// Let them in again.
+    Activate,
     /// Close one thing.
     Back,
     /// Clicks and the wheel, or not.
@@ -221,6 +227,57 @@ pub struct Action {
 }
 
 const NOTHING_CHANGES: &str = "changes nothing in the daemon";
+
+const fn undo_of(undo: &[&'static str]) -> &'static str {
+    if undo.is_empty() { NOTHING_CHANGES } else { undo[0] }
+}
+
+/// On a person who can be changed by somebody with this permission.
+fn changeable(model: &Model, permission: Permission, off: fn(&User) -> Option<&'static str>) -> State {
+    if model.screen != Screen::Users {
+        return State::Absent;
+    }
+    let Some(row) = model.users.list.window.current() else { return on_row(model) };
+    if model.is_offline() {
+        return State::Off("the daemon cannot be reached");
+    }
+    if model.place.protection == Protection::ReadOnly {
+        return State::Off("this context is read-only");
+    }
+    if !model.may(permission) {
+        return State::Off("needs the permission users:suspend");
+    }
+    if row.gone {
+        return State::Off("they are gone");
+    }
+    off(&row.record).map_or(State::On, State::Off)
+}
+
+fn suspendable(model: &Model) -> State {
+    let me = model.who.as_ref().map(|who| who.user.id);
+    if model.screen == Screen::Users
+        && model.users.list.window.current().is_some_and(|row| Some(row.record.id) == me)
+    {
+        return State::Off("nobody suspends themselves");
+    }
+    changeable(model, Permission::UsersSuspend, |user| {
+        (user.status != UserStatus::Active).then_some("they are not active")
+    })
+}
+
+fn activatable(model: &Model) -> State {
+    changeable(model, Permission::UsersSuspend, |user| {
+        (user.status != UserStatus::Suspended).then_some("they are not suspended")
+    })
+}
+
+fn suspend_command(model: &Model) -> Option<String> {
+    model.current_id().map(|id| format!("bursar users suspend {id}"))
+}
+
+fn activate_command(model: &Model) -> Option<String> {
+    model.current_id().map(|id| format!("bursar users activate {id}"))
+}
 
 fn always(_: &Model) -> State {
     State::On
@@ -319,7 +376,7 @@ fn row_command(model: &Model) -> Option<String> {
 }
 
 macro_rules! actions {
-    ($($what:ident $name:literal $title:literal [$($key:literal)*] $group:ident $hint:literal $state:ident $command:ident, $does:literal;)+) => {
+    ($($what:ident $name:literal $title:literal [$($key:literal)*] $group:ident $hint:literal $state:ident $command:ident, $does:literal $(, undo $undo:literal)?;)+) => {
         /// Every action there is: key map, help, palette and hints are made from this table.
         pub const ACTIONS: &[Action] = &[$(Action {
             what: Do::$what,
@@ -330,7 +387,7 @@ macro_rules! actions {
             group: Group::$group,
             hint: $hint,
             state: $state,
-            undo: NOTHING_CHANGES,
+            undo: undo_of(&[$($undo)?]),
             command: $command,
         }),+];
     };
@@ -356,6 +413,8 @@ actions! {
     Refresh     "list.refresh"    "reload"         ["r"]              Find 45      in_list list_command, "Reads this screen again; the cursor keeps its record. Offline: tries now.";
     Copy        "row.copy"        "copy id"        ["y"]              Act 55       on_row none, "Puts the id onto the clipboard (OSC 52, also over SSH).";
     CopyCommand "row.copy-command" "copy as command" ["Y"]            Act 0        on_row row_command, "Puts the same as a `bursar` command onto the clipboard.";
+    Suspend     "user.suspend"    "suspend"        ["S"]              Act 0        suspendable suspend_command, "Ends a person's access and their sessions, after a review of what will happen.", undo "activate; sessions that ended stay ended";
+    Activate    "user.activate"   "activate"       ["A"]              Act 0        activatable activate_command, "Lets a suspended person in again, after a review.", undo "suspend";
     GoHome      "go.home"         "home"           ["1"]              Move 0       signed_in none, "Goes to the figures and the latest events.";
     GoUsers     "go.users"        "users"          ["2"]              Move 30      reads_users none, "Goes to the people.";
     Palette     "app.palette"     "command"        [":" "^p"]         Everywhere 20 signed_in none, "Finds any action by its words; `users status:active` goes there.";

@@ -9,14 +9,14 @@ use bursar_shared::{
     operations::{
         auth::Capabilities,
         log::Event,
-        system::Stats,
+        system::{Stats, Verdict},
         users::{EffectivePermissions, User},
     },
     page::{List, Page},
     time::Timestamp,
 };
 
-use crate::keys::Key;
+use crate::{keys::Key, widgets::review::Change};
 
 /// Something happened.
 #[derive(Debug)]
@@ -87,6 +87,8 @@ pub enum Slot {
     Page(Room, Way),
     /// What the person under the cursor may do.
     Permissions,
+    /// A change, from its rehearsal to its outcome.
+    Change,
 }
 
 /// A screen with a list.
@@ -191,6 +193,12 @@ pub enum Request {
     Users(List<User>),
     /// What a person may do.
     Permissions(UserId),
+    /// What a change would do, to this version; it is undone at once.
+    Rehearse(Change, i64),
+    /// A change, under this key, to this version.
+    Carry(Change, String, i64),
+    /// What became of the change with this key.
+    Verdict(String),
 }
 
 /// What the daemon answered.
@@ -210,6 +218,12 @@ pub enum Answer {
     Users(Page<User>),
     /// What a person may do.
     Permissions(Box<EffectivePermissions>),
+    /// What a change would make of the person.
+    Rehearsed(Box<User>),
+    /// What it made.
+    Changed(Box<User>),
+    /// What became of it.
+    Verdict(Box<Verdict>),
 }
 
 /// Why a request had no answer.

@@ -13,7 +13,7 @@ use crate::{
     look::{Look, Theme},
     message::{Exit, Room, Tickets},
     screens::{home::Home, login::Login, users::Users},
-    widgets::overlay::Overlay,
+    widgets::{overlay::Overlay, review::Review},
 };
 
 /// Whether changes are free in this context.
@@ -114,6 +114,8 @@ pub struct Model {
     pub return_to: Option<Screen>,
     /// What lies over the screen.
     pub overlay: Option<Overlay>,
+    /// A change whose outcome nobody knows yet.
+    pub pending: Option<Review>,
     /// The first of two keys.
     pub chord: Option<Key>,
     /// A word to the person.
@@ -157,6 +159,7 @@ impl Model {
             screen: Screen::Login,
             return_to: None,
             overlay: None,
+            pending: None,
             chord: None,
             flash: None,
             login,

@@ -2,5 +2,5 @@
 
 pub mod home;
 pub mod login;
-mod person;
+pub mod person;
 pub mod users;

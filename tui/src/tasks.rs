@@ -7,8 +7,8 @@ use bursar_shared::{
     operations::{
         auth::{GetCapabilities, Me},
         log::{Event, StreamEvents},
-        system::{GetStats, GetVersion},
-        users::GetUserPermissions,
+        system::{GetStats, GetVerdict, GetVersion},
+        users::{ActivateUser, GetUserPermissions, SuspendUser, User},
     },
     page::List,
 };
@@ -18,6 +18,7 @@ use tokio::{sync::mpsc::UnboundedSender, task::JoinHandle, time};
 use crate::{
     Connect,
     message::{Alarm, Answer, Heard, Msg, Request, Slot, Ticket, Trouble},
+    widgets::review::Change,
 };
 
 /// A request that takes longer than this is said to be under way.
@@ -196,7 +197,26 @@ async fn answer(client: Client, request: Request) -> Result<Answer, Trouble> {
             let answer = client.call(&GetUserPermissions { id }).await;
             answer.map(Box::new).map(Answer::Permissions).map_err(trouble)
         }
+        Request::Rehearse(change, version) => {
+            let how = How { if_match: Some(version), dry_run: true, ..How::default() };
+            carry(&client, change, &how).await.map(Box::new).map(Answer::Rehearsed)
+        }
+        Request::Carry(change, key, version) => {
+            let how = How { if_match: Some(version), key: Some(key), ..How::default() };
+            carry(&client, change, &how).await.map(Box::new).map(Answer::Changed)
+        }
+        Request::Verdict(key) => {
+            client.call(&GetVerdict { key }).await.map(Box::new).map(Answer::Verdict).map_err(trouble)
+        }
     }
+}
+
+async fn carry(client: &Client, change: Change, how: &How) -> Result<User, Trouble> {
+    let reply = match change {
+        Change::Suspend(id) => client.send(&SuspendUser { id, reason: None }, how).await,
+        Change::Activate(id) => client.send(&ActivateUser { id, reason: None }, how).await,
+    };
+    reply.map(|reply| reply.answer).map_err(trouble)
 }
 
 fn trouble(error: Error) -> Trouble {

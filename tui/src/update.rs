@@ -14,6 +14,7 @@ use crate::{
         help::Help,
         overlay::{self, Overlay},
         palette::Palette,
+        review::{Change, Review},
     },
     window::Enter,
 };
@@ -254,6 +255,8 @@ pub fn perform(model: &mut Model, what: Do) -> Vec<Task> {
             });
             tasks.push(Task::Mouse(model.look.mouse));
         }
+        Do::Suspend => tasks = Review::begin(model, Change::Suspend),
+        Do::Activate => tasks = Review::begin(model, Change::Activate),
         Do::Redraw => model.repaint = true,
         Do::SignOut => tasks = sign_out(model),
         Do::Quit => tasks = leave(model, Exit::Quit),
@@ -328,6 +331,7 @@ fn end_session(model: &mut Model, notice: &str) -> Vec<Task> {
     model.return_to = (model.screen != Screen::Login).then_some(model.screen);
     model.screen = Screen::Login;
     model.overlay = None;
+    model.pending = None;
     model.chord = None;
     model.head = None;
     model.link = Link::Unknown;
@@ -340,7 +344,7 @@ fn end_session(model: &mut Model, notice: &str) -> Vec<Task> {
     model.tickets.forget_all();
     model.slow = false;
     model.streaming = false;
-    let slots = [Slot::Session, Slot::Pulse, Slot::Stream, Slot::Stats, Slot::Permissions];
+    let slots = [Slot::Session, Slot::Pulse, Slot::Stream, Slot::Stats, Slot::Permissions, Slot::Change];
     let pages = [Room::Home, Room::Users]
         .into_iter()
         .flat_map(|room| [Way::Fresh, Way::Next, Way::Prev].map(|way| Slot::Page(room, way)));
@@ -439,6 +443,18 @@ fn took(model: &mut Model, ticket: Ticket, answer: Answer) -> Vec<Task> {
             Users::take_allowed(model, Ok(*allowed));
             Vec::new()
         }
+        (_, Answer::Rehearsed(user)) => {
+            Review::rehearsed(model, *user);
+            Vec::new()
+        }
+        (_, Answer::Changed(user)) => {
+            Review::done(model, *user);
+            Vec::new()
+        }
+        (_, Answer::Verdict(verdict)) => {
+            Review::resolved(model, *verdict);
+            Vec::new()
+        }
         _ => Vec::new(),
     }
 }
@@ -447,7 +463,11 @@ fn failed(model: &mut Model, ticket: Ticket, trouble: Trouble) -> Vec<Task> {
     if let Trouble::Unreachable(why) = &trouble {
         if model.who.is_some() {
             let mut tasks = offline(model, ticket, why.clone());
-            keep(model, ticket, trouble);
+            if ticket.slot == Slot::Change {
+                Review::failed(model, trouble);
+            } else {
+                keep(model, ticket, trouble);
+            }
             tasks.push(Task::Drop(Slot::Permissions));
             return tasks;
         }
@@ -475,6 +495,10 @@ fn failed(model: &mut Model, ticket: Ticket, trouble: Trouble) -> Vec<Task> {
         let mut tasks = online(model);
         tasks.push(Task::Wake(PULSE * 5, Alarm::Pulse));
         return tasks;
+    }
+    if ticket.slot == Slot::Change {
+        Review::failed(model, trouble);
+        return Vec::new();
     }
     // the record under the cursor is gone, or its cursor was signed with a key that is: from the start
     if let (Slot::Page(room, Way::Fresh), Trouble::Refused { error, .. }) = (ticket.slot, &trouble)

@@ -7,4 +7,5 @@ pub mod filter_bar;
 pub mod help;
 pub mod overlay;
 pub mod palette;
+pub mod review;
 pub mod table;

@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// Where they stand: sign and word.
-pub(super) fn status(status: UserStatus, theme: &Theme) -> Bit {
+pub fn status(status: UserStatus, theme: &Theme) -> Bit {
     let (sign, style) = match status {
         UserStatus::Active => (theme.glyphs.good, theme.good),
         UserStatus::Suspended => (theme.glyphs.stop, theme.bad),

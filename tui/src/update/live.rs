@@ -9,6 +9,7 @@ use crate::{
     message::{Alarm, Heard, Request, Slot, Task, Ticket, Trouble},
     model::{Link, Model, Screen, backoff},
     screens::home::Home,
+    widgets::review::Review,
     window::{Enter, PAGE, PAGES},
 };
 
@@ -72,6 +73,7 @@ pub(super) fn online(model: &mut Model) -> Vec<Task> {
     }
     model.say("the daemon is back; reading again");
     let mut tasks = load(model);
+    tasks.extend(Review::resolve(model));
     if !model.streaming {
         // not to wait until it tries again by itself
         tasks.extend(follow(model));

@@ -7,6 +7,7 @@ use super::{
     canvas::{Canvas, Hit, bit},
     help::Help,
     palette::Palette,
+    review::Review,
 };
 use crate::{
     keys::{Code, Key},
@@ -24,6 +25,8 @@ pub enum Overlay {
     Palette(Palette),
     /// A choice.
     Choose(Choose),
+    /// A change before it is made.
+    Review(Review),
 }
 
 /// A choice from a few lines.
@@ -49,7 +52,11 @@ pub enum Choice {
 /// A key while something lies over the screen.
 pub fn key(model: &mut Model, key: Key) -> Vec<Task> {
     if key == Key::plain(Code::Esc) || (key.ctrl && key.code == Code::Char('g')) {
-        model.overlay = None;
+        if matches!(model.overlay, Some(Overlay::Review(_))) {
+            Review::close(model);
+        } else {
+            model.overlay = None;
+        }
         return Vec::new();
     }
     match &mut model.overlay {
@@ -64,6 +71,7 @@ pub fn key(model: &mut Model, key: Key) -> Vec<Task> {
             Vec::new()
         }
         Some(Overlay::Palette(_)) => super::palette::key(model, key),
+        Some(Overlay::Review(_)) => Review::key(model, key),
         Some(Overlay::Choose(choose)) => match (key.ctrl, key.code) {
             (false, Code::Char('j') | Code::Down | Code::Tab) => {
                 choose.at = (choose.at + 1).min(choose.lines.len().saturating_sub(1));
@@ -123,11 +131,15 @@ pub fn click(model: &mut Model, hit: Option<Hit>) -> Vec<Task> {
             palette.at = at;
             super::palette::key(model, Key::plain(Code::Enter))
         }
-        (Some(Hit::Hint(what)), _) => {
+        (Some(Hit::Hint(what)), open) if !matches!(open, Some(Overlay::Review(_))) => {
             model.overlay = None;
             update::perform(model, what)
         }
         (Some(Hit::Inside), _) => Vec::new(),
+        (_, Some(Overlay::Review(_))) => {
+            Review::close(model);
+            Vec::new()
+        }
         _ => {
             model.overlay = None;
             Vec::new()
@@ -147,6 +159,7 @@ pub fn draw(canvas: &mut Canvas<'_>, model: &Model) {
         Some(Overlay::Help(help)) => help.draw(canvas, model),
         Some(Overlay::Palette(palette)) => palette.draw(canvas, model),
         Some(Overlay::Choose(choose)) => choose.draw(canvas),
+        Some(Overlay::Review(review)) => review.draw(canvas),
         None => {}
     }
 }

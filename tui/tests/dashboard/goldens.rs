@@ -219,6 +219,19 @@ fn what_lies_over() {
         desk.press("c j j space");
         desk
     });
+    golden("review", |w, h| {
+        let mut desk = Desk::users(w, h);
+        desk.press("j S tab");
+        desk
+    });
+    golden("review-outcome-unknown", |w, h| {
+        let mut desk = Desk::users(w, h);
+        desk.press("j S tab");
+        desk.model.now = desk.model.now + std::time::Duration::from_secs(1);
+        desk.mood = Mood::Unreachable;
+        desk.press("enter");
+        desk
+    });
 }
 
 #[test]

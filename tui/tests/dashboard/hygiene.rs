@@ -98,7 +98,7 @@ fn nothing_but_reads_is_sent_by_any_key() {
         let key = Key::read(&code.to_string()).unwrap_or(Key::plain(bursar_tui::keys::Code::Char(code)));
         desk.send(Msg::Input(Input::Key(key)));
         for request in &desk.log {
-            let reads = ["Pulse", "Stats", "Events", "Users", "Permissions", "Who"];
+            let reads = ["Pulse", "Stats", "Events", "Users", "Permissions", "Who", "Rehearse"];
             assert!(reads.iter().any(|read| request.starts_with(read)), "{code}: {request}");
         }
         desk.press("esc esc");

@@ -319,3 +319,94 @@ fn pasted_text_is_no_keys() {
     desk.send(paste("email:^ada\n\u{1b}[2J"));
     assert_eq!(desk.model.users.list.bar.as_ref().unwrap().input.value(), "email:^ada[2J");
 }
+
+/// A person under the cursor whom one could suspend, and the time to read what is asked.
+fn reviewing() -> Desk {
+    let mut desk = Desk::users(80, 24);
+    desk.press("j S");
+    desk
+}
+
+fn later(desk: &mut Desk) {
+    desk.model.now = desk.model.now + std::time::Duration::from_millis(500);
+}
+
+#[test]
+fn a_person_is_suspended_after_a_review_and_the_row_stays() {
+    let mut desk = reviewing();
+    let id = desk.cursor().unwrap().to_owned();
+    assert!(desk.text().contains("Suspend this person?"), "{}", desk.text());
+    assert!(desk.log.last().unwrap().starts_with("Rehearse"), "{:?}", desk.log);
+    later(&mut desk);
+    // the button begins on Cancel
+    desk.press("enter");
+    assert!(desk.text().contains("nothing was changed"));
+    desk.press("S");
+    later(&mut desk);
+    desk.press("tab enter");
+    assert!(desk.log.last().unwrap().starts_with("Carry"), "{:?}", desk.log);
+    assert!(desk.text().contains("suspended li.wei1@example.com"), "{}", desk.text());
+    assert_eq!(desk.cursor(), Some(id.as_str()));
+}
+
+#[test]
+fn a_key_that_comes_too_soon_agrees_to_nothing() {
+    let mut desk = reviewing();
+    desk.press("tab enter enter enter");
+    assert!(!desk.log.iter().any(|request| request.starts_with("Carry")), "{:?}", desk.log);
+    assert!(desk.text().contains("not so fast"));
+}
+
+#[test]
+fn a_protected_context_asks_twice_and_a_read_only_one_not_at_all() {
+    let mut desk = Desk::users(80, 24);
+    desk.model.place.protection = bursar_tui::Protection::Confirm;
+    desk.press("j S");
+    later(&mut desk);
+    desk.press("tab enter");
+    assert!(desk.text().contains("once more"), "{}", desk.text());
+    assert!(!desk.log.iter().any(|request| request.starts_with("Carry")));
+    later(&mut desk);
+    desk.press("tab enter");
+    assert!(desk.log.last().unwrap().starts_with("Carry"));
+    desk.model.place.protection = bursar_tui::Protection::ReadOnly;
+    desk.press("S");
+    assert!(desk.text().contains("suspend is off: "), "{}", desk.text());
+}
+
+#[test]
+fn a_lost_answer_is_found_by_its_key_and_never_sent_blindly() {
+    for arrived in [true, false] {
+        let mut desk = reviewing();
+        later(&mut desk);
+        desk.mood = Mood::Unreachable;
+        desk.press("tab enter");
+        assert!(desk.text().contains("outcome unknown"), "{}", desk.text());
+        // looked away from meanwhile, it is not forgotten
+        desk.press("esc");
+        if arrived {
+            let mut user = user(1);
+            user.status = bursar_shared::field::UserStatus::Suspended;
+            desk.verdict.state = bursar_shared::operations::system::VerdictState::Done;
+            desk.verdict.data = Some(serde_json::to_value(user).unwrap());
+        }
+        desk.mood = Mood::Answers;
+        desk.log.clear();
+        desk.ring(Alarm::Pulse);
+        assert!(!desk.log.iter().any(|request| request.starts_with("Carry")), "{:?}", desk.log);
+        let says = if arrived { "suspended li.wei1@example.com" } else { "did not arrive" };
+        assert!(desk.text().contains(says), "{}", desk.text());
+    }
+}
+
+#[test]
+fn a_refusal_stays_to_be_read() {
+    let mut desk = Desk::users(80, 24);
+    desk.press("j");
+    desk.mood = Mood::Refuses;
+    desk.press("S");
+    assert!(desk.text().contains("refused: The database does not answer."), "{}", desk.text());
+    assert!(desk.text().contains("request req_"), "{}", desk.text());
+    desk.press("esc");
+    assert!(!desk.text().contains("Suspend this person?"));
+}

@@ -8,12 +8,12 @@
 
 use bursar_shared::{
     error::{ApiError, ErrorCode},
-    field::Position,
+    field::{Position, UserStatus},
     id::{EventId, SessionId, UserId},
     operations::{
         auth::Capabilities,
         log::Event,
-        system::Stats,
+        system::{Stats, Verdict, VerdictState},
         users::{EffectivePermissions, User},
     },
     page::{List, Page, PageMode, Pagination, Resource, TotalAccuracy},
@@ -27,6 +27,7 @@ use bursar_tui::{
     message::{Alarm, Answer, Heard, Input, Msg, Request, Slot, Task, Ticket, Trouble},
     model::{Model, Place},
     update::update,
+    widgets::review::Change,
 };
 use ratatui::{buffer::Buffer, layout::Rect, style::Style};
 use serde_json::json;
@@ -202,6 +203,8 @@ pub struct Desk {
     pub alarms: Vec<Alarm>,
     /// The followed log, and from which row on.
     pub stream: Option<(Ticket, Option<i64>)>,
+    /// What became of a change whose answer was lost.
+    pub verdict: Verdict,
     /// Requests so far, as they would be sent.
     pub log: Vec<String>,
     buffer: Buffer,
@@ -230,6 +233,7 @@ impl Desk {
             alarms: Vec::new(),
             log: Vec::new(),
             stream: None,
+            verdict: Verdict { state: VerdictState::Unknown, status: None, data: None, error: None },
             buffer: Buffer::default(),
         };
         desk.draw();
@@ -374,6 +378,9 @@ impl Desk {
                 let count = if list.filter.is_empty() { self.people } else { self.people / 9 };
                 Answer::Users(page(&list, count, self.person))
             }
+            Request::Rehearse(change, _) => Answer::Rehearsed(Box::new(self.changed(change))),
+            Request::Carry(change, ..) => Answer::Changed(Box::new(self.changed(change))),
+            Request::Verdict(_) => Answer::Verdict(Box::new(self.verdict.clone())),
             Request::Permissions(id) => {
                 let permissions = bursar_shared::permission::BUILT_IN[3].permissions;
                 Answer::Permissions(Box::new(EffectivePermissions {
@@ -383,6 +390,17 @@ impl Desk {
                 }))
             }
         })
+    }
+
+    /// The person after a change.
+    fn changed(&self, change: Change) -> User {
+        let mut user = (0..self.people).map(self.person).find(|user| user.id == change.id()).unwrap();
+        user.status = match change {
+            Change::Suspend(_) => UserStatus::Suspended,
+            Change::Activate(_) => UserStatus::Active,
+        };
+        user.version += 1;
+        user
     }
 
     /// Another size.
