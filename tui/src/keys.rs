@@ -159,6 +159,10 @@ pub enum Do {
     Suspend,
     /// Let them in again.
     Activate,
+    /// Delete them.
+    Delete,
+    /// Sign them out everywhere.
+    EndSessions,
     /// Close one thing.
     Back,
     /// Clicks and the wheel, or not.
@@ -226,6 +230,7 @@ pub struct Action {
     pub command: fn(&Model) -> Option<String>,
 }
 
+const NEEDS_SUSPEND: &str = "needs the permission users:suspend";
 const NOTHING_CHANGES: &str = "changes nothing in the daemon";
 
 const fn undo_of(undo: &[&'static str]) -> &'static str {
@@ -233,7 +238,12 @@ const fn undo_of(undo: &[&'static str]) -> &'static str {
 }
 
 /// On a person who can be changed by somebody with this permission.
-fn changeable(model: &Model, permission: Permission, off: fn(&User) -> Option<&'static str>) -> State {
+fn changeable(
+    model: &Model,
+    permission: Permission,
+    needs: &'static str,
+    off: fn(&User) -> Option<&'static str>,
+) -> State {
     if model.screen != Screen::Users {
         return State::Absent;
     }
@@ -245,7 +255,7 @@ fn changeable(model: &Model, permission: Permission, off: fn(&User) -> Option<&'
         return State::Off("this context is read-only");
     }
     if !model.may(permission) {
-        return State::Off("needs the permission users:suspend");
+        return State::Off(needs);
     }
     if row.gone {
         return State::Off("they are gone");
@@ -253,22 +263,50 @@ fn changeable(model: &Model, permission: Permission, off: fn(&User) -> Option<&'
     off(&row.record).map_or(State::On, State::Off)
 }
 
-fn suspendable(model: &Model) -> State {
+/// Whether the cursor is on the one who is signed in.
+fn on_oneself(model: &Model) -> bool {
     let me = model.who.as_ref().map(|who| who.user.id);
-    if model.screen == Screen::Users
+    model.screen == Screen::Users
         && model.users.list.window.current().is_some_and(|row| Some(row.record.id) == me)
-    {
+}
+
+fn suspendable(model: &Model) -> State {
+    if on_oneself(model) {
         return State::Off("nobody suspends themselves");
     }
-    changeable(model, Permission::UsersSuspend, |user| {
+    changeable(model, Permission::UsersSuspend, NEEDS_SUSPEND, |user| {
         (user.status != UserStatus::Active).then_some("they are not active")
     })
 }
 
 fn activatable(model: &Model) -> State {
-    changeable(model, Permission::UsersSuspend, |user| {
+    changeable(model, Permission::UsersSuspend, NEEDS_SUSPEND, |user| {
         (user.status != UserStatus::Suspended).then_some("they are not suspended")
     })
+}
+
+fn deletable(model: &Model) -> State {
+    if on_oneself(model) {
+        return State::Off("nobody deletes themselves");
+    }
+    changeable(model, Permission::UsersDelete, "needs the permission users:delete", |user| {
+        (user.status == UserStatus::Deleted).then_some("they are deleted")
+    })
+}
+
+fn revocable(model: &Model) -> State {
+    if on_oneself(model) {
+        return State::Off("sign yourself out with ^o");
+    }
+    changeable(model, Permission::SessionsRevoke, "needs the permission sessions:revoke", |_| None)
+}
+
+fn delete_command(model: &Model) -> Option<String> {
+    model.current_id().map(|id| format!("bursar users delete {id}"))
+}
+
+fn revoke_command(model: &Model) -> Option<String> {
+    model.current_id().map(|id| format!("bursar sessions revoke --user {id}"))
 }
 
 fn suspend_command(model: &Model) -> Option<String> {
@@ -415,6 +453,8 @@ actions! {
     CopyCommand "row.copy-command" "copy as command" ["Y"]            Act 0        on_row row_command, "Puts the same as a `bursar` command onto the clipboard.";
     Suspend     "user.suspend"    "suspend"        ["S"]              Act 0        suspendable suspend_command, "Ends a person's access and their sessions, after a review of what will happen.", undo "activate; sessions that ended stay ended";
     Activate    "user.activate"   "activate"       ["A"]              Act 0        activatable activate_command, "Lets a suspended person in again, after a review.", undo "suspend";
+    Delete      "user.delete"     "delete"         ["D"]              Act 0        deletable delete_command, "Deletes a person for good, after a review; the log keeps what they did.", undo "nothing: who is deleted stays so";
+    EndSessions "user.end-sessions" "end sessions" ["K"]              Act 0        revocable revoke_command, "Signs a person out everywhere, after a review.", undo "nothing: they sign in again";
     GoHome      "go.home"         "home"           ["1"]              Move 0       signed_in none, "Goes to the figures and the latest events.";
     GoUsers     "go.users"        "users"          ["2"]              Move 30      reads_users none, "Goes to the people.";
     Palette     "app.palette"     "command"        [":" "^p"]         Everywhere 20 signed_in none, "Finds any action by its words; `users status:active` goes there.";

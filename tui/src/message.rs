@@ -16,7 +16,10 @@ use bursar_shared::{
     time::Timestamp,
 };
 
-use crate::{keys::Key, widgets::review::Change};
+use crate::{
+    keys::Key,
+    widgets::review::{Change, Effect},
+};
 
 /// Something happened.
 #[derive(Debug)]
@@ -218,10 +221,10 @@ pub enum Answer {
     Users(Page<User>),
     /// What a person may do.
     Permissions(Box<EffectivePermissions>),
-    /// What a change would make of the person.
-    Rehearsed(Box<User>),
-    /// What it made.
-    Changed(Box<User>),
+    /// What a change would do.
+    Rehearsed(Effect),
+    /// What it did.
+    Changed(Effect),
     /// What became of it.
     Verdict(Box<Verdict>),
 }

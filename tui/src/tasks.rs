@@ -5,10 +5,10 @@ use std::{collections::HashMap, time::Duration};
 use bursar_shared::{
     client::{Client, Error, Followed, How, session::local_now},
     operations::{
-        auth::{GetCapabilities, Me},
+        auth::{GetCapabilities, Me, RevokeSessions},
         log::{Event, StreamEvents},
         system::{GetStats, GetVerdict, GetVersion},
-        users::{ActivateUser, GetUserPermissions, SuspendUser, User},
+        users::{ActivateUser, DeleteUser, GetUserPermissions, SuspendUser},
     },
     page::List,
 };
@@ -18,7 +18,7 @@ use tokio::{sync::mpsc::UnboundedSender, task::JoinHandle, time};
 use crate::{
     Connect,
     message::{Alarm, Answer, Heard, Msg, Request, Slot, Ticket, Trouble},
-    widgets::review::Change,
+    widgets::review::{Change, Effect},
 };
 
 /// A request that takes longer than this is said to be under way.
@@ -199,11 +199,11 @@ async fn answer(client: Client, request: Request) -> Result<Answer, Trouble> {
         }
         Request::Rehearse(change, version) => {
             let how = How { if_match: Some(version), dry_run: true, ..How::default() };
-            carry(&client, change, &how).await.map(Box::new).map(Answer::Rehearsed)
+            carry(&client, change, &how).await.map(Answer::Rehearsed)
         }
         Request::Carry(change, key, version) => {
             let how = How { if_match: Some(version), key: Some(key), ..How::default() };
-            carry(&client, change, &how).await.map(Box::new).map(Answer::Changed)
+            carry(&client, change, &how).await.map(Answer::Changed)
         }
         Request::Verdict(key) => {
             client.call(&GetVerdict { key }).await.map(Box::new).map(Answer::Verdict).map_err(trouble)
@@ -211,12 +211,23 @@ async fn answer(client: Client, request: Request) -> Result<Answer, Trouble> {
     }
 }
 
-async fn carry(client: &Client, change: Change, how: &How) -> Result<User, Trouble> {
-    let reply = match change {
-        Change::Suspend(id) => client.send(&SuspendUser { id, reason: None }, how).await,
-        Change::Activate(id) => client.send(&ActivateUser { id, reason: None }, how).await,
-    };
-    reply.map(|reply| reply.answer).map_err(trouble)
+async fn carry(client: &Client, change: Change, how: &How) -> Result<Effect, Trouble> {
+    let person = |user| Effect::Person(Box::new(user));
+    match change {
+        Change::Suspend(id) => {
+            client.send(&SuspendUser { id, reason: None }, how).await.map(|r| person(r.answer))
+        }
+        Change::Activate(id) => {
+            client.send(&ActivateUser { id, reason: None }, how).await.map(|r| person(r.answer))
+        }
+        Change::Delete(id) => client.send(&DeleteUser { id }, how).await.map(|_| Effect::Deleted),
+        Change::EndSessions(user_id) => {
+            // sessions have no version
+            let how = How { if_match: None, ..how.clone() };
+            client.send(&RevokeSessions { user_id }, &how).await.map(|r| Effect::Ended(r.answer.revoked))
+        }
+    }
+    .map_err(trouble)
 }
 
 fn trouble(error: Error) -> Trouble {

@@ -257,6 +257,8 @@ pub fn perform(model: &mut Model, what: Do) -> Vec<Task> {
         }
         Do::Suspend => tasks = Review::begin(model, Change::Suspend),
         Do::Activate => tasks = Review::begin(model, Change::Activate),
+        Do::Delete => tasks = Review::begin(model, Change::Delete),
+        Do::EndSessions => tasks = Review::begin(model, Change::EndSessions),
         Do::Redraw => model.repaint = true,
         Do::SignOut => tasks = sign_out(model),
         Do::Quit => tasks = leave(model, Exit::Quit),
@@ -443,12 +445,12 @@ fn took(model: &mut Model, ticket: Ticket, answer: Answer) -> Vec<Task> {
             Users::take_allowed(model, Ok(*allowed));
             Vec::new()
         }
-        (_, Answer::Rehearsed(user)) => {
-            Review::rehearsed(model, *user);
+        (_, Answer::Rehearsed(effect)) => {
+            Review::rehearsed(model, effect);
             Vec::new()
         }
-        (_, Answer::Changed(user)) => {
-            Review::done(model, *user);
+        (_, Answer::Changed(effect)) => {
+            Review::done(model, effect);
             Vec::new()
         }
         (_, Answer::Verdict(verdict)) => {

@@ -9,11 +9,14 @@ use bursar_shared::{
     field::UserStatus,
     id::UserId,
     operations::{
+        auth::Revoked,
         system::{Verdict, VerdictState},
         users::User,
     },
     time::Timestamp,
 };
+
+use serde_json::Value;
 
 use super::{
     canvas::{Bit, Canvas, Hit, bit},
@@ -37,20 +40,28 @@ pub enum Change {
     Suspend(UserId),
     /// A person is let in again.
     Activate(UserId),
+    /// A person is deleted.
+    Delete(UserId),
+    /// All sessions of a person end.
+    EndSessions(UserId),
+}
+
+/// What a change does, or did.
+#[derive(Debug, Clone)]
+pub enum Effect {
+    /// This is the person afterwards.
+    Person(Box<User>),
+    /// The person is gone.
+    Deleted,
+    /// So many sessions ended.
+    Ended(u64),
 }
 
 impl Change {
     /// Whom it is about.
     pub const fn id(self) -> UserId {
         match self {
-            Self::Suspend(id) | Self::Activate(id) => id,
-        }
-    }
-
-    const fn verb(self) -> &'static str {
-        match self {
-            Self::Suspend(_) => "suspend",
-            Self::Activate(_) => "activate",
+            Self::Suspend(id) | Self::Activate(id) | Self::Delete(id) | Self::EndSessions(id) => id,
         }
     }
 
@@ -58,6 +69,8 @@ impl Change {
         match self {
             Self::Suspend(_) => "Suspend",
             Self::Activate(_) => "Activate",
+            Self::Delete(_) => "Delete",
+            Self::EndSessions(_) => "End sessions",
         }
     }
 
@@ -65,6 +78,8 @@ impl Change {
         match self {
             Self::Suspend(_) => "suspended",
             Self::Activate(_) => "activated",
+            Self::Delete(_) => "deleted",
+            Self::EndSessions(_) => "ended the sessions of",
         }
     }
 
@@ -72,12 +87,19 @@ impl Change {
         match self {
             Self::Suspend(_) => "A activates them again; sessions that ended stay ended",
             Self::Activate(_) => "S suspends them again",
+            Self::Delete(_) => "none: who is deleted stays so; the email is free again",
+            Self::EndSessions(_) => "none: they sign in again",
         }
     }
 
     /// The same as a command.
     pub fn command(self) -> String {
-        format!("bursar users {} {}", self.verb(), self.id())
+        match self {
+            Self::Suspend(id) => format!("bursar users suspend {id}"),
+            Self::Activate(id) => format!("bursar users activate {id}"),
+            Self::Delete(id) => format!("bursar users delete {id}"),
+            Self::EndSessions(id) => format!("bursar sessions revoke --user {id}"),
+        }
     }
 }
 
@@ -87,7 +109,7 @@ enum Stage {
     /// The daemon is asked what would happen.
     Asking,
     /// It said; nothing has changed yet.
-    Ready(Box<User>),
+    Ready(Effect),
     /// It refused.
     Refused(Trouble),
     /// It is on its way.
@@ -133,15 +155,15 @@ impl Review {
     }
 
     /// What would happen is known.
-    pub fn rehearsed(model: &mut Model, after: User) {
+    pub fn rehearsed(model: &mut Model, effect: Effect) {
         if let Some(Overlay::Review(review)) = &mut model.overlay {
-            review.stage = Stage::Ready(Box::new(after));
+            review.stage = Stage::Ready(effect);
             review.shown = model.now;
         }
     }
 
     /// It is done.
-    pub fn done(model: &mut Model, user: User) {
+    pub fn done(model: &mut Model, effect: Effect) {
         let review = match model.overlay.take() {
             Some(Overlay::Review(review)) => Some(review),
             other => {
@@ -150,10 +172,21 @@ impl Review {
             }
         };
         let Some(review) = review else { return };
-        model.say(format!("{} {}; {}", review.change.done(), user.email, review.change.undo()));
-        model.users.list.window.patch(&user.id.to_string(), |row| {
-            let sessions = row.record.sessions.take().filter(|_| user.status == UserStatus::Active);
-            row.record = User { sessions, ..user };
+        let undo = review.change.undo();
+        model.say(match undo.starts_with("none") {
+            true => format!("{} {}", review.change.done(), review.before.email),
+            false => format!("{} {}; {undo}", review.change.done(), review.before.email),
+        });
+        model.users.list.window.patch(&review.before.id.to_string(), |row| match effect {
+            Effect::Person(user) => {
+                let sessions = row.record.sessions.take().filter(|_| user.status == UserStatus::Active);
+                row.record = User { sessions, ..*user };
+            }
+            Effect::Deleted => {
+                row.gone = true;
+                row.record.status = UserStatus::Deleted;
+            }
+            Effect::Ended(_) => row.record.sessions = Some(Vec::new()),
         });
     }
 
@@ -181,11 +214,14 @@ impl Review {
     /// The daemon says what became of it.
     pub fn resolved(model: &mut Model, verdict: Verdict) {
         if verdict.state == VerdictState::Done {
-            if let Some(user) = verdict.data.and_then(|data| serde_json::from_value(data).ok()) {
-                return Self::done(model, user);
-            }
             if let Some(error) = verdict.error {
+                if let Some(pending) = model.pending.take() {
+                    model.overlay = Some(Overlay::Review(pending));
+                }
                 return Self::failed(model, Trouble::Refused { error, request_id: None, retry_at: None });
+            }
+            if let Some(effect) = Self::lost_effect(model, verdict.data) {
+                return Self::done(model, effect);
             }
         }
         if let Some(pending) = model.pending.take() {
@@ -195,6 +231,23 @@ impl Review {
             review.stage = Stage::Lost;
             review.go = false;
             review.shown = model.now;
+        }
+    }
+
+    /// What a change did whose answer was lost, from the answer that is kept.
+    fn lost_effect(model: &Model, data: Option<Value>) -> Option<Effect> {
+        let open = match &model.overlay {
+            Some(Overlay::Review(review)) => Some(review),
+            _ => model.pending.as_ref(),
+        };
+        match open?.change {
+            Change::Suspend(_) | Change::Activate(_) => {
+                serde_json::from_value(data?).ok().map(Box::new).map(Effect::Person)
+            }
+            Change::Delete(_) => Some(Effect::Deleted),
+            Change::EndSessions(_) => {
+                serde_json::from_value::<Revoked>(data?).ok().map(|ended| Effect::Ended(ended.revoked))
+            }
         }
     }
 
@@ -260,7 +313,10 @@ impl Review {
     pub fn draw(&self, canvas: &mut Canvas<'_>) {
         let theme = canvas.theme;
         let area = middle(canvas.area(), 76, 13);
-        let title = format!("{} this person?", self.change.button());
+        let title = match self.change {
+            Change::EndSessions(_) => "End all sessions of this person?".to_owned(),
+            _ => format!("{} this person?", self.change.button()),
+        };
         let inside = canvas.frame(area, &[bit(title, theme.accent)], &[bit("esc cancels", theme.dim)]);
         let (x, width) = (inside.x + 2, inside.width.saturating_sub(4));
         let fact = |name: &'static str, rest: Vec<Bit>| {
@@ -268,23 +324,25 @@ impl Review {
             line.extend(rest);
             line
         };
-        let live = self.before.sessions.as_ref().map_or(0, |all| all.len());
-        let after = match &self.stage {
-            Stage::Ready(after) => after.status,
-            _ => match self.change {
-                Change::Suspend(_) => UserStatus::Suspended,
-                Change::Activate(_) => UserStatus::Active,
-            },
+        let live = self.before.sessions.as_ref().map_or(0, |all| all.len() as u64);
+        let live = if let Stage::Ready(Effect::Ended(count)) = self.stage { count } else { live };
+        let after = match (&self.stage, self.change) {
+            (Stage::Ready(Effect::Person(after)), _) => after.status,
+            (_, Change::Suspend(_)) => UserStatus::Suspended,
+            (_, Change::Activate(_)) => UserStatus::Active,
+            (_, Change::Delete(_)) => UserStatus::Deleted,
+            (_, Change::EndSessions(_)) => self.before.status,
         };
         let mut lines = vec![
             fact("who", vec![bit(self.before.email.as_str().to_owned(), theme.strong)]),
             fact("", vec![bit(self.before.name.as_str().to_owned(), theme.text)]),
-            fact(
-                "status",
-                vec![status(self.before.status, &theme), bit(" → ", theme.dim), status(after, &theme)],
-            ),
         ];
-        if let Change::Suspend(_) = self.change {
+        if after != self.before.status {
+            let arrow = bit(" → ", theme.dim);
+            let line = vec![status(self.before.status, &theme), arrow, status(after, &theme)];
+            lines.push(fact("status", line));
+        }
+        if !matches!(self.change, Change::Activate(_)) {
             let ends = match live {
                 0 => "none is known to end".to_owned(),
                 1 => "1 ends at once".to_owned(),

@@ -410,3 +410,21 @@ fn a_refusal_stays_to_be_read() {
     desk.press("esc");
     assert!(!desk.text().contains("Suspend this person?"));
 }
+
+#[test]
+fn a_deleted_person_stays_as_a_tombstone_and_sessions_end() {
+    let mut desk = Desk::users(80, 24);
+    desk.press("j K");
+    assert!(desk.text().contains("2 end at once"), "{}", desk.text());
+    later(&mut desk);
+    desk.press("tab enter");
+    assert!(desk.text().contains("ended the sessions of li.wei1@example.com"), "{}", desk.text());
+    let id = desk.cursor().unwrap().to_owned();
+    desk.press("D");
+    later(&mut desk);
+    desk.press("tab enter");
+    assert!(desk.text().contains("deleted li.wei1@example.com"), "{}", desk.text());
+    assert_eq!(desk.cursor(), Some(id.as_str()));
+    desk.press("D");
+    assert!(desk.text().contains("delete is off: they are gone"), "{}", desk.text());
+}

@@ -27,7 +27,7 @@ use bursar_tui::{
     message::{Alarm, Answer, Heard, Input, Msg, Request, Slot, Task, Ticket, Trouble},
     model::{Model, Place},
     update::update,
-    widgets::review::Change,
+    widgets::review::{Change, Effect},
 };
 use ratatui::{buffer::Buffer, layout::Rect, style::Style};
 use serde_json::json;
@@ -378,8 +378,8 @@ impl Desk {
                 let count = if list.filter.is_empty() { self.people } else { self.people / 9 };
                 Answer::Users(page(&list, count, self.person))
             }
-            Request::Rehearse(change, _) => Answer::Rehearsed(Box::new(self.changed(change))),
-            Request::Carry(change, ..) => Answer::Changed(Box::new(self.changed(change))),
+            Request::Rehearse(change, _) => Answer::Rehearsed(self.changed(change)),
+            Request::Carry(change, ..) => Answer::Changed(self.changed(change)),
             Request::Verdict(_) => Answer::Verdict(Box::new(self.verdict.clone())),
             Request::Permissions(id) => {
                 let permissions = bursar_shared::permission::BUILT_IN[3].permissions;
@@ -392,15 +392,17 @@ impl Desk {
         })
     }
 
-    /// The person after a change.
-    fn changed(&self, change: Change) -> User {
+    /// What a change does.
+    fn changed(&self, change: Change) -> Effect {
         let mut user = (0..self.people).map(self.person).find(|user| user.id == change.id()).unwrap();
         user.status = match change {
             Change::Suspend(_) => UserStatus::Suspended,
             Change::Activate(_) => UserStatus::Active,
+            Change::Delete(_) => return Effect::Deleted,
+            Change::EndSessions(_) => return Effect::Ended(2),
         };
         user.version += 1;
-        user
+        Effect::Person(Box::new(user))
     }
 
     /// Another size.
