@@ -175,9 +175,7 @@ fn status(canvas: &mut Canvas<'_>, model: &Model, area: Rect) {
                 let text = format!("{changed} changed since read ({})", theme.glyphs.changed);
                 words.push(bit(text, theme.warn));
             }
-            if !list.newer.is_empty() {
-                words.push(bit(format!("{} newer: press .", list.newer.len()), theme.warn));
-            }
+            words.extend(newer(model));
         }
         for (at, word) in words.into_iter().enumerate() {
             if at > 0 {
@@ -186,7 +184,19 @@ fn status(canvas: &mut Canvas<'_>, model: &Model, area: Rect) {
             bits.push(word);
         }
     }
-    canvas.line(area.x, area.y, area.width, &bits);
+    // a word about something else must not hide that there is more to see
+    let beside = newer(model).filter(|_| model.flash.is_some());
+    let room = beside.as_ref().map_or(0, |word| u16::try_from(word.text.width()).unwrap_or(0) + 2);
+    canvas.line(area.x, area.y, area.width.saturating_sub(room), &bits);
+    if let Some(word) = beside {
+        canvas.line_right(area.right().saturating_sub(1), area.y, room, &[word]);
+    }
+}
+
+/// How many rows came to the list since it was read.
+fn newer(model: &Model) -> Option<Bit> {
+    let count = Some(model.users.list.newer.len()).filter(|_| model.room() == Some(Room::Users))?;
+    (count > 0).then(|| bit(format!("{count} newer: press ."), model.theme.warn))
 }
 
 fn hints(canvas: &mut Canvas<'_>, model: &Model, area: Rect) {

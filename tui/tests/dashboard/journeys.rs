@@ -428,3 +428,12 @@ fn a_deleted_person_stays_as_a_tombstone_and_sessions_end() {
     desk.press("D");
     assert!(desk.text().contains("delete is off: they are gone"), "{}", desk.text());
 }
+
+#[test]
+fn a_word_about_something_else_does_not_hide_that_there_is_more() {
+    let mut desk = Desk::users(80, 24);
+    desk.model.users.list.newer.insert("usr_new".to_owned());
+    desk.press("j y");
+    assert!(desk.text().contains("copied usr_"), "{}", desk.text());
+    assert!(desk.text().contains("1 newer: press ."), "{}", desk.text());
+}
