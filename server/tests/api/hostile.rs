@@ -783,7 +783,7 @@ fn anything(members: Vec<String>) -> impl Strategy<Value = Value> {
         3 => prop::sample::select(vec![
             "", "a", "ann@example.com", "owner", "support", "active", "atomic", "independent", "create", "update", "delete",
             "usr_01h455vb4pex5vsknk084sn02q", "ses_01h455vb4pex5vsknk084sn02q", "a long enough text for a password",
-            "$argon2id$v=19$m=8,t=1,p=1$c29tZXNhbHQ$aGFzaGhhc2hoYXNoaGFzaGhhc2hoYXNoaGFzaGhhc2g", "null", "\0", "'; --", "\u{202e}", "2026-01-01T00:00:00Z",
+            "$2b$10$N9qo8uLOickgx2ZMRZoMyeIjZAgcfl7p92ldGxad68LJZdL17lhWy", "null", "\0", "'; --", "\u{202e}", "2026-01-01T00:00:00Z",
         ]).prop_map(str::to_owned),
         1 => any::<String>(),
     ];
