@@ -85,9 +85,13 @@ async fn rows_come_once_and_in_order_while_many_write() {
     // some follow from before, some come later and read on from the table
     let from = || StreamEvents { after: Some(begin), filter: Vec::new() };
     let followers = (0..4).map(|late| {
-        let (owner, pause) = (owner.clone(), u64::try_from(late * random.below(40)).unwrap());
+        let (owner, after) = (owner.clone(), late * random.below(30));
         async move {
-            tokio::time::sleep(Duration::from_millis(pause)).await;
+            // late is who begins when so many rows are there already
+            let (mut before, _) = live(&owner, from()).await;
+            for _ in 0..after {
+                row(&mut before).await;
+            }
             let (mut stream, _) = live(&owner, from()).await;
             let mut seqs = Vec::new();
             while seqs.len() < 120 {
