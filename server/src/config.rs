@@ -61,7 +61,7 @@ pub const SETTINGS: &[Setting] = &[
     setting("metrics-listen", "ADDRESS", "", "Serve /metrics there instead of beside the API"),
     setting("access-ttl", "SECONDS", "900", "How long an access token lives; at most 900"),
     setting("max-streams", "N", "512", "Callers that may follow /v1/events/stream at the same time"),
-    setting("stream-beat", "SECONDS", "15", "How often a stream without rows says that it lives; at most 60"),
+    setting("stream-beat", "SECONDS", "15", "How often a stream without rows says that it lives; at most 16"),
     setting("refresh-ttl", "SECONDS", "604800", "How long a refresh token lives; at most 604800"),
 ];
 
@@ -231,7 +231,7 @@ impl Config {
             access_ttl: Duration::from_secs(find("access-ttl").number(1, 900)?.into()),
             refresh_ttl: Duration::from_secs(find("refresh-ttl").number(60, 604_800)?.into()),
             max_streams: find("max-streams").number(0, 100_000)?,
-            stream_beat: Duration::from_secs(find("stream-beat").number(1, 60)?.into()),
+            stream_beat: Duration::from_secs(find("stream-beat").number(1, 16)?.into()),
         };
         if config.tls.is_none() && !config.insecure_http && !config.listen.ip().is_loopback() {
             return Err(find("listen").wrong(

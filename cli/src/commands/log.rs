@@ -105,12 +105,11 @@ async fn tail(cx: &Cx, client: &Client, args: &Tail) -> Result<()> {
     let mut sink = Sink::new(cx.style()?, &views::EVENTS, true);
     let most = args.limit.unwrap_or(u64::MAX);
     if let Some(last) = args.last {
-        // the log's end is taken first: what is committed between the two comes with the stream
-        let end = client.call(&at_end(List::new().size(1))).await?;
-        op.after = Some(end.rows.first().map_or(0, |event| event.seq));
         list.page_size = Some(last);
         let page = client.call(&at_end(list)).await?;
-        for event in page.rows.iter().rev().filter(|event| Some(event.seq) <= op.after) {
+        // what comes after the newest of them comes with the stream
+        op.after = page.rows.first().map(|event| event.seq);
+        for event in page.rows.iter().rev() {
             if sink.rows() < most {
                 sink.row(&serde_json::to_vec(event)?)?;
             }

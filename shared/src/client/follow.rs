@@ -10,12 +10,12 @@ use serde::Deserialize;
 
 use super::{Client, Error, transport};
 use crate::{
-    error::{Class, ErrorCode},
+    error::Class,
     operations::log::{Event, StreamEvents},
     wire,
 };
 
-/// A daemon says at least every minute that it lives; by default every quarter of one.
+/// A daemon says at least every 16 s that it lives; twice that and a half is not there any more.
 const SILENCE: Duration = Duration::from_secs(40);
 /// The most bytes a frame may have.
 const FRAME: usize = 8 << 20;
@@ -260,8 +260,8 @@ fn is_final(why: &Error) -> bool {
     match why {
         Error::NotSignedIn | Error::Local(_) => true,
         Error::Api { error, .. } => {
+            // an expired token was renewed once already, if it could be
             !matches!(error.code.class(), Class::Throttled | Class::Unavailable | Class::Internal)
-                && error.code != ErrorCode::TokenExpired
         }
         Error::Unreachable { .. } | Error::Unknown { .. } | Error::Protocol(_) => false,
     }
@@ -351,6 +351,13 @@ mod tests {
         assert_eq!(told[..3], ["live 1", "live 1", "lost"]);
         assert_eq!(told.len(), 4, "{told:?}");
         assert!(told[3].starts_with("ended"), "{told:?}");
+    }
+
+    #[tokio::test]
+    async fn a_token_that_cannot_be_renewed_is_the_end() {
+        let (told, fake) = follow(vec![refused(401, "TOKEN_EXPIRED", &[])], 9).await;
+        assert!(told.len() == 1 && told[0].starts_with("ended"), "{told:?}");
+        assert_eq!(fake.asked().len(), 2);
     }
 
     #[tokio::test]
