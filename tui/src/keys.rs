@@ -2,11 +2,12 @@
 
 use std::fmt;
 
-use bursar_shared::{field::UserStatus, operations::users::User, permission::Permission};
+use bursar_shared::{field::UserStatus, id::UserId, operations::users::User, permission::Permission};
 
 use crate::{
     message::Room,
     model::{Model, Protection, Screen},
+    widgets::review::Change,
 };
 
 /// A key, as far as the dashboard tells them apart.
@@ -257,10 +258,18 @@ fn changeable(
     if !model.may(permission) {
         return State::Off(needs);
     }
+    if model.pending.is_some() {
+        return State::Off("what became of the change before is not known yet: r asks");
+    }
     if row.gone {
         return State::Off("they are gone");
     }
     off(&row.record).map_or(State::On, State::Off)
+}
+
+/// The person under the cursor.
+fn on_person(model: &Model) -> Option<UserId> {
+    model.users.list.window.current().map(|row| row.record.id)
 }
 
 /// Whether the cursor is on the one who is signed in.
@@ -302,19 +311,19 @@ fn revocable(model: &Model) -> State {
 }
 
 fn delete_command(model: &Model) -> Option<String> {
-    model.current_id().map(|id| format!("bursar users delete {id}"))
+    on_person(model).map(|id| Change::Delete(id).command())
 }
 
 fn revoke_command(model: &Model) -> Option<String> {
-    model.current_id().map(|id| format!("bursar sessions revoke --user {id}"))
+    on_person(model).map(|id| Change::EndSessions(id).command())
 }
 
 fn suspend_command(model: &Model) -> Option<String> {
-    model.current_id().map(|id| format!("bursar users suspend {id}"))
+    on_person(model).map(|id| Change::Suspend(id).command())
 }
 
 fn activate_command(model: &Model) -> Option<String> {
-    model.current_id().map(|id| format!("bursar users activate {id}"))
+    on_person(model).map(|id| Change::Activate(id).command())
 }
 
 fn always(_: &Model) -> State {

@@ -312,7 +312,12 @@ fn load(model: &mut Model) -> Vec<Task> {
 }
 
 fn refresh(model: &mut Model) -> Vec<Task> {
-    if model.is_offline() { pulse(model) } else { load(model) }
+    if model.is_offline() {
+        return pulse(model);
+    }
+    let mut tasks = load(model);
+    tasks.extend(Review::resolve(model));
+    tasks
 }
 
 fn sign_out(model: &mut Model) -> Vec<Task> {

@@ -137,18 +137,10 @@ impl Serialize for StreamEvents {
 impl Decode for StreamEvents {
     fn decode(value: &Value, at: &mut Decoder<'_>) -> Option<Self> {
         let members = at.object(value)?;
-        let unknown: serde_json::Map<String, Value> = members
-            .iter()
-            .filter(|(name, _)| !streams_by(name))
-            .map(|(name, value)| (name.clone(), value.clone()))
-            .collect();
+        let (kept, unknown): (serde_json::Map<String, Value>, _) =
+            members.clone().into_iter().partition(|(name, _)| streams_by(name));
         let known = ["after", "filter[type]", "filter[resourceId]", "filter[actorId]", "filter[requestId]"];
         at.refuse_unknown(&unknown, &known.map(str::to_owned), &[]);
-        let kept: serde_json::Map<String, Value> = members
-            .iter()
-            .filter(|(name, _)| streams_by(name))
-            .map(|(name, value)| (name.clone(), value.clone()))
-            .collect();
         let list = List::<Event>::decode(&Value::Object(kept), at)?;
         Some(Self { after: list.after, filter: list.filter })
     }

@@ -154,6 +154,21 @@ impl Review {
         vec![Task::Ask(model.tickets.issue(Slot::Change), request)]
     }
 
+    /// The review that is shown, or the one whose outcome is still awaited.
+    fn of(model: &Model) -> Option<&Self> {
+        match &model.overlay {
+            Some(Overlay::Review(review)) => Some(review),
+            _ => model.pending.as_ref(),
+        }
+    }
+
+    /// Shows the one whose outcome was awaited again.
+    fn reopen(model: &mut Model) {
+        if let Some(pending) = model.pending.take() {
+            model.overlay = Some(Overlay::Review(pending));
+        }
+    }
+
     /// What would happen is known.
     pub fn rehearsed(model: &mut Model, effect: Effect) {
         if let Some(Overlay::Review(review)) = &mut model.overlay {
@@ -192,21 +207,21 @@ impl Review {
 
     /// The request for it failed.
     pub fn failed(model: &mut Model, trouble: Trouble) {
+        Self::reopen(model);
         let Some(Overlay::Review(review)) = &mut model.overlay else { return };
         review.go = false;
         review.stage = match (&review.stage, trouble) {
-            (Stage::Sending, Trouble::Unreachable(why)) => Stage::Unknown(why),
+            // an answer that was lost or cannot be read says nothing about what was done
+            (Stage::Sending, Trouble::Unreachable(why) | Trouble::Other(why)) => Stage::Unknown(why),
+            // only that it could not be asked about: what became of it is as unknown as before
+            (Stage::Unknown(_), trouble) => Stage::Unknown(trouble.message()),
             (_, trouble) => Stage::Refused(trouble),
         };
     }
 
     /// The daemon is there again: what became of a change whose answer was lost?
     pub fn resolve(model: &mut Model) -> Option<Task> {
-        let open = match &model.overlay {
-            Some(Overlay::Review(review)) => Some(review),
-            _ => model.pending.as_ref(),
-        };
-        let review = open.filter(|review| matches!(review.stage, Stage::Unknown(_)))?;
+        let review = Self::of(model).filter(|review| matches!(review.stage, Stage::Unknown(_)))?;
         let request = Request::Verdict(review.key.clone());
         Some(Task::Ask(model.tickets.issue(Slot::Change), request))
     }
@@ -215,20 +230,21 @@ impl Review {
     pub fn resolved(model: &mut Model, verdict: Verdict) {
         if verdict.state == VerdictState::Done {
             if let Some(error) = verdict.error {
-                if let Some(pending) = model.pending.take() {
-                    model.overlay = Some(Overlay::Review(pending));
-                }
-                return Self::failed(model, Trouble::Refused { error, request_id: None, retry_at: None });
+                let refused = Trouble::Refused { error, request_id: None, retry_at: None };
+                return Self::end_at(model, Stage::Refused(refused));
             }
             if let Some(effect) = Self::lost_effect(model, verdict.data) {
                 return Self::done(model, effect);
             }
         }
-        if let Some(pending) = model.pending.take() {
-            model.overlay = Some(Overlay::Review(pending));
-        }
+        Self::end_at(model, Stage::Lost);
+    }
+
+    /// What became of it is known, and it is not what was hoped for.
+    fn end_at(model: &mut Model, stage: Stage) {
+        Self::reopen(model);
         if let Some(Overlay::Review(review)) = &mut model.overlay {
-            review.stage = Stage::Lost;
+            review.stage = stage;
             review.go = false;
             review.shown = model.now;
         }
@@ -236,11 +252,7 @@ impl Review {
 
     /// What a change did whose answer was lost, from the answer that is kept.
     fn lost_effect(model: &Model, data: Option<Value>) -> Option<Effect> {
-        let open = match &model.overlay {
-            Some(Overlay::Review(review)) => Some(review),
-            _ => model.pending.as_ref(),
-        };
-        match open?.change {
+        match Self::of(model)?.change {
             Change::Suspend(_) | Change::Activate(_) => {
                 serde_json::from_value(data?).ok().map(Box::new).map(Effect::Person)
             }
@@ -257,7 +269,7 @@ impl Review {
         match review.stage {
             Stage::Sending => model.overlay = Some(Overlay::Review(review)),
             Stage::Unknown(_) => {
-                model.say("the outcome is asked for when the daemon is back");
+                model.say("the outcome is asked for when the daemon is back; r asks now");
                 model.pending = Some(review);
             }
             _ => {

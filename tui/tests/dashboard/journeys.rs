@@ -437,3 +437,31 @@ fn a_word_about_something_else_does_not_hide_that_there_is_more() {
     assert!(desk.text().contains("copied usr_"), "{}", desk.text());
     assert!(desk.text().contains("1 newer: press ."), "{}", desk.text());
 }
+
+#[test]
+fn an_outcome_stays_unknown_until_somebody_says_it() {
+    let mut desk = reviewing();
+    later(&mut desk);
+    desk.mood = Mood::Unreachable;
+    desk.press("tab enter");
+    // back for a look, and gone again before it says what became of it
+    desk.mood = Mood::Silent;
+    desk.ring(Alarm::Pulse);
+    desk.answer_one();
+    assert!(desk.waits(Slot::Change));
+    desk.mood = Mood::Unreachable;
+    desk.answer();
+    assert!(desk.text().contains("outcome unknown"), "{}", desk.text());
+    desk.press("esc");
+    desk.mood = Mood::Refuses;
+    desk.ring(Alarm::Pulse);
+    assert!(!desk.text().contains("refused: "), "{}", desk.text());
+    desk.press("esc");
+    // no second change before the first is known
+    desk.press("S");
+    assert!(desk.text().contains("suspend is off: "), "{}", desk.text());
+    desk.mood = Mood::Answers;
+    desk.press("r");
+    assert!(desk.text().contains("did not arrive"), "{}", desk.text());
+    assert_eq!(desk.log.iter().filter(|request| request.starts_with("Carry")).count(), 1);
+}
