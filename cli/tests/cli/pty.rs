@@ -321,7 +321,8 @@ async fn a_list_is_a_table_of_a_hundred_at_a_terminal_and_all_of_it_in_a_pipe() 
 
 #[test]
 fn a_list_that_is_interrupted_leaves_the_terminal_alone() {
-    let (server, _) = endless(1_000);
+    let (server, pages) = endless(1_000);
+    pages.allow_more();
     let home = Home::new();
     let variables = [("BURSAR_API_KEY", "brs_test"), ("BURSAR_SERVER", &server)];
     let mut terminal = Terminal::run_with(&home, &["users", "list", "--all"], &variables);

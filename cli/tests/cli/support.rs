@@ -8,7 +8,7 @@ use std::{
     path::Path,
     process::{Command, Stdio},
     sync::{
-        Arc,
+        Arc, Condvar, Mutex,
         atomic::{AtomicBool, AtomicU32, Ordering},
     },
 };
@@ -179,11 +179,36 @@ impl Line {
     }
 }
 
-/// A server whose list never ends; counts the pages that were asked for.
-pub fn endless(rows: usize) -> (String, Arc<AtomicU32>) {
+/// What a server whose list never ends was asked for.
+#[derive(Default)]
+pub struct Pages {
+    asked: AtomicU32,
+    more: Mutex<bool>,
+    allowed: Condvar,
+}
+
+impl Pages {
+    /// How many were asked for.
+    pub fn asked(&self) -> u32 {
+        self.asked.load(Ordering::Relaxed)
+    }
+
+    /// Gives what comes after the first one; until then whoever asks waits.
+    pub fn allow_more(&self) {
+        *self.more.lock().unwrap() = true;
+        self.allowed.notify_all();
+    }
+
+    fn wait_for_more(&self) {
+        drop(self.allowed.wait_while(self.more.lock().unwrap(), |more| !*more).unwrap());
+    }
+}
+
+/// A server whose list never ends; gives the first page at once.
+pub fn endless(rows: usize) -> (String, Arc<Pages>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let server = format!("http://{}", listener.local_addr().unwrap());
-    let pages = Arc::new(AtomicU32::new(0));
+    let pages = Arc::new(Pages::default());
     let count = pages.clone();
     std::thread::spawn(move || {
         for stream in listener.incoming().flatten() {
@@ -199,7 +224,10 @@ pub fn endless(rows: usize) -> (String, Arc<AtomicU32>) {
                     if line.is_empty() {
                         return;
                     }
-                    let page = count.fetch_add(1, Ordering::Relaxed);
+                    let page = count.asked.fetch_add(1, Ordering::Relaxed);
+                    if page > 0 {
+                        count.wait_for_more();
+                    }
                     let row = r#"{"id":"usr_x","email":"ada@example.com","name":"Ada"}"#;
                     let rows = vec![row; rows].join(",");
                     let body = format!(

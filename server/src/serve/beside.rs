@@ -40,9 +40,10 @@ pub(super) fn beside<O: Operation>(parts: &Parts, seen: &Seen) -> Result<Beside>
         Some(text) => {
             let version = text.ok().and_then(|text| {
                 let tag = text.trim().trim_matches('"');
-                tag.split('-').next()?.parse().ok()
+                // of a list (RFC 9110, 13.1.1) no tag could be named in the refusal: one copy was read
+                (!tag.contains(',')).then(|| tag.split('-').next()?.parse().ok()).flatten()
             });
-            Some(version.ok_or_else(|| malformed("If-Match must be the ETag of a record, or its version."))?)
+            Some(version.ok_or_else(|| malformed("If-Match must be one ETag of a record, or its version."))?)
         }
     };
     let last_event_id = match header(&LAST_EVENT_ID).filter(|_| <O::Answer as Answer>::STREAMED) {

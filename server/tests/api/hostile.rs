@@ -640,6 +640,9 @@ async fn headers_that_make_no_sense_are_refused_or_replaced() {
             "{value}: {answer:?}"
         );
     }
+    // a list would be one copy that was read and others that were not
+    let answer = edit().header("if-match", "\"1-0\", \"2-0\"").send(&s).await;
+    assert_eq!(answer.verdict(), "400 MALFORMED_REQUEST");
     for value in [
         &b"short"[..],
         b"",
