@@ -183,7 +183,10 @@ pub(super) fn connect(location: &Location, purpose: Purpose) -> Result<Conn, Box
         }
         Location::Postgres(url) => {
             let mut pg = PgConnection::establish(&with_defaults(url)).map_err(|why| -> BoxError {
-                match why.to_string().contains("SSL support is not compiled in") {
+                let why = why.to_string();
+                // libpq ends what it says with a new line
+                let why = why.trim_end();
+                match why.contains("SSL support is not compiled in") {
                     true => format!("{why}; build with --features pg-tls for TLS to PostgreSQL").into(),
                     false => why.into(),
                 }

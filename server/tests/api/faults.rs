@@ -571,6 +571,7 @@ async fn files_that_are_not_ours_are_left_as_they_are() {
     assert!(directory.contains("is not a file"), "{directory}");
     let nobody = refused(settings("postgres://ann:hunter2@127.0.0.1:1/bursar")).await;
     assert!(nobody.contains("127.0.0.1") && !nobody.contains("hunter2"), "{nobody}");
+    assert_eq!(nobody.trim_end(), nobody, "libpq's new line is in it");
     let with_create: Vec<(String, String)> = settings(&format!("sqlite:{data}/new.db"))
         .into_iter()
         .chain([("create".to_owned(), "true".to_owned())])
