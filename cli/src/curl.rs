@@ -22,17 +22,25 @@ fn quoted(text: &str) -> String {
 }
 
 fn masked(body: &[u8]) -> String {
-    let Ok(mut value) = serde_json::from_slice::<Value>(body) else {
-        return String::from_utf8_lossy(body).into_owned();
-    };
-    if let Some(members) = value.as_object_mut() {
-        for (name, value) in members {
-            if SECRETS.contains(&name.as_str()) {
-                *value = Value::String("***".to_owned());
+    // what cannot be read may hold anything
+    let Ok(mut value) = serde_json::from_slice::<Value>(body) else { return "***".to_owned() };
+    mask(&mut value);
+    value.to_string()
+}
+
+fn mask(value: &mut Value) {
+    match value {
+        Value::Object(members) => {
+            for (name, value) in members {
+                match SECRETS.contains(&name.as_str()) {
+                    true => *value = Value::String("***".to_owned()),
+                    false => mask(value),
+                }
             }
         }
+        Value::Array(values) => values.iter_mut().for_each(mask),
+        _ => {}
     }
-    value.to_string()
 }
 
 /// The call as a curl command. The token is fetched by the command when it runs.
@@ -97,5 +105,10 @@ mod tests {
             command("http://127.0.0.1:8460", "POST", "/v1/users", Some(body), &how, false),
             @r#"curl -sS -X POST 'http://127.0.0.1:8460/v1/users?dryRun=true' -H "Authorization: Bearer $(bursar auth token --server http://127.0.0.1:8460)" -H 'Idempotency-Key: k1' -H 'If-Match: "3"' -H 'Content-Type: application/json' --data '{"name":"O'\''Hara","password":"***"}'"#
         );
+        for body in [r#"{"items":[{"data":{"password":"correct horse"}}]}"#, r#"{"password":"correct horse"#]
+        {
+            let line = command("http://h", "POST", "/v1/users/bulk", Some(body.as_bytes()), &how, false);
+            assert!(line.contains("***") && !line.contains("horse"), "{line}");
+        }
     }
 }

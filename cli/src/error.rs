@@ -249,6 +249,7 @@ mod tests {
             error,
             request_id: Some("req_1".to_owned()),
             retry_after: None,
+            replayed: false,
         });
         insta::assert_snapshot!(failure.to_text(), @r"
         error: 2 values are invalid.   [VALIDATION_FAILED]

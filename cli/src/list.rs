@@ -75,12 +75,7 @@ impl ListArgs {
             })?);
         }
         for name in &self.include {
-            let known = R::INCLUDES.iter().find(|include| include.name == name);
-            list.include.push(known.map(|include| include.name).ok_or_else(|| {
-                let names: Vec<&str> = R::INCLUDES.iter().map(|include| include.name).collect();
-                let names = if names.is_empty() { "nothing here".to_owned() } else { names.join(", ") };
-                Failure::usage(format!("--include does not know {name}; valid: {names}"))
-            })?);
+            list.include.push(include_of::<R>(name)?);
         }
         if self.page_size.is_some_and(|size| !(1..=MAX_PAGE_SIZE).contains(&size)) {
             return Err(Failure::usage(format!("--page-size must be between 1 and {MAX_PAGE_SIZE}")));
@@ -98,6 +93,16 @@ impl ListArgs {
         };
         Ok(list)
     }
+}
+
+/// What is loaded with each row, by the name that was typed.
+pub(crate) fn include_of<R: Resource>(name: &str) -> Result<&'static str> {
+    let known = R::INCLUDES.iter().find(|include| include.name == name);
+    known.map(|include| include.name).ok_or_else(|| {
+        let names: Vec<&str> = R::INCLUDES.iter().map(|include| include.name).collect();
+        let names = if names.is_empty() { "nothing here".to_owned() } else { names.join(", ") };
+        Failure::usage(format!("--include does not know {name}; valid: {names}"))
+    })
 }
 
 /// Writes a list.

@@ -23,7 +23,10 @@ use crate::{
     log::{Bus, Row, Stamp},
     metrics::{Kind, Metrics},
     repositories::{roles::Standing, secrets, sessions},
-    services::{stream::Streams, system::KeptStats},
+    services::{
+        stream::Streams,
+        system::{KeptOwner, KeptStats},
+    },
 };
 
 /// Requests that are worked on at the same time, at most.
@@ -56,6 +59,8 @@ pub struct App {
     pub caches: Caches,
     /// Figures that were asked for already.
     pub stats: KeptStats,
+    /// Whether there is an owner, for those who ask whether the daemon is ready.
+    pub owner: KeptOwner,
     /// Figures for `/metrics`.
     pub metrics: Arc<Metrics>,
     /// Bounds what is worked on at the same time.
@@ -166,6 +171,7 @@ impl App {
             lockouts: Lockouts::new(clock.clone()),
             caches: Caches::new(&clock),
             stats: KeptStats::default(),
+            owner: KeptOwner::default(),
             metrics,
             in_flight: Semaphore::new(IN_FLIGHT),
             draining: watch::Sender::new(false),

@@ -20,21 +20,22 @@ use bursar_shared::{
     time::Timestamp,
 };
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use crate::{
     app::Shared,
     db::{Conn, How, Kept, Keyed, Outcome, Plain, Stored, Tx, Written},
-    error::{Result, broken, refuse},
+    error::{Error, Result, broken, refuse},
     log::Stamp,
-    repositories::roles::{self, Standing},
+    repositories::{
+        roles::{self, Standing},
+        sessions,
+    },
     services::auth::session_revoked,
 };
 
 /// How long a verdict is kept under its key.
 const KEEP: Duration = Duration::from_secs(72 * 3_600);
-
-/// How long one read of a request may take, all its statements together.
-const READ_TIME: Duration = Duration::from_secs(30);
 
 /// Members that are shown once: null in what is kept under an idempotency key.
 const SHOWN_ONCE: &[&str] = &["resetToken"];
@@ -116,11 +117,12 @@ pub trait Actors {
     fn actor(&self, ip: IpAddr) -> Actor;
     /// Whose idempotency keys these are; nothing for strangers, who have none.
     fn principal(&self) -> Option<String>;
-    /// Refuses when rights were withdrawn since the request was admitted: a write may have waited.
+    /// Refuses when rights were withdrawn or the session ended since the request was admitted: a write
+    /// may have waited.
     ///
     /// # Errors
     /// 401 and 403.
-    fn still(&self, conn: &mut Conn) -> Result<()>;
+    fn still(&self, conn: &mut Conn, at: Timestamp) -> Result<()>;
 }
 
 impl Actors for () {
@@ -130,7 +132,7 @@ impl Actors for () {
     fn principal(&self) -> Option<String> {
         None
     }
-    fn still(&self, _: &mut Conn) -> Result<()> {
+    fn still(&self, _: &mut Conn, _: Timestamp) -> Result<()> {
         Ok(())
     }
 }
@@ -142,9 +144,10 @@ impl Actors for Caller {
     fn principal(&self) -> Option<String> {
         Some(self.user.to_string())
     }
-    fn still(&self, conn: &mut Conn) -> Result<()> {
+    fn still(&self, conn: &mut Conn, at: Timestamp) -> Result<()> {
         let now = roles::standing(conn, &self.user)?.filter(|now| now.status == UserStatus::Active);
-        let Some(now) = now else { return Err(session_revoked()) };
+        let live = sessions::find(conn, self.session)?.is_some_and(|session| session.is_live(at));
+        let Some(now) = now.filter(|_| live) else { return Err(session_revoked()) };
         let withdrawn = self.permissions.minus(now.permissions());
         if withdrawn.is_empty() {
             return Ok(());
@@ -200,6 +203,23 @@ pub struct Cx<W = Caller> {
     pub beside: Beside,
     /// What the service found out.
     pub notes: Arc<Notes>,
+    /// By when nothing new is begun for this request any more.
+    pub deadline: Instant,
+}
+
+/// The answer to a request whose time is over before it changed anything.
+fn out_of_time() -> Error {
+    refuse(ErrorCode::Timeout, "The answer took too long; nothing was changed.")
+}
+
+impl<W> Cx<W> {
+    /// Refuses once the time of the request is over; asked before what takes long.
+    ///
+    /// # Errors
+    /// `TIMEOUT`.
+    pub fn in_time(&self) -> Result<()> {
+        if Instant::now() < self.deadline { Ok(()) } else { Err(out_of_time()) }
+    }
 }
 
 impl<W: Actors + Clone + Send + Sync + 'static> Cx<W> {
@@ -217,9 +237,24 @@ impl<W: Actors + Clone + Send + Sync + 'static> Cx<W> {
         T: Send + 'static,
         F: FnOnce(&mut Conn) -> Result<T> + Send + 'static,
     {
-        let slow = || refuse(ErrorCode::Timeout, "The answer took too long; nothing was changed.");
-        let read = tokio::time::timeout(READ_TIME, self.app.db.read(look)).await;
-        let (value, queries) = read.map_err(|_| slow())??;
+        self.looked(self.app.db.read(look)).await
+    }
+
+    /// Reads a row or two, and does not wait behind lists: signing in must not.
+    ///
+    /// # Errors
+    /// Those of `look`, and of the database.
+    pub async fn look_up<T, F>(&self, look: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut Conn) -> Result<T> + Send + 'static,
+    {
+        self.looked(self.app.db.look_up(look)).await
+    }
+
+    async fn looked<T>(&self, look: impl Future<Output = Result<(T, u32)>>) -> Result<T> {
+        let read = tokio::time::timeout_at(self.deadline, look).await;
+        let (value, queries) = read.map_err(|_| out_of_time())??;
         self.notes.queries.fetch_add(queries, Ordering::Relaxed);
         Ok(value)
     }
@@ -238,6 +273,7 @@ impl<W: Actors + Clone + Send + Sync + 'static> Cx<W> {
         A: Answer,
         F: Fn(&mut Tx<'_>) -> Result<Outcome<A>> + Send + Sync + 'static,
     {
+        self.in_time()?;
         let key = self.beside.key.clone().zip(self.who.principal()).map(|(key, principal)| Keyed {
             principal,
             key,
@@ -250,7 +286,8 @@ impl<W: Actors + Clone + Send + Sync + 'static> Cx<W> {
             .app
             .db
             .write(label, how, move |tx| {
-                who.still(tx)?;
+                let now = tx.now();
+                who.still(tx, now)?;
                 Ok(match change(tx)? {
                     Outcome::Done(answer) => Outcome::Done(Kept(answer)),
                     Outcome::Keep(refusal) => Outcome::Keep(refusal),

@@ -13,7 +13,7 @@ use std::{
     path::Path,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -97,8 +97,8 @@ impl Figures {
 struct Inner {
     location: Location,
     readers: r2d2::Pool<Manager>,
-    reading: Semaphore,
-    looking: Semaphore,
+    reading: Arc<Semaphore>,
+    looking: Arc<Semaphore>,
     writer: Writer,
     clock: Clock,
     bus: Bus,
@@ -110,7 +110,23 @@ enum Writer {
     /// One thread, many writes a commit.
     Sqlite(mpsc::Sender<Job>),
     /// Many connections, one write a commit each.
-    Postgres { pool: r2d2::Pool<Manager>, writing: Arc<Semaphore> },
+    Postgres { pool: r2d2::Pool<Manager>, writing: Arc<Semaphore>, waiting: Arc<AtomicUsize> },
+}
+
+/// Counts a write as waiting until it is dropped.
+struct Counted(Arc<AtomicUsize>);
+
+impl Counted {
+    fn new(waiting: &Arc<AtomicUsize>) -> Self {
+        waiting.fetch_add(1, Ordering::Relaxed);
+        Self(waiting.clone())
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// The database.
@@ -179,16 +195,18 @@ impl Db {
                     .spawn(move || worker.run(jobs, GROUP))?;
                 Writer::Sqlite(queue)
             }
-            Engine::Postgres => {
-                Writer::Postgres { pool: pool(Purpose::Write)?, writing: Arc::new(Semaphore::new(permits)) }
-            }
+            Engine::Postgres => Writer::Postgres {
+                pool: pool(Purpose::Write)?,
+                writing: Arc::new(Semaphore::new(permits)),
+                waiting: Arc::default(),
+            },
         };
         let inner = Inner {
             location: location.clone(),
             readers: pool(Purpose::Read)?,
             // a few connections are kept for look-ups, so that broad lists cannot stop sign-ins
-            reading: Semaphore::new(permits.saturating_sub(KEPT).max(1)),
-            looking: Semaphore::new(KEPT),
+            reading: Arc::new(Semaphore::new(permits.saturating_sub(KEPT).max(1))),
+            looking: Arc::new(Semaphore::new(KEPT)),
             writer,
             clock,
             bus,
@@ -220,7 +238,7 @@ impl Db {
     pub fn queued(&self) -> usize {
         match &self.inner.writer {
             Writer::Sqlite(queue) => QUEUE - queue.capacity(),
-            Writer::Postgres { .. } => 0,
+            Writer::Postgres { waiting, .. } => waiting.load(Ordering::Relaxed),
         }
     }
 
@@ -249,16 +267,22 @@ impl Db {
         self.read_with(&self.inner.looking, look).await
     }
 
-    async fn read_with<T, F>(&self, permits: &Semaphore, look: F) -> Result<(T, u32)>
+    async fn read_with<T, F>(&self, permits: &Arc<Semaphore>, look: F) -> Result<(T, u32)>
     where
         T: Send + 'static,
         F: FnOnce(&mut Conn) -> Result<T> + Send + 'static,
     {
         let busy =
             || later(ErrorCode::Overloaded, "All database connections are busy.", Duration::from_secs(1));
-        let permit = tokio::time::timeout(PATIENCE, permits.acquire()).await.map_err(|_| busy())?;
+        let permit = tokio::time::timeout(PATIENCE, permits.clone().acquire_owned())
+            .await
+            .ok()
+            .and_then(std::result::Result::ok)
+            .ok_or_else(busy)?;
         let inner = self.inner.clone();
-        let ran = blocking(move || {
+        blocking(move || {
+            // goes with the connection, not with the caller: who hangs up leaves a query that still runs
+            let _permit = permit;
             let mut pooled = checkout(&inner.readers)?;
             watch::set_deadline(Some(Instant::now() + READ_LIMIT));
             #[cfg(feature = "testing")]
@@ -273,9 +297,7 @@ impl Db {
             }
             read.map(|value| (value, watch::counted()))
         })
-        .await?;
-        drop(permit);
-        ran
+        .await?
     }
 
     /// Runs `change` in a transaction: queue, key, closure, log rows, commit, caches, answer.
@@ -304,19 +326,15 @@ impl Db {
                     }
                 })?;
             }
-            Writer::Postgres { pool, writing } => {
+            Writer::Postgres { pool, writing, waiting } => {
                 // writes wait their turn as they do behind SQLite's one writer; requests in flight are bounded
+                let counted = Counted::new(waiting);
                 let permit = tokio::time::timeout(WRITE_PATIENCE, writing.clone().acquire_owned())
                     .await
                     .ok()
                     .and_then(std::result::Result::ok)
-                    .ok_or_else(|| {
-                        later(
-                            ErrorCode::Overloaded,
-                            "All database connections are busy.",
-                            Duration::from_secs(1),
-                        )
-                    })?;
+                    .ok_or_else(batch::waited_too_long)?;
+                drop(counted);
                 let (inner, pool) = (self.inner.clone(), pool.clone());
                 // spawned, not awaited: a caller who goes away must not cut a commit in half
                 spawn(move || {

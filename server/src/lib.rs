@@ -115,9 +115,12 @@ pub async fn start_at(config: Config, clock: Clock) -> Result<Running, StartErro
             }
         }
     };
+    // whoever follows the log must not take the place of those who ask
+    let usual = Bounds::default();
+    let followers = usize::try_from(config.max_streams).unwrap_or(usize::MAX);
+    let bounds = Bounds { connections: usual.connections.saturating_add(followers), ..usual };
     // the port first: a second daemon should say so before it looks at the store
-    let listener =
-        Listener::bind(config.listen, tls, Bounds::default()).await.map_err(taken(config.listen))?;
+    let listener = Listener::bind(config.listen, tls, bounds).await.map_err(taken(config.listen))?;
     let address = listener.address().map_err(BoxError::from)?;
     let beside = match config.metrics_listen {
         Some(at) => Some(Listener::bind(at, None, Bounds::default()).await.map_err(taken(at))?),

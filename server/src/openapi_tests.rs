@@ -98,6 +98,7 @@ fn describes_parameters_bodies_and_headers() {
     let update = names("/v1/users/{id}", "patch");
     assert_eq!(update, ["path:id", "dryRun", "Idempotency-Key", "If-Match", "X-Request-Id"]);
     assert_eq!(names("/v1/auth/login", "post"), ["X-Request-Id"]);
+    assert!(names("/v1/events/stream", "get").contains(&"Last-Event-ID".to_owned()));
     assert_eq!(names("/v1/auth/refresh", "post"), ["Idempotency-Key", "X-Request-Id"]);
 
     let schemas = &document["components"]["schemas"];

@@ -77,11 +77,11 @@ pub fn metrics_router(app: Shared) -> Router {
 async fn ready(State(app): State<Shared>) -> Response {
     let checked = system::has_owner(&app).await;
     let draining = app.is_draining();
-    let database = if checked.is_ok() && app.db.takes_writes() { "ok" } else { "unavailable" };
+    let database = if checked.is_some() && app.db.takes_writes() { "ok" } else { "unavailable" };
     let owner = match checked {
-        Ok(true) => "ok",
-        Ok(false) => "missing",
-        Err(_) => "unknown",
+        Some(true) => "ok",
+        Some(false) => "missing",
+        None => "unknown",
     };
     // a store without an owner serves, but says so: somebody has to make the first one
     let fine = database == "ok" && !draining;

@@ -23,7 +23,6 @@ use bursar_shared::{
     error::{ApiError, ErrorCode},
     id,
     operation::{Access, Admits, Answer, Extras, Method, Operation},
-    time::Timestamp,
     wire,
 };
 use futures_util::{FutureExt as _, StreamExt as _};
@@ -47,8 +46,9 @@ use crate::{
     },
 };
 
-/// How long a request's body may take.
-const BODY_TIME: Duration = Duration::from_secs(30);
+/// How long a request may take: its body, and until the last thing is begun for it. What was begun to be
+/// written is waited for.
+const TIME: Duration = Duration::from_secs(30);
 
 /// The header by which requests are found in the log.
 static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -253,7 +253,8 @@ where
     };
     let mut beside = beside::<O>(parts, seen)?;
     seen.dry_run = beside.dry_run;
-    let body = read_body::<O>(&parts.headers, body).await?;
+    let deadline = tokio::time::Instant::from_std(seen.begun) + TIME;
+    let body = read_body::<O>(&parts.headers, body, deadline).await?;
     let path = RawPathParams::from_request_parts(parts, &())
         .await
         .map_err(|_| refuse(ErrorCode::MalformedRequest, "The path is not valid UTF-8."))?;
@@ -263,7 +264,7 @@ where
     if beside.key.is_some() {
         beside.fingerprint = fingerprint::<O>(parts, query, &body);
     }
-    let cx = Cx { app: app.clone(), who, beside, notes: seen.notes.clone() };
+    let cx = Cx { app: app.clone(), who, beside, notes: seen.notes.clone(), deadline };
     // a panic is a fault like any other: it is answered, and the connection stays
     let served = AssertUnwindSafe(async {
         fail::fail_point!("in-service");
@@ -307,7 +308,7 @@ async fn authenticate(app: &Shared, headers: &HeaderMap) -> Result<Option<Caller
                 user: claims.sub,
                 session: claims.sid,
                 permissions: standing.permissions(),
-                expires: Timestamp::from_micros(claims.exp.saturating_mul(1_000_000)),
+                expires: claims.accepted_until(),
                 standing,
             }))
         }
@@ -364,24 +365,21 @@ async fn note_denial<O: Operation>(app: &Shared, seen: &Seen, why: Error) -> Err
     why
 }
 
-async fn read_body<O: Operation>(headers: &HeaderMap, body: Body) -> Result<axum::body::Bytes> {
-    let bytes =
-        read(body, O::BODY_LIMIT, tokio::time::Instant::now() + BODY_TIME).await.map_err(
-            |why| match why {
-                ReadError::TooLarge => {
-                    let limit = O::BODY_LIMIT;
-                    let error = ApiError::new(
-                        ErrorCode::BodyTooLarge,
-                        format!("The body may have at most {limit} bytes."),
-                    );
-                    Error::from(error.with(json!({ "limit": limit })))
-                }
-                ReadError::TooSlow => {
-                    refuse(ErrorCode::Timeout, "The body took too long; nothing was changed.")
-                }
-                ReadError::Broken => refuse(ErrorCode::MalformedRequest, "The body ended early."),
-            },
-        )?;
+async fn read_body<O: Operation>(
+    headers: &HeaderMap,
+    body: Body,
+    deadline: tokio::time::Instant,
+) -> Result<axum::body::Bytes> {
+    let bytes = read(body, O::BODY_LIMIT, deadline).await.map_err(|why| match why {
+        ReadError::TooLarge => {
+            let limit = O::BODY_LIMIT;
+            let error =
+                ApiError::new(ErrorCode::BodyTooLarge, format!("The body may have at most {limit} bytes."));
+            Error::from(error.with(json!({ "limit": limit })))
+        }
+        ReadError::TooSlow => refuse(ErrorCode::Timeout, "The body took too long; nothing was changed."),
+        ReadError::Broken => refuse(ErrorCode::MalformedRequest, "The body ended early."),
+    })?;
     if !bytes.is_empty() && O::METHOD.has_body() {
         let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
         let kind = kind.split(';').next().unwrap_or("").trim();
@@ -417,9 +415,11 @@ fn success<O: Operation>(
     meta.pagination = extras.pagination;
     meta.included = extras.included;
     let unchanged = etag.as_ref().is_some_and(|etag| {
-        etag_wanted
-            .and_then(|value| value.to_str().ok())
-            .is_some_and(|list| list.split(',').any(|one| one.trim() == etag || one.trim() == "*"))
+        etag_wanted.and_then(|value| value.to_str().ok()).is_some_and(|list| {
+            // the weak comparison (RFC 9110, 13.1.2): proxies that compress weaken tags
+            let mut tags = list.split(',').map(|one| one.trim().trim_start_matches("W/"));
+            tags.any(|one| one == etag || one == "*")
+        })
     });
     let (status, mut response) = match unchanged {
         true => (304, empty(304)),

@@ -218,6 +218,24 @@ impl TestServer {
         std::mem::take(&mut seen.lock().unwrap())
     }
 
+    /// A read whose caller hung up and which lasts until what is given back is dropped; nothing when no
+    /// connection was free for it.
+    pub async fn abandoned_read(&self) -> Option<std::sync::mpsc::Sender<()>> {
+        let (release, held) = std::sync::mpsc::channel::<()>();
+        let (begun, begins) = tokio::sync::oneshot::channel();
+        let app = self.running().app();
+        let read = app.db.read(move |_| {
+            let _ = begun.send(());
+            // ends when the sender is dropped
+            let _ = held.recv();
+            Ok(())
+        });
+        tokio::select! {
+            begun = begins => begun.ok().map(|()| release),
+            _ = read => None,
+        }
+    }
+
     /// Runs SQL on the store, as somebody with a database shell could; the error is the database's.
     pub async fn sql(&self, sql: &str) -> std::result::Result<(), String> {
         let mut conn = db::connect_to_write(&self.config.location).unwrap();

@@ -217,9 +217,9 @@ hidden! { Password Secret PasswordHash }
 /// A hash that somebody else made decides how much work a sign-in costs us, so its cost is capped.
 fn argon2_cost_is_bounded(text: &str) -> bool {
     let Some(parameters) = text.split('$').nth(3) else { return false };
-    let mut seen = 0;
+    let mut names: Vec<&str> = Vec::new();
     let within = parameters.split(',').all(|pair| {
-        seen += 1;
+        names.push(pair.split('=').next().unwrap_or(""));
         match pair.split_once('=').map(|(name, value)| (name, value.parse::<u32>())) {
             Some(("m", Ok(m))) => (8..=65_536).contains(&m),
             Some(("t", Ok(t))) => (1..=8).contains(&t),
@@ -227,7 +227,8 @@ fn argon2_cost_is_bounded(text: &str) -> bool {
             _ => false,
         }
     });
-    within && seen == 3 && text.split('$').count() == 6
+    names.sort_unstable();
+    within && names == ["m", "p", "t"] && text.split('$').count() == 6
 }
 
 /// Facts that callers keep with a record: at most 50 keys of 1 to 40 characters, values up to 500.

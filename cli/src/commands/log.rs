@@ -106,9 +106,12 @@ async fn tail(cx: &Cx, client: &Client, args: &Tail) -> Result<()> {
     let most = args.limit.unwrap_or(u64::MAX);
     if let Some(last) = args.last {
         list.page_size = Some(last);
+        // asked first: when none of the rows so far fits, one that does may come meanwhile
+        let newest = List::<Event>::new().size(1);
+        let head = client.call(&at_end(newest)).await?.rows.first().map_or(0, |event| event.seq);
         let page = client.call(&at_end(list)).await?;
         // what comes after the newest of them comes with the stream
-        op.after = page.rows.first().map(|event| event.seq);
+        op.after = Some(page.rows.first().map_or(head, |event| event.seq));
         for event in page.rows.iter().rev() {
             if sink.rows() < most {
                 sink.row(&serde_json::to_vec(event)?)?;

@@ -126,8 +126,10 @@ async fn resume(cx: &Cx, journal: &Journal, pending: &Pending) -> Result<Value> 
     let sent = client.send_raw(&pending.method, &pending.target, body, &[], &how).await;
     let verdict = match &sent {
         Ok(_) => true,
-        // what stopped it before it was judged is no verdict
-        Err(client::Error::Api { status, .. }) => !matches!(*status, 401 | 403 | 429 | 500..),
+        // what stopped it before it was judged is no verdict; what was judged before is told again
+        Err(client::Error::Api { status, replayed, .. }) => {
+            *replayed || !matches!(*status, 401 | 403 | 429 | 500..)
+        }
         Err(_) => false,
     };
     if verdict {

@@ -230,31 +230,34 @@ fn reason(text: &str) -> Result<bursar_shared::field::Reason> {
 }
 
 /// The list that finds a person by email.
-fn by_email(text: &str) -> Result<List<User>> {
+fn by_email(text: &str, include: Option<&str>) -> Result<List<User>> {
     let email: Email = text.parse().map_err(|wrong| Failure::usage(format!("{text} {wrong}")))?;
     let mut list = List::<User>::new().size(1);
     let value = FilterValue::Text(email.into_string());
     list.filter.push(Condition { field: "email", op: Op::Eq, value });
+    for wanted in include.iter().flat_map(|include| include.split(',')) {
+        list.include.push(crate::list::include_of::<User>(wanted)?);
+    }
     Ok(list)
+}
+
+/// The request that reads a person by id.
+fn by_id(text: &str, include: Option<&str>) -> Result<GetUser> {
+    let mut members = Map::new();
+    members.insert("id".to_owned(), json!(text));
+    if let Some(include) = include {
+        members.insert("include".to_owned(), json!(include));
+    }
+    change::request(members)
 }
 
 /// A person by id or email, in one request.
 pub(super) async fn find(client: &Client, text: &str, include: Option<&str>) -> Result<User> {
     let text = several::bare(text);
     if !text.contains('@') {
-        let mut members = Map::new();
-        members.insert("id".to_owned(), json!(text));
-        if let Some(include) = include {
-            members.insert("include".to_owned(), json!(include));
-        }
-        let op: GetUser = change::request(members)?;
-        return Ok(client.call(&op).await?);
+        return Ok(client.call(&by_id(text, include)?).await?);
     }
-    let mut list = by_email(text)?;
-    if include == Some("sessions") {
-        list.include.push("sessions");
-    }
-    let page = client.call(&list).await?;
+    let page = client.call(&by_email(text, include)?).await?;
     page.rows.into_iter().next().ok_or_else(|| {
         let begin: String = text.chars().take_while(|letter| *letter != '@').take(3).collect();
         Failure::new(3, format!("nobody has the email {text}"))
@@ -276,15 +279,11 @@ async fn get(cx: &Cx, client: &Client, args: Get) -> Result<()> {
     several::refuse_terminal(&args.users)?;
     let one = several::is_one(&args.users);
     if cx.globals.as_curl && one {
-        let text = several::bare(&args.users[0]);
-        if text.contains('@') {
-            return curl::print(client, &by_email(text)?, &Default::default());
-        }
-        return curl::print(
-            client,
-            &GetUser { id: id_of(client, text).await?, include: None },
-            &Default::default(),
-        );
+        let (text, include) = (several::bare(&args.users[0]), args.include.as_deref());
+        return match text.contains('@') {
+            true => curl::print(client, &by_email(text, include)?, &Default::default()),
+            false => curl::print(client, &by_id(text, include)?, &Default::default()),
+        };
     }
     let mut sink = Sink::new(cx.style()?, &views::USERS, !one);
     let mut tally = Tally::default();

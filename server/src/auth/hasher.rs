@@ -13,7 +13,13 @@ use std::{
 };
 
 use argon2::{Algorithm, Argon2, Block, Params, PasswordHash, Version};
-use base64::{Engine, engine::general_purpose::STANDARD_NO_PAD};
+use base64::{
+    Engine, alphabet,
+    engine::{
+        DecodePaddingMode::RequireNone,
+        general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD_NO_PAD},
+    },
+};
 use subtle::ConstantTimeEq;
 use tokio::sync::oneshot;
 
@@ -256,6 +262,14 @@ impl Hasher {
         .await
     }
 
+    /// Whether passwords could be checked against this hash; else what is wrong with it, for people.
+    ///
+    /// # Errors
+    /// What is wrong.
+    pub fn can_check(stored: &str) -> Result<(), String> {
+        read(stored).map(|_| ()).map_err(|what| format!("{what}, so no password could be checked against it"))
+    }
+
     /// Whether a hash that was just found right should be replaced by a fresh one of ours.
     pub fn needs_rehash(stored: &str) -> bool {
         let ours = format!("$argon2id$v=19$m={MEMORY},t={PASSES},p={LANES}$");
@@ -267,26 +281,61 @@ fn ours() -> Result<Params, HashError> {
     Params::new(MEMORY, PASSES, LANES, Some(OUTPUT)).map_err(|wrong| HashError::Broken(wrong.to_string()))
 }
 
-fn check(memory: &mut Memory, password: &str, stored: &str) -> Result<bool, HashError> {
-    // never the hash itself in an error: it would end in a log
-    let broken = |what: &str| HashError::Broken(format!("the stored hash {what}"));
-    if stored.starts_with("$2") {
-        return bcrypt::verify(password, stored).map_err(|_| broken("is not bcrypt"));
+/// A stored hash, read.
+enum Stored {
+    Bcrypt,
+    Argon2 { params: Params, salt: Vec<u8>, expected: Vec<u8> },
+}
+
+/// Reads a hash; else says what is wrong with it. Never the hash itself: that would end in a log.
+fn read(stored: &str) -> Result<Stored, &'static str> {
+    if let Some(rest) = stored.strip_prefix("$2") {
+        // bcrypt itself would find this out only after hashing
+        let bytes = |text: &str| {
+            let config = GeneralPurposeConfig::new().with_encode_padding(false);
+            GeneralPurpose::new(&alphabet::BCRYPT, config.with_decode_padding_mode(RequireNone))
+                .decode(text)
+                .map(|bytes| bytes.len())
+        };
+        let tail = rest.get(5..).filter(|tail| tail.len() == 53 && tail.is_ascii());
+        let parts = tail.map(|tail| tail.split_at(22)).ok_or("is not bcrypt")?;
+        if stored.parse::<bcrypt::HashParts>().is_err() {
+            return Err("is not bcrypt");
+        }
+        return match (bytes(parts.0), bytes(parts.1)) {
+            (Ok(16), Ok(23)) => Ok(Stored::Bcrypt),
+            _ => Err("is not bcrypt"),
+        };
     }
-    let hash = PasswordHash::new(stored).map_err(|_| broken("is neither PHC nor bcrypt"))?;
+    let hash = PasswordHash::new(stored).map_err(|_| "is neither PHC nor bcrypt")?;
     if hash.algorithm != argon2::ARGON2ID_IDENT || hash.version != Some(0x13) {
-        return Err(broken("is not argon2id of version 19"));
+        return Err("is not argon2id of version 19");
     }
     let (Some(salt), Some(expected)) = (&hash.salt, &hash.hash) else {
-        return Err(broken("lacks its salt or its output"));
+        return Err("lacks its salt or its output");
     };
-    let params = Params::try_from(&hash).map_err(|_| broken("has bad parameters"))?;
+    let params = Params::try_from(&hash).map_err(|_| "has bad parameters")?;
     if params.m_cost() > MAX_MEMORY || params.t_cost() > MAX_PASSES || params.p_cost() > MAX_LANES {
-        return Err(broken("costs too much to check"));
+        return Err("costs too much to check");
     }
-    let mut out = vec![0; expected.len()];
-    memory.argon2(params, password.as_bytes(), salt.as_ref(), &mut out)?;
-    Ok(out.ct_eq(expected.as_ref()).into())
+    let salt: &[u8] = salt.as_ref();
+    if salt.len() < argon2::MIN_SALT_LEN {
+        return Err("has too short a salt");
+    }
+    let expected: &[u8] = expected.as_ref();
+    Ok(Stored::Argon2 { params, salt: salt.to_vec(), expected: expected.to_vec() })
+}
+
+fn check(memory: &mut Memory, password: &str, stored: &str) -> Result<bool, HashError> {
+    let broken = |what: &str| HashError::Broken(format!("the stored hash {what}"));
+    match read(stored).map_err(broken)? {
+        Stored::Bcrypt => bcrypt::verify(password, stored).map_err(|_| broken("is not bcrypt")),
+        Stored::Argon2 { params, salt, expected } => {
+            let mut out = vec![0; expected.len()];
+            memory.argon2(params, password.as_bytes(), &salt, &mut out)?;
+            Ok(out.ct_eq(&expected).into())
+        }
+    }
 }
 
 #[cfg(test)]
@@ -331,6 +380,7 @@ mod tests {
         let hasher = Hasher::new(1).unwrap();
         let bcrypt = bcrypt::hash("a long password", 4).unwrap();
         assert!(hasher.verify("a long password", &bcrypt).await.unwrap());
+        assert_eq!(Hasher::can_check(&bcrypt), Ok(()));
         assert!(!hasher.verify("another password", &bcrypt).await.unwrap());
         assert!(Hasher::needs_rehash(&bcrypt));
 
@@ -342,6 +392,7 @@ mod tests {
         let out = STANDARD_NO_PAD.encode(out);
         let cheap = format!("$argon2id$v=19$m=64,t=1,p=2${}${out}", STANDARD_NO_PAD.encode(b"somesalt"));
         assert!(hasher.verify("a long password", &cheap).await.unwrap());
+        assert_eq!(Hasher::can_check(&cheap), Ok(()));
         assert!(!hasher.verify("a long passwore", &cheap).await.unwrap());
         assert!(Hasher::needs_rehash(&cheap));
     }
@@ -358,7 +409,12 @@ mod tests {
             "$argon2id$v=19$m=1048576,t=1,p=1$c29tZXNhbHQ$AAAAAAAAAAAAAAAAAAAAAA",
             "$argon2id$v=19$m=64,t=4000000,p=1$c29tZXNhbHQ$AAAAAAAAAAAAAAAAAAAAAA",
             "$2b$04$tooshort",
+            "$2b$04$!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!",
+            "$2b$xx$CCCCCCCCCCCCCCCCCCCCC.CCCCCCCCCCCCCCCCCCCCCCCCCCCCCCC",
+            "$argon2id$v=19$m=8,t=1,p=4$c29tZXNhbHQ$AAAAAAAAAAAAAAAAAAAAAA",
+            "$argon2id$v=19$m=64,t=1,p=1$!!!!$####AAAAAAAAAAAAAAAAAAAAAAAA",
         ] {
+            assert!(Hasher::can_check(stored).is_err_and(|why| !why.contains('$')), "{stored}");
             let verdict = hasher.verify("a long password", stored).await;
             assert!(
                 matches!(&verdict, Err(HashError::Broken(why)) if !why.contains('$')),

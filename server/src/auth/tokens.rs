@@ -204,6 +204,13 @@ pub struct AccessClaims {
     pub jti: String,
 }
 
+impl AccessClaims {
+    /// Until when the daemon accepts the token: its end, and what clocks may differ by.
+    pub fn accepted_until(&self) -> Timestamp {
+        Timestamp::from_micros(self.exp.saturating_add(LEEWAY).saturating_mul(1_000_000))
+    }
+}
+
 /// What a refresh token says.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

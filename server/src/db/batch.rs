@@ -280,6 +280,22 @@ pub(super) fn outcome_unknown() -> Error {
     Error::Refused(Box::new(Refusal { error, retry_after: Some(Duration::from_secs(2)) }))
 }
 
+/// A write whose turn did not come in time.
+pub(super) fn waited_too_long() -> Error {
+    refuse(ErrorCode::Timeout, "The write waited too long; nothing was changed.")
+}
+
+/// A statement of a write that took too long: what a reader can do about it, a writer cannot.
+fn too_slow(why: Error) -> Error {
+    match database_error(&why).map(trouble) {
+        Some(Trouble::TooSlow) => {
+            tracing::warn!(why = %why, "a write took too long");
+            refuse(ErrorCode::Timeout, "The write took too long in the database; nothing was changed.")
+        }
+        _ => why,
+    }
+}
+
 /// Whether a transaction whose COMMIT was not answered happened: its first log row is there. Nothing
 /// when the database does not come back.
 fn happened(location: &Location, rows: &[Row]) -> Option<bool> {
@@ -315,10 +331,7 @@ fn attempt(conn: &mut Conn, jobs: &[Job], now: Timestamp, rows: &mut Vec<Row>) -
     for job in jobs {
         let before = rows.len();
         if job.deadline <= Instant::now() {
-            replies.push(Reply::Error(refuse(
-                ErrorCode::Timeout,
-                "The write waited too long; nothing was changed.",
-            )));
+            replies.push(Reply::Error(waited_too_long()));
             continue;
         }
         Manager::begin_transaction(conn)?;
@@ -343,7 +356,7 @@ fn attempt(conn: &mut Conn, jobs: &[Job], now: Timestamp, rows: &mut Vec<Row>) -
                 if Manager::rollback_transaction(conn).is_err() || again {
                     return Err(why);
                 }
-                replies.push(Reply::Error(why));
+                replies.push(Reply::Error(too_slow(why)));
             }
         }
     }
@@ -426,6 +439,8 @@ fn one(conn: &mut Conn, job: &Job, now: Timestamp, rows: &mut Vec<Row>) -> Resul
 /// again must be able to.
 fn keep_refusal(conn: &mut Conn, key: &keys::Keyed, error: &ApiError) -> Result<()> {
     match error.code.status() {
+        // a right that is missing now may be there when the same is sent again
+        _ if error.code == ErrorCode::Forbidden => keys::forget(conn, key),
         status @ (400 | 403 | 404 | 409 | 412 | 422) => {
             keys::settle(conn, key, status, &Stored::Error(error.clone()))
         }

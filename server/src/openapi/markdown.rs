@@ -73,6 +73,7 @@ fn one(out: &mut String, operation: &Described) {
         (operation.has_key(), "`Idempotency-Key`"),
         (operation.has_if_match(), "`If-Match`"),
         (operation.has_not_modified(), "`If-None-Match`"),
+        (operation.streamed, "`Last-Event-ID`"),
     ] {
         if applies {
             also.push(name);

@@ -59,6 +59,7 @@ pub(super) fn operation(
         (operation.has_key(), "Idempotency-Key"),
         (operation.has_if_match(), "If-Match"),
         (operation.has_not_modified(), "If-None-Match"),
+        (operation.streamed, "Last-Event-ID"),
         (true, "X-Request-Id"),
     ] {
         if applies {
@@ -207,6 +208,11 @@ pub(super) fn parameters() -> Value {
             "name": "If-None-Match", "in": "header", "required": false,
             "schema": { "type": "string" },
             "description": "The entity tag of the copy at hand; answered 304 while it is still true.",
+        },
+        "Last-Event-ID": {
+            "name": "Last-Event-ID", "in": "header", "required": false,
+            "schema": { "type": "string", "pattern": "^[0-9]+$" },
+            "description": "The last row that came before the stream broke off; it goes on after that.",
         },
         "X-Request-Id": {
             "name": "X-Request-Id", "in": "header", "required": false,

@@ -266,7 +266,9 @@ pub fn page<R: Resource, S: Source<R>>(
     let (has_next, has_prev) = if entry.backward {
         (entry.after.is_some() && !rows.is_empty(), more)
     } else {
-        (more, entry.after.is_some() || entry.offset > 0)
+        // rows of a log begin at 1, so nothing lies before those after 0
+        let at_start = R::AFTER && list.after == Some(0);
+        (more, (entry.after.is_some() && !at_start) || entry.offset > 0)
     };
     let total = count(conn, source, list, entry.page.is_some(), entry.now)?;
     Ok(assemble::<R, S>(rows, list, order, cursors, entry.now, entry.page, (has_next, has_prev), total))

@@ -51,7 +51,7 @@ pub async fn update(cx: Cx, op: UpdateMe) -> Result<User> {
 /// Changes one's own password; all other sessions end.
 pub async fn change_password(cx: Cx, op: ChangePassword) -> Result<Done> {
     let (user, session) = (cx.who.user, cx.who.session);
-    let row = cx.read(move |conn| users::get(conn, &user)).await?;
+    let row = cx.look_up(move |conn| users::get(conn, &user)).await?;
     confirm_password(&cx, &row, op.current_password.as_str()).await?;
     let hash = strong_hash(&cx, op.new_password.as_str(), "/newPassword", &[&row.email, &row.name]).await?;
     let confirmed = row.password_hash;

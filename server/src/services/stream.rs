@@ -276,7 +276,8 @@ impl Reader {
             if behind && now >= self.rest {
                 match self.read().await {
                     Ok(bytes) if !bytes.is_empty() => return bytes,
-                    // nothing for this reader
+                    // nothing for this reader, who must hear all the same how far it is
+                    Ok(_) if Instant::now() >= self.next_beat => return self.beat(),
                     Ok(_) => continue,
                     Err(why) => {
                         tracing::warn!(request_id = self.request_id, why = %why, "a stream cannot be read on");
@@ -299,10 +300,13 @@ impl Reader {
                 return self.bye("shutting_down");
             }
             if silent {
-                let seq = json!({ "seq": self.position }).to_string();
-                return frame("beat", Some(self.position), &seq);
+                return self.beat();
             }
         }
+    }
+
+    fn beat(&self) -> Vec<u8> {
+        frame("beat", Some(self.position), &json!({ "seq": self.position }).to_string())
     }
 
     fn bye(&mut self, reason: &'static str) -> Vec<u8> {

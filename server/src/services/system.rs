@@ -3,27 +3,44 @@
 use std::time::Duration;
 
 use bursar_shared::{
+    error::ErrorCode,
     operations::system::{
         GetStats, GetVerdict, GetVersion, Stats, UserStats, Verdict, VerdictState, Version,
     },
     permission::OWNER,
-    time::Timestamp,
 };
 
 use crate::{
     app::App,
     cx::{Actors, Cx},
     db::{Stored, find_verdict},
-    error::Result,
+    error::{Result, later},
     repositories::{log, sessions, users},
 };
 
 const HOURS: usize = 24;
 const HOUR: i64 = 3_600_000_000;
 
-/// Whether somebody active is owner; an error when the database does not answer.
-pub async fn has_owner(app: &App) -> Result<bool> {
-    app.db.read(|conn| users::anyone_with_role(conn, OWNER)).await.map(|(found, _)| found)
+/// How long readiness is answered from memory: strangers may ask, as often as they like.
+const READY: Duration = Duration::from_secs(1);
+
+/// Whether somebody active is owner, as far as was asked within a second.
+#[derive(Debug, Default)]
+pub struct KeptOwner(tokio::sync::Mutex<Option<(Duration, Option<bool>)>>);
+
+/// Whether somebody active is owner; nothing when the database does not answer.
+pub async fn has_owner(app: &App) -> Option<bool> {
+    let mut kept = app.owner.0.lock().await;
+    let now = app.clock.monotonic();
+    if let Some((until, found)) = *kept
+        && now < until
+    {
+        return found;
+    }
+    let asked = app.db.look_up(|conn| users::anyone_with_role(conn, OWNER)).await;
+    let found = asked.ok().map(|(found, _)| found);
+    *kept = Some((app.clock.monotonic() + READY, found));
+    found
 }
 
 /// Figures are given again for so many times what they cost: with few people they are never old, with
@@ -34,6 +51,10 @@ const CHEAP: Duration = Duration::from_millis(20);
 /// How old they may be at most.
 const OLDEST: Duration = Duration::from_secs(30);
 
+/// How long somebody waits for figures that another is asking for: when they cannot be had, all are told,
+/// and not one after the other.
+const PATIENCE: Duration = Duration::from_secs(5);
+
 /// Figures that were asked for already, and until when they are good. Who holds the lock asks; the others
 /// wait for the answer.
 #[derive(Debug, Default)]
@@ -42,7 +63,10 @@ pub struct KeptStats(tokio::sync::Mutex<Option<(Duration, Stats)>>);
 /// Figures for a first look.
 pub async fn stats(cx: Cx, _: GetStats) -> Result<Stats> {
     let uptime_seconds = cx.app.started.elapsed().as_secs();
-    let mut kept = cx.app.stats.0.lock().await;
+    let waiting = tokio::time::timeout(PATIENCE, cx.app.stats.0.lock()).await;
+    let mut kept = waiting.map_err(|_| {
+        later(ErrorCode::Overloaded, "The figures are being counted.", Duration::from_secs(2))
+    })?;
     let begun = cx.app.clock.monotonic();
     if let Some((until, stats)) = &*kept
         && begun < *until
@@ -66,8 +90,8 @@ async fn count(cx: &Cx, uptime_seconds: u64) -> Result<Stats> {
         let week = now - Duration::from_secs(7 * 86_400);
         let created_last_week = u64::try_from(users::count_since(conn, week)?).unwrap_or(0);
         let since = now - Duration::from_secs(HOURS as u64 * 3_600);
-        let times = log::times_since(conn, since)?;
-        let hourly = |wanted: &dyn Fn(&str) -> bool| hourly(&times, now, wanted);
+        let counts = log::counts_since(conn, since, now, HOUR)?;
+        let hourly = |wanted: &dyn Fn(&str) -> bool| hourly(&counts, wanted);
         Ok(Stats {
             users: UserStats {
                 active: count("active"),
@@ -88,13 +112,14 @@ async fn count(cx: &Cx, uptime_seconds: u64) -> Result<Stats> {
     .await
 }
 
-/// How many of them lie in each of the last hours, oldest first.
-fn hourly(times: &[(i64, String)], now: Timestamp, wanted: &dyn Fn(&str) -> bool) -> Vec<u64> {
+/// How many of them lie in each of the last hours, oldest first; counted as hours ago, kind and rows.
+fn hourly(counted: &[(i64, String, i64)], wanted: &dyn Fn(&str) -> bool) -> Vec<u64> {
     let mut counts = vec![0; HOURS];
-    for (at, _) in times.iter().filter(|(_, kind)| wanted(kind)) {
-        let ago = usize::try_from((now.micros() - at).max(0) / HOUR).unwrap_or(HOURS);
+    for (ago, _, rows) in counted.iter().filter(|(_, kind, _)| wanted(kind)) {
+        // a clock that was set back leaves rows of the future
+        let ago = usize::try_from(*ago).unwrap_or(0);
         if let Some(count) = (HOURS - 1).checked_sub(ago).and_then(|place| counts.get_mut(place)) {
-            *count += 1;
+            *count += u64::try_from(*rows).unwrap_or(0);
         }
     }
     counts
@@ -108,7 +133,7 @@ pub async fn version(_: Cx, _: GetVersion) -> Result<Version> {
 /// What became of a request with this idempotency key, of the same caller.
 pub async fn verdict(cx: Cx, op: GetVerdict) -> Result<Verdict> {
     let (principal, now) = (cx.who.principal().unwrap_or_default(), cx.now());
-    let found = cx.read(move |conn| find_verdict(conn, &principal, &op.key, now)).await?;
+    let found = cx.look_up(move |conn| find_verdict(conn, &principal, &op.key, now)).await?;
     Ok(match found {
         None => Verdict { state: VerdictState::Unknown, status: None, data: None, error: None },
         Some((status, stored)) => {
@@ -127,10 +152,9 @@ mod tests {
 
     #[test]
     fn counts_by_the_hour_oldest_first() {
-        let now = Timestamp::from_micros(100 * HOUR);
-        let times =
-            [(100 * HOUR - 1, "a".to_owned()), (77 * HOUR, "a".to_owned()), (76 * HOUR - 1, "a".to_owned())];
-        let counts = hourly(&times, now, &|_| true);
-        assert_eq!((counts[23], counts[0], counts.iter().sum::<u64>()), (1, 1, 2));
+        let counted = [(0, 2), (-1, 1), (23, 4), (24, 8)].map(|(ago, rows)| (ago, "a".to_owned(), rows));
+        let counts = hourly(&counted, &|_| true);
+        assert_eq!((counts[23], counts[0], counts.iter().sum::<u64>()), (3, 4, 7));
+        assert_eq!(hourly(&counted, &|kind| kind == "b"), [0; HOURS]);
     }
 }

@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 
 use super::auth::{end_sessions, strong_hash};
 use crate::{
-    auth::OneTime,
+    auth::{Hasher, OneTime},
     cx::{Caller, Cx, check_version},
     db::{Conn, Outcome, Tx, constraint},
     error::{Error, Result, broken, not_found, refuse},
@@ -242,6 +242,9 @@ pub(super) async fn prepare(cx: &Cx, op: CreateUser) -> Result<Ready> {
         }
         (None, Some(hash)) => {
             cx.who.needs(Permission::CredentialsWrite)?;
+            if let Err(why) = Hasher::can_check(hash.as_str()) {
+                return Err(ApiError::violation("/passwordHash", "format", why).into());
+            }
             Some(hash.as_str().to_owned())
         }
         (None, None) => None,

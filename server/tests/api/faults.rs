@@ -526,6 +526,24 @@ async fn what_a_role_loses_here_it_has_lost_on_the_other_daemon_within_a_second(
     assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn readers_who_hang_up_keep_nobody_from_signing_in() {
+    let s = TestServer::start().await;
+    let ann = s.person("ann", "support").await;
+    // of four connections two may be taken by lists, by those whose caller is gone too
+    let (one, two, three) = tokio::join!(s.abandoned_read(), s.abandoned_read(), s.abandoned_read());
+    assert_eq!([&one, &two, &three].map(Option::is_some).iter().filter(|begun| **begun).count(), 2);
+    let signed_in = s.sign_in(&ann).await;
+    assert_eq!(get("/readyz").send_unchecked(&s).await.status, 200);
+    let token = access(&signed_in).await;
+    assert_eq!(get("/v1/users").bearer(&token).send_unchecked(&s).await.status, 503);
+    drop((one, two, three));
+    eventually("lists are read again", || async {
+        get("/v1/users").bearer(&token).send_unchecked(&s).await.status == 200
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn files_that_are_not_ours_are_left_as_they_are() {
     let folder = tempfile::tempdir().unwrap();

@@ -14,7 +14,7 @@ use bursar_shared::{
 };
 use futures_util::{Stream, StreamExt as _, future::join_all};
 
-use crate::support::{Random, access, but, get, new, request, seed};
+use crate::support::{Random, access, but, get, new, request, secret, seed};
 
 type Followers = std::pin::Pin<Box<dyn Stream<Item = Followed> + Send>>;
 
@@ -234,9 +234,10 @@ async fn a_stream_ends_with_the_right_to_it() {
 
 #[tokio::test]
 async fn an_expired_token_is_renewed_on_the_way() {
-    let s = TestServer::start_with(&[("limits", "off"), ("access-ttl", "2"), ("stream-beat", "1")]).await;
+    let s = TestServer::start_with(&[("limits", "off"), ("stream-beat", "1")]).await;
     let owner = s.signed_in("owner", "owner").await;
     let (mut stream, _) = live(&owner, StreamEvents::default()).await;
+    s.clock.forward(Duration::from_secs(16 * 60));
     loop {
         match next(&mut stream).await {
             Followed::Beat { .. } | Followed::Row(_) => {}
@@ -246,6 +247,34 @@ async fn an_expired_token_is_renewed_on_the_way() {
     }
     create(&owner, "bob").await;
     while row(&mut stream).await.kind != "user.created" {}
+}
+
+#[tokio::test]
+async fn a_stream_lasts_as_long_as_its_token_is_accepted() {
+    let s = TestServer::start_with(&[("limits", "off"), ("stream-beat", "1")]).await;
+    let owner = s.signed_in("owner", "owner").await;
+    let fixed = bursar_shared::client::session::Store::key(&secret(&access(&owner).await));
+    let with_token = s.anonymous().with_session(fixed);
+    let (mut stream, _) = live(&with_token, StreamEvents::default()).await;
+    // over, but clocks may differ by five seconds: whoever ended it now would be asked again at once
+    s.clock.forward(Duration::from_secs(15 * 60));
+    for _ in 0..2 {
+        match next(&mut stream).await {
+            Followed::Beat { .. } => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    s.clock.forward(Duration::from_secs(10));
+    loop {
+        match next(&mut stream).await {
+            // one that was due already
+            Followed::Beat { .. } => {}
+            Followed::Ended(Error::Api { error, .. }) => {
+                break assert_eq!(error.code, ErrorCode::TokenExpired);
+            }
+            other => panic!("{other:?}"),
+        }
+    }
 }
 
 #[tokio::test]

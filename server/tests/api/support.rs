@@ -15,7 +15,9 @@ use bursar_shared::{
     },
     page::{List, Resource},
 };
-use diesel::{Connection, PgConnection, RunQueryDsl, SqliteConnection, sql_types::Text};
+use diesel::{
+    Connection, PgConnection, RunQueryDsl, SqliteConnection, connection::SimpleConnection, sql_types::Text,
+};
 use serde_json::Value;
 use tokio::{io::Interest, net::TcpStream};
 
@@ -381,6 +383,35 @@ pub fn rows_at(location: &Location, sql: &str) -> Vec<String> {
         }
     };
     lines.into_iter().map(|line| line.value).collect()
+}
+
+/// What `work` comes to when it wants to write while somebody else does, who runs `sql` and commits once
+/// the work waits.
+pub async fn held_up<T, F: Future<Output = T>>(s: &TestServer, sql: &str, work: impl FnOnce() -> F) -> T {
+    let (begin, lock) = match s.location() {
+        Location::Sqlite(_) => ("BEGIN IMMEDIATE", ""),
+        Location::Postgres(_) => ("BEGIN", "; LOCK TABLE users IN ACCESS EXCLUSIVE MODE"),
+    };
+    let mut other: Box<dyn FnMut(&str)> = match s.location() {
+        Location::Sqlite(path) => {
+            let mut conn = SqliteConnection::establish(path.to_str().unwrap()).unwrap();
+            Box::new(move |sql| conn.batch_execute(sql).unwrap())
+        }
+        Location::Postgres(url) => {
+            let mut conn = PgConnection::establish(url).unwrap();
+            Box::new(move |sql| conn.batch_execute(sql).unwrap())
+        }
+    };
+    other(&format!("{begin}; {sql}{lock}"));
+    let waiting = async {
+        bursar_server::testing::eventually("the write waits", || async {
+            let metrics = get("/metrics").send_unchecked(s).await;
+            String::from_utf8_lossy(&metrics.body).contains("bursar_requests_in_flight 1")
+        })
+        .await;
+        other("COMMIT");
+    };
+    tokio::join!(work(), waiting).0
 }
 
 /// One number of the store.

@@ -17,7 +17,7 @@ use futures_util::future::join_all;
 use serde_json::{Value, json};
 
 use crate::support::{
-    Answer, PASSWORD, access, code, count, get, key, login, new, post, rows, secret, tokens,
+    Answer, PASSWORD, access, code, count, get, held_up, key, login, new, post, rows, secret, tokens,
 };
 
 const DAY: Duration = Duration::from_secs(86_400);
@@ -479,6 +479,36 @@ async fn a_reset_ends_the_old_password_and_is_ended_by_a_role() {
     let set =
         SetPassword { reset_token: secret(&token), new_password: "a fresh horse battery 7".parse().unwrap() };
     assert_eq!(code(s.anonymous().call(&set).await), ErrorCode::TokenInvalid);
+}
+
+#[tokio::test]
+async fn hashes_that_cannot_be_checked_are_refused_and_one_in_the_store_is_a_wrong_password() {
+    let s = TestServer::start().await;
+    let owner = access(&s.signed_in("owner", "owner").await).await;
+    for hash in [
+        "$argon2id$v=19$m=8,t=1,p=4$c2FsdGNhbmFyeQ$Y2FuYXJ5Y2FuYXJ5Y2FuYXJ5Y2FuYXJ5Y2FuYXJ5Y2E",
+        "$argon2id$v=19$m=64,t=1,p=1$!!!!!!!!!!!!!$####YXJ5Y2FuYXJ5Y2FuYXJ5Y2FuYXJ5Y2FuYXJ5Y2E",
+        "$2b$04$!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!!",
+    ] {
+        let body = json!({"email": "eve@b.io", "name": "eve", "passwordHash": hash});
+        let answer = post("/v1/users", &body).bearer(&owner).send(&s).await;
+        assert_eq!(answer.rules(), ["/passwordHash format"], "{hash}");
+    }
+    s.person("ann", "support").await;
+    s.sql("UPDATE users SET password_hash = '$2b$04$broken' WHERE email = 'ann@example.com'").await.unwrap();
+    assert_eq!(try_login(&s, "ann@example.com", PASSWORD).await.verdict(), "401 INVALID_CREDENTIALS");
+}
+
+#[tokio::test]
+async fn a_write_that_waited_is_not_made_for_a_session_that_ended_meanwhile() {
+    let s = TestServer::start().await;
+    let ann = s.signed_in("ann", "support").await;
+    let bob = ann.call(&new("bob")).await.unwrap().0;
+    let waits = held_up(&s, "UPDATE sessions SET revoked_at = 1", || async {
+        ann.call(&SuspendUser { id: bob.id, reason: None }).await
+    });
+    assert_eq!(code(waits.await), ErrorCode::SessionRevoked);
+    assert_eq!(rows(&s, "SELECT status AS value FROM users WHERE email = 'bob@example.org'"), ["active"]);
 }
 
 #[tokio::test]

@@ -17,6 +17,8 @@ pub enum Error {
         request_id: Option<String>,
         /// When to come again.
         retry_after: Option<Duration>,
+        /// Whether this was its verdict before, under the same key.
+        replayed: bool,
     },
     /// There is no connection, or a read got no answer: nothing was changed.
     Unreachable {

@@ -131,6 +131,8 @@ struct Follower {
     open: Option<(reqwest::Response, Frames)>,
     /// Tries since something came.
     tries: u32,
+    /// The stream ended for its token and brought nothing since.
+    hasty: bool,
     /// A pause to make before the next try.
     wait: Option<Duration>,
     over: bool,
@@ -147,6 +149,7 @@ impl Client {
             op,
             open: None,
             tries: 0,
+            hasty: false,
             wait: None,
             over: false,
         };
@@ -231,6 +234,7 @@ impl Follower {
                 Some(Followed::Live { seq })
             }
             "beat" => {
+                self.hasty = false;
                 let Seq { seq } = serde_json::from_str(&frame.data).map_err(unreadable)?;
                 self.seen = self.seen.max(Some(seq));
                 Some(Followed::Beat { seq })
@@ -238,13 +242,15 @@ impl Follower {
             "bye" => {
                 let Bye { reason } = serde_json::from_str(&frame.data).map_err(unreadable)?;
                 self.open = None;
-                // a fresh token is fetched on the way back; whether there is one, the daemon says then
+                // a fresh token is fetched on the way back; whether there is one, the daemon says then. A
+                // stream that ended as soon as it began would only do so again
                 match reason.as_str() {
-                    "token_expired" => None,
+                    "token_expired" if !std::mem::replace(&mut self.hasty, true) => None,
                     _ => return Err(lost(format!("the daemon ended the stream: {reason}"))),
                 }
             }
             _ => {
+                self.hasty = false;
                 let event: Event = serde_json::from_str(&frame.data).map_err(unreadable)?;
                 let known = self.seen.is_some_and(|seen| event.seq <= seen);
                 self.seen = self.seen.max(Some(event.seq));
@@ -351,6 +357,13 @@ mod tests {
         assert_eq!(told[..3], ["live 1", "live 1", "lost"]);
         assert_eq!(told.len(), 4, "{told:?}");
         assert!(told[3].starts_with("ended"), "{told:?}");
+    }
+
+    #[tokio::test]
+    async fn a_stream_that_only_ends_is_not_opened_again_and_again_at_once() {
+        let bye = "event: bye\ndata: {\"reason\":\"token_expired\"}\n\n";
+        let (told, _) = follow(vec![stream(hello(1) + bye)], 5).await;
+        assert_eq!(told, ["live 1", "live 1", "lost", "live 1", "lost"]);
     }
 
     #[tokio::test]

@@ -84,6 +84,18 @@ async fn a_refusal_of_the_second_try_says_nothing_about_the_first() {
 }
 
 #[tokio::test]
+async fn a_refusal_that_is_told_again_is_the_verdict_of_the_lost_one() {
+    let again = refused(403, "SELF_ACTION", &[("idempotency-replayed", "true")]);
+    let fake = Fake::start(in_turn(vec![None, again]));
+    match client(&fake).send(&write(), &How::default()).await.unwrap_err() {
+        Error::Api { error, replayed, .. } => {
+            assert_eq!((error.code, replayed), (ErrorCode::SelfAction, true));
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
 async fn reads_are_repeated_and_then_given_up() {
     let fake = Fake::start(in_turn(vec![None, fine(user())]));
     client(&fake).call(&Me {}).await.unwrap();

@@ -167,9 +167,11 @@ impl Transport {
                         && code != ErrorCode::StorageFull
                         && retry_after.is_none_or(|wait| wait <= PATIENCE);
                     pause = retry_after.unwrap_or(pause);
+                    let (status, replayed) = (raw.status, raw.replayed);
                     let refused =
-                        Error::Api { status: raw.status, error, request_id: raw.request_id, retry_after };
-                    let verdict_of_this_try = matches!(raw.status, 401 | 403 | 429 | 502..=504);
+                        Error::Api { status, error, request_id: raw.request_id, retry_after, replayed };
+                    // what is told again was said of the one that was lost
+                    let verdict_of_this_try = !replayed && matches!(status, 401 | 403 | 429 | 502..=504);
                     match &lost {
                         // the refusal is about this try, not about the one that was lost
                         Some(why) if verdict_of_this_try => {
@@ -221,7 +223,8 @@ impl Transport {
         match tokio::time::timeout(self.0.timeout, whole(response)).await {
             Ok(Ok(Try::Answered(raw, retry_after))) => match refusal(&raw) {
                 Some((_, error)) => {
-                    Err(Error::Api { status: raw.status, error, request_id: raw.request_id, retry_after })
+                    let (status, request_id, replayed) = (raw.status, raw.request_id, raw.replayed);
+                    Err(Error::Api { status, error, request_id, retry_after, replayed })
                 }
                 None => Err(Error::Protocol("the answer is no stream".to_owned())),
             },
