@@ -75,6 +75,21 @@ fn send(bytes: &[u8]) -> io::Result<()> {
     out.flush()
 }
 
+/// Asks the terminal for all that is needed.
+fn begin(mouse: bool) -> io::Result<()> {
+    enable_raw_mode()?;
+    TAKEN.store(true, Ordering::SeqCst);
+    let mut out = Vec::new();
+    ansi(&mut out, EnterAlternateScreen);
+    ansi(&mut out, DisableLineWrap);
+    ansi(&mut out, EnableBracketedPaste);
+    ansi(&mut out, EnableFocusChange);
+    if mouse {
+        out.extend_from_slice(MOUSE_ON.as_bytes());
+    }
+    send(&out)
+}
+
 impl Screen {
     /// Takes the terminal. It is given back when this is dropped, and when anything panics.
     pub(crate) fn take(mouse: bool) -> io::Result<Self> {
@@ -95,18 +110,8 @@ impl Screen {
         if let Ok(mut owner) = OWNER.lock() {
             *owner = Some(std::thread::current().id());
         }
-        enable_raw_mode()?;
-        TAKEN.store(true, Ordering::SeqCst);
-        let mut out = Vec::new();
-        ansi(&mut out, EnterAlternateScreen);
-        ansi(&mut out, DisableLineWrap);
-        ansi(&mut out, EnableBracketedPaste);
-        ansi(&mut out, EnableFocusChange);
-        if mouse {
-            out.extend_from_slice(MOUSE_ON.as_bytes());
-        }
         let sheet = Sheet::default();
-        let taken = send(&out).and_then(|()| Terminal::new(CrosstermBackend::new(sheet.clone())));
+        let taken = begin(mouse).and_then(|()| Terminal::new(CrosstermBackend::new(sheet.clone())));
         match taken {
             Ok(terminal) => Ok(Self { terminal, sheet }),
             Err(wrong) => {
@@ -114,6 +119,16 @@ impl Screen {
                 Err(wrong)
             }
         }
+    }
+
+    /// Gives the terminal back for a while.
+    pub(crate) fn leave(&self) {
+        give_back();
+    }
+
+    /// Takes it again, in whatever state it is.
+    pub(crate) fn retake(&mut self, mouse: bool) -> io::Result<()> {
+        begin(mouse)
     }
 
     /// Columns and lines.
@@ -222,6 +237,7 @@ pub(crate) fn input(event: Event) -> Option<Input> {
         Event::FocusGained => Some(Input::Focus(true)),
         Event::FocusLost => Some(Input::Focus(false)),
         Event::Mouse(mouse) => match mouse.kind {
+            MouseEventKind::Down(MouseButton::Right) => Some(Input::Menu(mouse.column, mouse.row)),
             MouseEventKind::Down(MouseButton::Left) => Some(Input::Click(mouse.column, mouse.row)),
             MouseEventKind::ScrollUp => Some(Input::Wheel(-1)),
             MouseEventKind::ScrollDown => Some(Input::Wheel(1)),

@@ -3,7 +3,8 @@
 use std::{collections::BTreeSet, fs, path::Path};
 
 use bursar_tui::{
-    keys::{ACTIONS, Key, State},
+    actions::{ACTIONS, State},
+    keys::Key,
     message::{Input, Msg},
 };
 
@@ -98,7 +99,23 @@ fn nothing_but_reads_is_sent_by_any_key() {
         let key = Key::read(&code.to_string()).unwrap_or(Key::plain(bursar_tui::keys::Code::Char(code)));
         desk.send(Msg::Input(Input::Key(key)));
         for request in &desk.log {
-            let reads = ["Pulse", "Stats", "Events", "Users", "Permissions", "Who", "Rehearse"];
+            let reads = [
+                "Pulse",
+                "Stats",
+                "Events",
+                "Users",
+                "Sessions",
+                "Roles",
+                "Audit",
+                "Permissions",
+                "Timeline",
+                "Names",
+                "AllRoles",
+                "Verify",
+                "Contexts",
+                "Who",
+                "Rehearse",
+            ];
             assert!(reads.iter().any(|read| request.starts_with(read)), "{code}: {request}");
         }
         desk.press("esc esc");
