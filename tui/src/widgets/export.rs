@@ -146,7 +146,7 @@ impl Export {
     pub fn draw(&self, canvas: &mut Canvas<'_>, model: &Model) {
         let theme = canvas.theme;
         let whole = canvas.area();
-        let area = middle(whole, whole.width.saturating_sub(4).min(80), 11);
+        let area = middle(whole, whole.width.saturating_sub(4).min(80), 12);
         let title = format!("Export {}", self.noun);
         let inside = canvas.frame(area, &[bit(title, theme.accent)], &super::review::place(model, &theme));
         let (x, width) = (inside.x + 2, inside.width.saturating_sub(4));
@@ -178,8 +178,11 @@ impl Export {
         let at = line(canvas, "same as");
         let path = shell(self.path.value().trim());
         let command = format!("{} --all -o {} >{path}", self.command, FORMATS[self.format]);
-        canvas.text(x + label, at, room, &Clean::of(command), theme.text);
-        let at = line(canvas, "") + 1;
+        let parts = Clean::of(command).wrap(usize::from(room.max(1)));
+        for (at, part) in (at..inside.bottom()).zip(parts.iter().take(2)) {
+            canvas.text(x + label, at, room, part, theme.text);
+        }
+        let at = line(canvas, "") + 2;
         let word = match &self.stage {
             Stage::Asking => match self.total {
                 Some(total) => bit(format!("{} rows, all that match", number(total)), theme.text),
