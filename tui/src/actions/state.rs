@@ -41,7 +41,6 @@ fn changeable(
     if model.screen != Screen::Users {
         return State::Absent;
     }
-    let marked = !model.users.list.window.marks().is_empty();
     let Some(row) = model.users.list.window.current() else { return on_row(model) };
     match changing(model) {
         State::On => {}
@@ -53,7 +52,6 @@ fn changeable(
     if row.gone {
         return State::Off("they are gone");
     }
-    let _ = marked;
     off(&row.record).map_or(State::On, State::Off)
 }
 
@@ -152,7 +150,9 @@ pub(super) fn grantable(model: &Model) -> State {
 }
 
 pub(super) fn resettable(model: &Model) -> State {
-    changeable(model, Permission::CredentialsReset, "needs the permission credentials:reset", not_deleted)
+    changeable(model, Permission::CredentialsReset, "needs the permission credentials:reset", |user| {
+        (user.status != UserStatus::Active).then_some("they are not active")
+    })
 }
 
 /// On a session that somebody who may sign people out can end.

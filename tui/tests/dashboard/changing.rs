@@ -36,12 +36,18 @@ fn a_person_is_edited_and_only_what_was_typed_is_sent() {
     assert!(desk.text().contains("Edit li.wei1@example.com"), "{}", desk.text());
     desk.press("tab ^u Li space Wei-Lin ^s");
     let text = desk.text();
-    assert!(text.contains("Save these changes?") && text.contains("- Li Wei") && text.contains("+ Li Wei-Lin"), "{text}");
+    assert!(
+        text.contains("Save these changes?") && text.contains("- Li Wei") && text.contains("+ Li Wei-Lin"),
+        "{text}"
+    );
     assert!(text.contains("bursar users update usr_"), "{text}");
     assert!(!text.contains("email       -"), "{text}");
     agree(&mut desk);
     let sent = carried(&desk)[0];
-    assert!(sent.contains("Li Wei-Lin") && sent.contains("email: Keep") && sent.contains("Some(2)"), "{sent}");
+    assert!(
+        sent.contains("Li Wei-Lin") && sent.contains("email: Keep") && sent.contains("Some(2)"),
+        "{sent}"
+    );
     assert!(desk.text().contains("saved li.wei1@example.com"), "{}", desk.text());
     assert_eq!(desk.model.users.list.window.current().unwrap().record.name.as_str(), "Li Wei-Lin");
 }
@@ -57,7 +63,11 @@ fn a_form_refuses_in_the_daemons_words_and_does_not_send() {
     assert!(desk.text().contains("1 problem"), "{}", desk.text());
     // what was there comes back
     desk.press("^z");
-    assert!(desk.text().contains("ada0@example.com") && !desk.text().contains("1 problem"), "{}", desk.text());
+    assert!(
+        desk.text().contains("ada0@example.com") && !desk.text().contains("1 problem"),
+        "{}",
+        desk.text()
+    );
 }
 
 #[test]
@@ -114,7 +124,10 @@ fn what_the_daemon_refuses_stands_beside_its_field() {
     assert!(desk.text().contains("refused: The email is taken."), "{}", desk.text());
     desk.press("enter");
     let text = desk.text();
-    assert!(text.contains("New user") && text.contains("✖ The email is taken.") && text.contains("Some Body"), "{text}");
+    assert!(
+        text.contains("New user") && text.contains("✖ The email is taken.") && text.contains("Some Body"),
+        "{text}"
+    );
 }
 
 /// Two people edit the second person; the other one was first.
@@ -153,7 +166,10 @@ fn a_conflict_is_merged_onto_their_version() {
     desk.press("^s");
     agree(&mut desk);
     let sent = carried(&desk)[0];
-    assert!(sent.contains("Mine") && sent.contains("Some(5)") && sent.contains("external_id: Keep"), "{sent}");
+    assert!(
+        sent.contains("Mine") && sent.contains("Some(5)") && sent.contains("external_id: Keep"),
+        "{sent}"
+    );
     let record = &desk.model.users.list.window.current().unwrap().record;
     assert_eq!((record.name.as_str(), record.external_id.as_ref().unwrap().as_str()), ("Mine", "crm-77"));
 }
@@ -282,7 +298,8 @@ fn lost_answers_of_forms_and_of_many_are_found_by_their_key() {
     assert!(desk.text().contains("outcome unknown"), "{}", desk.text());
     let outcome = |index: u32| BulkOutcome { index, status: 200, data: Some(user(index)), error: None };
     desk.verdict.state = VerdictState::Done;
-    desk.verdict.data = Some(serde_json::to_value(BulkResult { items: vec![outcome(0), outcome(1)] }).unwrap());
+    desk.verdict.data =
+        Some(serde_json::to_value(BulkResult { items: vec![outcome(0), outcome(1)] }).unwrap());
     desk.mood = Mood::Answers;
     desk.ring(Alarm::Pulse);
     assert!(desk.text().contains("2 suspended"), "{}", desk.text());

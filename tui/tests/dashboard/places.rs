@@ -183,7 +183,11 @@ fn a_list_is_written_to_a_file_as_the_command_line_does() {
     let mut desk = Desk::users(120, 36);
     desk.press("/ status:active enter E");
     let text = desk.text();
-    assert!(text.contains("bursar users list --filter status:active --all -o csv") && text.contains(">users-202608221204.csv"), "{text}");
+    assert!(
+        text.contains("bursar users list --filter status:active --all -o csv")
+            && text.contains(">users-202608221204.csv"),
+        "{text}"
+    );
     desk.press("tab enter");
     assert_eq!(desk.exports[0].format, "jsonl");
     assert_eq!(desk.exports[0].path, "users-202608221204.jsonl");
