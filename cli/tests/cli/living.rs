@@ -1,6 +1,8 @@
 //! A day in the dashboard, at a terminal, against the real daemon: edits, conflicts, many at once, lost
 //! answers, files, contexts, and the shell in between.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot set itself up should stop at once")]
+
 use std::sync::atomic::Ordering;
 
 use bursar_server::testing::TestServer;

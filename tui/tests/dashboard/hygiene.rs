@@ -138,7 +138,10 @@ fn nothing_on_the_screen_can_steer_a_terminal() {
     for size in [(120, 36), (80, 24)] {
         let mut desk = Desk::home(size.0, size.1);
         desk.person = crate::support::hostile;
-        for keys in ["2", "j", "j", "enter", "esc", "c", "esc"] {
+        for keys in [
+            "2", "j", "j", "enter", "esc", "c", "esc", "e", "^s", "esc", "esc", "esc", "x", "esc", "space", "S", "esc", "3", "j",
+            "enter", "esc", "5", "j", "enter", "esc", "6", "j", "E", "esc", "@", "esc", ":",
+        ] {
             desk.press(keys);
             for cell in &desk.buffer().content {
                 assert!(!cell.symbol().chars().any(bursar_shared::text::is_unsafe), "{:?}", cell.symbol());
