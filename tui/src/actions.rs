@@ -325,3 +325,27 @@ pub fn following(model: &Model, first: Key) -> Vec<(&'static str, &'static Actio
 pub fn action(what: Do) -> Option<&'static Action> {
     ACTIONS.iter().find(|action| action.what == what)
 }
+
+/// The table of all actions as it stands in the documents.
+pub fn markdown() -> String {
+    let mut out = String::new();
+    for (group, title) in Group::ALL {
+        let title = title.to_lowercase();
+        out.push_str(&format!("\n### {}{}\n\n", title[..1].to_uppercase(), &title[1..]));
+        let undone = *group == Group::Change;
+        out.push_str(if undone {
+            "| keys | action | what it does | undone by |\n|---|---|---|---|\n"
+        } else {
+            "| keys | action | what it does |\n|---|---|---|\n"
+        });
+        for action in ACTIONS.iter().filter(|action| action.group == *group) {
+            // a bar would end the cell
+            let keys =
+                action.keys.iter().map(|keys| format!("`{}`", crate::keys::shown(keys).replace('|', "\\|")));
+            let keys = keys.collect::<Vec<_>>().join(" ");
+            let undo = if undone { format!(" {} |", action.undo) } else { String::new() };
+            out.push_str(&format!("| {keys} | {} | {} |{undo}\n", action.title, action.does));
+        }
+    }
+    out
+}

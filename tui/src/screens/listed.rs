@@ -172,7 +172,13 @@ fn draw_pane(canvas: &mut Canvas<'_>, model: &Model, list: &dyn AnyList, area: R
     }
     let facts =
         [bit("p", theme.key), bit(" closes ", theme.dim), bit("enter", theme.key), bit(" all", theme.dim)];
-    canvas.rule(area.x, area.y, area.width, &[bit(called.unwrap_or_default(), theme.accent)], &facts);
+    let Some(called) = called else {
+        canvas.rule(area.x, area.y, area.width, &[], &facts[..2]);
+        let text = Clean::fixed("j or a click chooses a row, and what it says stands here");
+        canvas.text(area.x + 3, area.y + 1, area.width.saturating_sub(3), &text, theme.dim);
+        return;
+    };
+    canvas.rule(area.x, area.y, area.width, &[bit(called, theme.accent)], &facts);
     // two columns: an id must fit beside its name
     let half = (area.width / 2).max(43).min(area.width);
     let left = Rect { x: area.x + 1, y: area.y + 1, width: half.saturating_sub(2), height: area.height - 1 };

@@ -72,6 +72,8 @@ pub(super) fn online(model: &mut Model) -> Vec<Task> {
         return Vec::new();
     }
     model.say("the daemon is back; reading again");
+    // names that could not be read are asked for again
+    model.names.retain(|id, name| *name != crate::text::brief(&id.to_string()));
     let mut tasks = load(model);
     tasks.extend(Review::resolve(model));
     if !model.streaming {

@@ -38,6 +38,7 @@ pub fn perform(model: &mut Model, what: Do) -> Vec<Task> {
         }
         State::Absent => return Vec::new(),
     }
+    model.quitting &= what == Do::Quit;
     let height = model.list().map_or(1, |list| listed::height(model, list)).max(1);
     let screen = isize::try_from(height).unwrap_or(1);
     match what {
@@ -184,9 +185,7 @@ fn with_list(model: &mut Model, work: impl FnOnce(&mut dyn crate::listing::AnyLi
 
 /// Leaves, unless something would be forgotten that nobody has seen the end of.
 fn quit(model: &mut Model) -> Vec<Task> {
-    let asked = model.flash.is_some();
-    if model.pending.is_some() && !asked && !model.quitting {
-        model.quitting = true;
+    if model.pending.is_some() && !std::mem::replace(&mut model.quitting, true) {
         model.complain("a change has no known outcome yet; q again leaves without it");
         return Vec::new();
     }

@@ -307,6 +307,22 @@ fn lost_answers_of_forms_and_of_many_are_found_by_their_key() {
 }
 
 #[test]
+fn leaving_with_an_unknown_outcome_is_asked_about() {
+    let mut desk = Desk::users(80, 24);
+    desk.press("j S");
+    later(&mut desk);
+    desk.mood = Mood::Unreachable;
+    desk.press("tab enter esc q");
+    assert!(desk.model.exit.is_none());
+    assert!(desk.text().contains("q again leaves without it"), "{}", desk.text());
+    // something else in between takes it back
+    desk.press("j q");
+    assert!(desk.model.exit.is_none());
+    desk.press("q");
+    assert!(desk.model.exit.is_some());
+}
+
+#[test]
 fn a_token_whose_answer_was_lost_is_not_made_up() {
     let mut desk = Desk::users(80, 24);
     desk.press("P");

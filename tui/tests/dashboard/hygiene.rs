@@ -81,8 +81,23 @@ fn every_action_is_whole_and_every_key_can_be_pressed() {
 }
 
 #[test]
+fn the_document_has_the_keys_that_are_in_force() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/dashboard.md");
+    let text = fs::read_to_string(path).unwrap();
+    let keys = text.split("<!-- keys -->").nth(1).unwrap();
+    let now = bursar_tui::actions::markdown();
+    assert!(
+        keys.trim() == now.trim(),
+        "between the marks belongs what `cargo run -p bursar-tui --example keys_markdown` prints"
+    );
+}
+
+#[test]
 fn no_key_means_two_things_on_one_screen() {
-    for desk in [Desk::home(80, 24), Desk::users(80, 24)] {
+    for screen in ["1", "2", "3", "4", "5", "6"] {
+        let mut desk = Desk::home(80, 24);
+        desk.press(screen);
+        desk.press("j");
         let mut seen = BTreeSet::new();
         for action in ACTIONS.iter().filter(|action| (action.state)(&desk.model) != State::Absent) {
             for keys in action.keys {
@@ -139,8 +154,9 @@ fn nothing_on_the_screen_can_steer_a_terminal() {
         let mut desk = Desk::home(size.0, size.1);
         desk.person = crate::support::hostile;
         for keys in [
-            "2", "j", "j", "enter", "esc", "c", "esc", "e", "^s", "esc", "esc", "esc", "x", "esc", "space", "S", "esc", "3", "j",
-            "enter", "esc", "5", "j", "enter", "esc", "6", "j", "E", "esc", "@", "esc", ":",
+            "2", "j", "j", "enter", "esc", "c", "esc", "e", "^s", "esc", "esc", "esc", "x", "esc", "space",
+            "S", "esc", "3", "j", "enter", "esc", "5", "j", "enter", "esc", "6", "j", "E", "esc", "@", "esc",
+            ":",
         ] {
             desk.press(keys);
             for cell in &desk.buffer().content {
