@@ -18,6 +18,7 @@ use bursar_shared::{
 };
 
 use crate::{
+    actions::Do,
     change::Change,
     keys::Key,
     listing::{AnyList, Listing},
@@ -250,6 +251,8 @@ pub struct Model {
     pub dirty: bool,
     /// Every cell is to be written again.
     pub repaint: bool,
+    /// Moves that were made before there were rows to move over.
+    pub ahead: Vec<Do>,
     /// Leaving was asked about.
     pub quitting: bool,
     /// The end.
@@ -296,6 +299,7 @@ impl Model {
             streaming: false,
             dirty: true,
             repaint: false,
+            ahead: Vec::new(),
             quitting: false,
             exit: None,
         }
@@ -316,6 +320,7 @@ impl Model {
         self.overlay = None;
         self.pending = None;
         self.came_from = None;
+        self.ahead.clear();
         self.chord = None;
         self.head = None;
         self.slow = false;

@@ -8,12 +8,12 @@ use super::{
     end_session,
     live::{self, PULSE, follow, offline, online},
     load,
-    perform::switched,
+    perform::{catch_up, switched},
 };
 use crate::{
     message::{Answer, Request, Room, Slot, Task, Ticket, Trouble, Way},
     model::{Link, Model, Place, Screen, Who},
-    screens::{audit, users::Users},
+    screens::{audit, listed, users::Users},
     widgets::{choose::Choose, export::Export, review::Review},
 };
 
@@ -42,6 +42,14 @@ pub(super) fn answer(model: &mut Model, ticket: Ticket, answer: Result<Answer, T
 
 fn arrived(model: &mut Model, ticket: Ticket, answer: Answer) -> Vec<Task> {
     let mut tasks = took(model, ticket, answer);
+    if matches!(ticket.slot, Slot::Page(room, Way::Fresh) if Some(room) == model.room()) {
+        // the list has its height before anything moves in it
+        let height = model.list().map_or(1, |list| listed::height(model, list));
+        if let Some(list) = model.list_mut() {
+            list.set_height(height);
+        }
+        tasks.extend(catch_up(model));
+    }
     // what is shown is known up to a row now: from there on it is followed
     if matches!(ticket.slot, Slot::Stats | Slot::Page(..)) && !model.tickets.waits_for(Slot::Stream) {
         tasks.extend(follow(model));
@@ -138,6 +146,7 @@ fn took(model: &mut Model, ticket: Ticket, answer: Answer) -> Vec<Task> {
 }
 
 fn failed(model: &mut Model, ticket: Ticket, trouble: Trouble) -> Vec<Task> {
+    model.ahead.clear();
     match ticket.slot {
         Slot::Contexts => {
             // the file of contexts, not the daemon

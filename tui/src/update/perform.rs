@@ -30,6 +30,12 @@ use crate::{
 /// Does an action, or says why not.
 pub fn perform(model: &mut Model, what: Do) -> Vec<Task> {
     let Some(action) = actions::action(what) else { return Vec::new() };
+    if awaits_rows(model) && moves(what) {
+        // over a slow line one types ahead
+        model.ahead.push(what);
+        model.ahead.truncate(AHEAD);
+        return Vec::new();
+    }
     match (action.state)(model) {
         State::On => {}
         State::Off(why) => {
@@ -177,6 +183,32 @@ pub fn perform(model: &mut Model, what: Do) -> Vec<Task> {
     Vec::new()
 }
 
+/// Moves that are remembered while the rows are still to come.
+const AHEAD: usize = 100;
+
+/// Whether the rows of the list that is shown are under way, and the cursor is on none meanwhile.
+fn awaits_rows(model: &Model) -> bool {
+    let Some(list) = model.list() else { return false };
+    list.cursor().is_none()
+        && !list.follows()
+        && !model.is_offline()
+        && model.tickets.waits_for(Slot::Page(list.room(), crate::message::Way::Fresh))
+}
+
+/// Whether an action only moves about.
+const fn moves(what: Do) -> bool {
+    matches!(
+        what,
+        Do::Down | Do::Up | Do::HalfDown | Do::HalfUp | Do::PageDown | Do::PageUp | Do::Open
+    )
+}
+
+/// The rows are here: what was typed meanwhile is done.
+pub(crate) fn catch_up(model: &mut Model) -> Vec<Task> {
+    let ahead = std::mem::take(&mut model.ahead);
+    ahead.into_iter().flat_map(|what| perform(model, what)).collect()
+}
+
 fn with_list(model: &mut Model, work: impl FnOnce(&mut dyn crate::listing::AnyList)) {
     if let Some(list) = model.list_mut() {
         work(list);
@@ -228,6 +260,7 @@ fn to_end(model: &mut Model, end: Enter) -> Vec<Task> {
 /// Goes to a screen; what was read before is shown at once, and read again around the cursor.
 pub fn go(model: &mut Model, screen: Screen) -> Vec<Task> {
     model.came_from = None;
+    model.ahead.clear();
     model.screen = screen;
     if model.is_offline() { Vec::new() } else { load(model) }
 }

@@ -108,6 +108,26 @@ fn one_jumps_to_what_belongs_to_a_row_and_back() {
 }
 
 #[test]
+fn what_is_typed_before_the_rows_are_there_is_done_when_they_are() {
+    let mut desk = Desk::home(80, 24);
+    desk.mood = Mood::Silent;
+    desk.press("2 j j enter S");
+    assert!(desk.model.overlay.is_none());
+    desk.mood = Mood::Answers;
+    desk.answer();
+    desk.draw();
+    assert!(desk.text().contains("Users › o.haddad2@example.com"), "{}", desk.text());
+    // only moves are: nothing that changes something happens to a row that was not seen
+    assert!(desk.model.overlay.is_none());
+    // the same while a filter is under way
+    desk.mood = Mood::Silent;
+    desk.press("esc / status:active enter j");
+    desk.mood = Mood::Answers;
+    desk.answer();
+    assert_eq!(desk.model.users.list.window.at(), Some(1));
+}
+
+#[test]
 fn sessions_say_whose_they_are() {
     let mut desk = Desk::home(120, 36);
     desk.press("3");
