@@ -197,10 +197,7 @@ fn awaits_rows(model: &Model) -> bool {
 
 /// Whether an action only moves about.
 const fn moves(what: Do) -> bool {
-    matches!(
-        what,
-        Do::Down | Do::Up | Do::HalfDown | Do::HalfUp | Do::PageDown | Do::PageUp | Do::Open
-    )
+    matches!(what, Do::Down | Do::Up | Do::HalfDown | Do::HalfUp | Do::PageDown | Do::PageUp | Do::Open)
 }
 
 /// The rows are here: what was typed meanwhile is done.

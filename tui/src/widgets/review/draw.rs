@@ -95,7 +95,10 @@ impl Review {
         let room = width.saturating_sub(12).max(8);
         let mut parts = Clean::of(command).wrap(room).into_iter();
         lines.extend(parts.next().map(|text| fact("same as", vec![Bit { text, style: theme.text }])));
-        lines.extend(parts.take(2).map(|text| fact("", vec![Bit { text, style: theme.text }])));
+        lines.extend(parts.by_ref().take(2).map(|text| fact("", vec![Bit { text, style: theme.text }])));
+        if parts.next().is_some() {
+            lines.push(fact("", vec![bit("and so on; Y copies all of it", theme.dim)]));
+        }
         lines
     }
 
