@@ -47,8 +47,33 @@ pub trait Sink: Send {
     fn end(&mut self) -> Result<String, String>;
 }
 
+/// A change that is about to be sent.
+#[derive(Debug, Clone, Copy)]
+pub struct Sending<'a> {
+    /// Its idempotency key.
+    pub key: &'a str,
+    /// HTTP method.
+    pub method: &'static str,
+    /// Path and query.
+    pub target: &'a str,
+    /// The body.
+    pub body: Option<&'a [u8]>,
+    /// The version it is made for.
+    pub if_match: Option<i64>,
+}
+
 /// What the command line does for the dashboard, so that both do it alike.
 pub trait Host: Send + Sync {
+    /// Writes a change down before it is sent, so that its key is known should we not live to see the
+    /// answer. `bursar pending` finishes it then.
+    ///
+    /// # Errors
+    /// Why it cannot be written; it is not sent then.
+    fn write_down(&self, client: &Client, change: &Sending<'_>) -> Result<(), String>;
+
+    /// A change has a verdict, and needs not be remembered any more.
+    fn judged(&self, key: &str);
+
     /// The contexts that the person has.
     ///
     /// # Errors

@@ -7,9 +7,10 @@ use std::{
 };
 
 use bursar_shared::{
-    client::{Client, Error, Followed, How, session::local_now},
+    client::{Client, Error, Followed, How, Reply, session::local_now},
     field::{BulkMode, Reason},
     id::UserId,
+    operation::Operation,
     operations::{
         auth::{GetCapabilities, Me, RevokeSession, RevokeSessions},
         log::{Event, StreamEvents, VerifyAudit},
@@ -21,12 +22,13 @@ use bursar_shared::{
         },
     },
     page::{Condition, FilterValue, List, MAX_PAGE_SIZE, Op},
+    wire,
 };
 use futures_util::StreamExt as _;
 use tokio::{sync::mpsc::UnboundedSender, task::JoinHandle, time};
 
 use crate::{
-    Connect, Host,
+    Connect, Host, Sending,
     change::{Change, Effect, Item},
     message::{Alarm, Answer, Heard, Msg, Plan, Request, Slot, Ticket, Trouble},
 };
@@ -118,8 +120,9 @@ impl Tasks {
             return;
         }
         let leaves = matches!(request, Request::SignOut);
+        let host = self.host.clone();
         let task = tokio::spawn(async move {
-            let mut answer = Box::pin(answer(client, request));
+            let mut answer = Box::pin(answer(client, host, request));
             let answer = match time::timeout(SLOW, &mut answer).await {
                 Ok(answer) => answer,
                 Err(_) => {
@@ -199,7 +202,7 @@ async fn follow(client: Client, after: Option<i64>, ticket: Ticket, to: Unbounde
     }
 }
 
-async fn answer(client: Client, request: Request) -> Result<Answer, Trouble> {
+async fn answer(client: Client, host: Arc<dyn Host>, request: Request) -> Result<Answer, Trouble> {
     match request {
         Request::SignIn { email, password, .. } => {
             let tokens = client.sign_in(email, password).await.map_err(trouble)?;
@@ -265,14 +268,17 @@ async fn answer(client: Client, request: Request) -> Result<Answer, Trouble> {
         }
         Request::Rehearse(change, version) => {
             let how = How { if_match: version, dry_run: true, ..How::default() };
-            carry(&client, change, None, &how).await.map(Answer::Rehearsed)
+            carry(&client, &*host, change, None, &how).await.map(Answer::Rehearsed)
         }
         Request::Carry(change, key, version, reason) => {
             let how = How { if_match: version, key: Some(key), ..How::default() };
-            carry(&client, change, reason, &how).await.map(Answer::Changed)
+            carry(&client, &*host, change, reason, &how).await.map(Answer::Changed)
         }
         Request::Verdict(key) => {
-            client.call(&GetVerdict { key }).await.map(Box::new).map(Answer::Verdict).map_err(trouble)
+            let verdict = client.call(&GetVerdict { key: key.clone() }).await.map_err(trouble)?;
+            // done, or it never arrived: either way nothing is under way any more
+            host.judged(&key);
+            Ok(Answer::Verdict(Box::new(verdict)))
         }
     }
 }
@@ -316,8 +322,30 @@ async fn export(
     Ok(Answer::Exported(rows, path))
 }
 
+/// Sends a change. One that is meant is written down before, and forgotten when there is a verdict.
+async fn send<O: Operation>(
+    client: &Client,
+    host: &dyn Host,
+    op: &O,
+    how: &How,
+) -> Result<Reply<O::Answer>, Error> {
+    let key = how.key.as_deref().filter(|_| !how.dry_run);
+    if let Some(key) = key {
+        let encoded = wire::encode(op).map_err(|wrong| Error::Local(wrong.to_string()))?;
+        let (method, target) = (O::METHOD.as_str(), encoded.target.as_str());
+        let change = Sending { key, method, target, body: encoded.body.as_deref(), if_match: how.if_match };
+        host.write_down(client, &change).map_err(Error::Local)?;
+    }
+    let sent = client.send(op, how).await;
+    if let Some(key) = key.filter(|_| !matches!(sent, Err(Error::Unknown { .. }))) {
+        host.judged(key);
+    }
+    sent
+}
+
 async fn carry(
     client: &Client,
+    host: &dyn Host,
     change: Change,
     reason: Option<Reason>,
     how: &How,
@@ -327,22 +355,26 @@ async fn carry(
     let bare = How { if_match: None, ..how.clone() };
     match change {
         Change::Suspend(id, reason) => {
-            client.send(&SuspendUser { id, reason }, how).await.map(|r| person(r.answer))
+            send(client, host, &SuspendUser { id, reason }, how).await.map(|r| person(r.answer))
         }
         Change::Activate(id, reason) => {
-            client.send(&ActivateUser { id, reason }, how).await.map(|r| person(r.answer))
+            send(client, host, &ActivateUser { id, reason }, how).await.map(|r| person(r.answer))
         }
-        Change::Delete(id) => client.send(&DeleteUser { id }, how).await.map(|_| Effect::Gone),
-        Change::EndSessions(user_id) => {
-            client.send(&RevokeSessions { user_id }, &bare).await.map(|r| Effect::Ended(r.answer.revoked))
+        Change::Delete(id) => send(client, host, &DeleteUser { id }, how).await.map(|_| Effect::Gone),
+        Change::EndSessions(user_id) => send(client, host, &RevokeSessions { user_id }, &bare)
+            .await
+            .map(|r| Effect::Ended(r.answer.revoked)),
+        Change::EndSession(id) => {
+            send(client, host, &RevokeSession { id }, &bare).await.map(|_| Effect::Gone)
         }
-        Change::EndSession(id) => client.send(&RevokeSession { id }, &bare).await.map(|_| Effect::Gone),
-        Change::Reset(id) => client.send(&ResetPassword { id }, how).await.map(|r| Effect::Token(r.answer)),
+        Change::Reset(id) => {
+            send(client, host, &ResetPassword { id }, how).await.map(|r| Effect::Token(r.answer))
+        }
         Change::Roles(id, roles) => {
-            client.send(&SetUserRoles { id, roles }, how).await.map(|r| person(r.answer))
+            send(client, host, &SetUserRoles { id, roles }, how).await.map(|r| person(r.answer))
         }
-        Change::Create(op) => client.send(&*op, &bare).await.map(|r| person(r.answer.0)),
-        Change::Edit(op) => client.send(&*op, how).await.map(|r| person(r.answer)),
+        Change::Create(op) => send(client, host, &*op, &bare).await.map(|r| person(r.answer.0)),
+        Change::Edit(op) => send(client, host, &*op, how).await.map(|r| person(r.answer)),
         Change::Many(op, items) => {
             let data = reason.map(|reason| serde_json::json!({ "reason": reason }));
             let item = |Item { id, version, .. }| BulkItem {
@@ -353,7 +385,7 @@ async fn carry(
             };
             let items = items.into_iter().map(item).collect();
             let op = BulkUsers { mode: BulkMode::Independent, items };
-            client.send(&op, &bare).await.map(|r| Effect::Many(r.answer))
+            send(client, host, &op, &bare).await.map(|r| Effect::Many(r.answer))
         }
     }
     .map_err(trouble)

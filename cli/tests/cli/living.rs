@@ -210,6 +210,33 @@ async fn an_edit_whose_answer_was_lost_is_found_and_not_sent_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_change_whose_dashboard_died_before_the_answer_is_finished_by_the_command_line() {
+    let daemon = TestServer::start().await;
+    let owner = daemon.person("ann", "owner").await;
+    let bob = daemon.person("bob", "customer").await;
+    let line = Line::to(&daemon.url());
+    let home = Home::new();
+    home.sign_in(&line.server, &owner);
+    let mut terminal = on(&home, "bob@example.com");
+    terminal.press("S");
+    terminal.shows("the daemon tried it and undid it");
+    terminal.settles();
+    assert_eq!(home.run(&["pending", "list", "-o", "jsonl"]).ok(), "");
+    line.lossy.store(true, Ordering::Relaxed);
+    terminal.press(&[TAB, ENTER].concat());
+    terminal.shows("outcome unknown");
+    terminal.signal("TERM");
+    assert_eq!(terminal.ends_sane(), 143);
+    line.lossy.store(false, Ordering::Relaxed);
+    let pending = home.run(&["pending", "list", "-o", "jsonl"]).json();
+    assert!(pending["target"].as_str().unwrap().ends_with("/suspend"), "{pending}");
+    home.run(&["pending", "resume"]).ok();
+    assert_eq!(home.run(&["pending", "list", "-o", "jsonl"]).ok(), "");
+    let after = read(&daemon, &bob).await;
+    assert_eq!((after.status, after.version), (UserStatus::Suspended, 2));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_list_goes_into_a_file_byte_for_byte_as_the_command_writes_it() {
     let (daemon, home) = house().await;
     for number in 0..30 {

@@ -95,8 +95,13 @@ pub fn hostile(n: u32) -> User {
 
 /// The n-th row of the log.
 pub fn event(seq: i64) -> Event {
+    event_of(seq, user)
+}
+
+/// The n-th row of the log, about people who are made so.
+pub fn event_of(seq: i64, person: fn(u32) -> User) -> Event {
     let n = u32::try_from(seq).unwrap();
-    let person = user(n % 50);
+    let person = person(n % 50);
     let (kind, resource, id) = match seq % 4 {
         0 => ("user.created", "user", person.id.to_string()),
         1 => ("session.created", "session", SessionId::from_bits(seq as u128).to_string()),
@@ -443,7 +448,7 @@ impl Desk {
             Request::Stats => Answer::Stats(Box::new(stats())),
             Request::Events(list) => {
                 let count = u32::try_from(self.events).unwrap();
-                Answer::Events(page(&list, count, |n| event(self.events - i64::from(n))))
+                Answer::Events(page(&list, count, |n| event_of(self.events - i64::from(n), self.person)))
             }
             Request::Users(list) => {
                 let count = if list.filter.is_empty() { self.people } else { self.people / 9 };
@@ -458,7 +463,9 @@ impl Desk {
             }
             Request::Audit(list) => {
                 let count = u32::try_from(self.events).unwrap();
-                Answer::Audit(page(&list, count, |n| AuditEntry(event(self.events - i64::from(n)))))
+                Answer::Audit(page(&list, count, |n| {
+                    AuditEntry(event_of(self.events - i64::from(n), self.person))
+                }))
             }
             Request::Timeline(id) => {
                 let all = (1..=self.events).rev().map(event);

@@ -2,13 +2,19 @@
 
 use std::{fs::File, io, path::PathBuf};
 
-use bursar_shared::client::{Client, profile::Protect, session::Store};
-use bursar_tui::{Host, Known, Opened, Place, Sink};
+use bursar_shared::client::{
+    Client,
+    profile::Protect,
+    session::{Store, local_now},
+};
+use bursar_tui::{Host, Known, Opened, Place, Sending, Sink};
 
 use super::protection;
 use crate::{
+    change,
     context::{Cx, Globals},
     error::Failure,
+    journal::{Journal, Pending},
     output::{self, Format, Style, View},
     views,
 };
@@ -39,6 +45,35 @@ fn words(failure: Failure) -> String {
 }
 
 impl Host for CommandLine {
+    fn write_down(&self, client: &Client, change: &Sending<'_>) -> Result<(), String> {
+        let cx = self.cx(None);
+        let (paths, profile) = (cx.paths().map_err(words)?, cx.profile().map_err(words)?);
+        let context = profile.named_by_server(client.server()).map(str::to_owned);
+        if context.is_none() && !client.session().is_key() {
+            // a daemon that is known to this dashboard alone: nobody could come back to it
+            return Ok(());
+        }
+        let pending = Pending {
+            key: change.key.to_owned(),
+            context,
+            server: client.server().to_owned(),
+            who: change::who(client).map_err(words)?,
+            at: local_now(),
+            method: change.method.to_owned(),
+            target: change.target.to_owned(),
+            if_match: change.if_match,
+            body: change.body.map(|body| String::from_utf8_lossy(body).into_owned()),
+        };
+        Journal::new(&paths).write(&pending).map_err(words)
+    }
+
+    fn judged(&self, key: &str) {
+        if let Ok(paths) = self.cx(None).paths() {
+            // what cannot be forgotten is found again by `bursar pending`, and does no harm there
+            let _ = Journal::new(&paths).remove(key);
+        }
+    }
+
     fn contexts(&self) -> Result<Vec<Known>, String> {
         let profile = self.cx(None).profile().map_err(words)?;
         let known = profile.contexts.into_iter().map(|(name, context)| Known {
