@@ -234,7 +234,7 @@ actions! {
     GoRoles     "go.roles"         "roles list"         "roles"            ["4" "g r"]       Move 0   reads_roles none, "Goes to the roles and what they allow.";
     GoEvents    "go.events"        "events list"        "events"           ["5" "g e"]       Move 0   reads_events none, "Goes to what changed, as it happens.";
     GoAudit     "go.audit"         "audit list"         "audit"            ["6" "g a"]       Move 0   reads_audit none, "Goes to everything that was done or tried.";
-    GoPerson    "go.person"        "users get"          "person"           ["u"]             Move 40  has_person person_command, "Goes to the person that the row is about.";
+    GoPerson    "go.person"        "users get"          "person"           ["u"]             Move 40  has_person person_command, "Goes to the person that the row is about; from a role to those who have it.";
     GoTimeline  "go.timeline"      "timeline"           "timeline"         ["t"]             Move 42  has_timeline timeline_command, "Goes to everything that happened to the record.";
     GoWhere     "go.where"         "sessions of"        "signed in where"  ["w"]             Move 0   has_sessions sessions_command, "Goes to the live sessions of the person.";
     Open        "row.open"         "open"               "open"             ["enter"]         Act 90   openable row_command, "Shows the record on the whole screen.";

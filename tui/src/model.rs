@@ -25,7 +25,7 @@ use crate::{
     look::{Look, Theme},
     message::{Exit, Room, Tickets, Trouble},
     screens::{home::Home, login::Login, users::Users},
-    widgets::{overlay::Overlay, review::Review},
+    widgets::{form::Form, overlay::Overlay, review::Review},
 };
 
 /// Whether changes are free in this context.
@@ -209,6 +209,8 @@ pub struct Model {
     pub overlay: Option<Overlay>,
     /// A change whose outcome nobody knows yet.
     pub pending: Option<Review>,
+    /// What was typed into a form when the session ended, and by whom.
+    pub draft: Option<(UserId, Box<Form>)>,
     /// What was changed from here, newest first.
     pub journal: VecDeque<Deed>,
     /// What went wrong last, what it was about, and when.
@@ -278,6 +280,7 @@ impl Model {
             came_from: None,
             overlay: None,
             pending: None,
+            draft: None,
             journal: VecDeque::new(),
             last_trouble: None,
             chord: None,

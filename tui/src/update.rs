@@ -276,13 +276,24 @@ pub(crate) fn sign_out(model: &mut Model) -> Vec<Task> {
     // the others are given up; this one goes out last
     tasks.retain(|task| !matches!(task, Task::Drop(Slot::Session)));
     tasks.push(Task::Ask(model.tickets.issue(Slot::Session), request));
+    model.draft = None;
     model.return_to = None;
     tasks
 }
 
 /// Nobody is signed in any more.
 pub(crate) fn end_session(model: &mut Model, notice: &str) -> Vec<Task> {
-    let email = model.who.take().map(|who| who.user.email.as_str().to_owned()).unwrap_or_default();
+    let who = model.who.take().map(|who| (who.user.id, who.user.email.as_str().to_owned()));
+    let typed = match model.overlay.take() {
+        Some(Overlay::Form(form)) => Some(form),
+        Some(Overlay::Review(mut review)) => review.form.take(),
+        _ => None,
+    };
+    // what was typed is theirs, and waits for them alone
+    if let (Some((id, _)), Some(form)) = (&who, typed) {
+        model.draft = Some((*id, form));
+    }
+    let email = who.map(|(_, email)| email).unwrap_or_default();
     model.return_to = (model.screen != Screen::Login).then_some(model.screen);
     model.screen = Screen::Login;
     model.login.busy = None;

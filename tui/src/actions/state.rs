@@ -324,8 +324,12 @@ pub(crate) fn person_of_row(model: &Model) -> Option<UserId> {
 
 pub(super) fn has_person(model: &Model) -> State {
     match model.screen {
-        Screen::Login | Screen::Users | Screen::Roles => State::Absent,
+        Screen::Login | Screen::Users => State::Absent,
         _ if model.is_offline() => State::Off(GONE),
+        Screen::Roles => match on_row(model) {
+            State::On => reads_users(model),
+            other => other,
+        },
         _ if person_of_row(model).is_some() => reads_users(model),
         _ => match on_row(model) {
             State::On => State::Off("the row is about no person"),
@@ -412,6 +416,9 @@ pub(super) fn end_all_command(model: &Model) -> Option<String> {
 }
 
 pub(super) fn person_command(model: &Model) -> Option<String> {
+    if let (Screen::Roles, Some(row)) = (model.screen, model.roles.window.current()) {
+        return Some(format!("bursar users list --filter {}", shell(&format!("role:{}", row.record.name))));
+    }
     person_of_row(model).map(|id| format!("bursar users get {id}"))
 }
 

@@ -106,10 +106,7 @@ impl Rows for Role {
             lines.extend(super::person::grouped(role.permissions, theme, width));
         }
         lines.push(Vec::new());
-        lines.push(vec![
-            bit(format!("{indent}:users role:{}", role.name), theme.key),
-            bit(" lists who has it", theme.dim),
-        ]);
+        lines.push(vec![bit(format!("{indent}u"), theme.key), bit(" lists who has it", theme.dim)]);
         lines
     }
 }

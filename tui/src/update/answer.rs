@@ -14,7 +14,7 @@ use crate::{
     message::{Answer, Request, Room, Slot, Task, Ticket, Trouble, Way},
     model::{Link, Model, Place, Screen, Who},
     screens::{audit, listed, users::Users},
-    widgets::{choose::Choose, export::Export, review::Review},
+    widgets::{choose::Choose, export::Export, overlay::Overlay, review::Review},
 };
 
 /// Names that are asked for at once.
@@ -68,6 +68,9 @@ fn took(model: &mut Model, ticket: Ticket, answer: Answer) -> Vec<Task> {
             if server != model.place.server {
                 // another daemon than the context's was typed: the context says nothing about it
                 model.place = Place { server: server.to_owned(), ..Place::default() };
+            }
+            if let Some((_, form)) = model.draft.take().filter(|(whose, _)| *whose == user.id) {
+                model.overlay = Some(Overlay::Form(form));
             }
             model.who = Some(Who { user: *user, permissions: capabilities.permissions });
             model.screen = model.return_to.take().unwrap_or(Screen::Home);

@@ -1,10 +1,6 @@
 //! Does an action, or says why not.
 
-use bursar_shared::{
-    filter,
-    id::UserId,
-    operations::users::{BulkOp, User},
-};
+use bursar_shared::{id::UserId, operations::users::BulkOp};
 
 use super::{end_session, leave, load, sign_out, step};
 use crate::{
@@ -299,10 +295,12 @@ pub fn list(model: &mut Model, room: Room, filter: &str) -> Vec<Task> {
 
 /// Goes to the person that the row is about.
 fn to_person(model: &mut Model) -> Vec<Task> {
+    if let (Screen::Roles, Some(row)) = (model.screen, model.roles.window.current()) {
+        let filter = format!("role:{}", row.record.name);
+        return jump(model, Room::Users, &filter);
+    }
     let Some(id) = actions::person_of_row(model) else { return Vec::new() };
-    let tasks = jump(model, Room::Users, &id.to_string());
-    debug_assert!(filter::parse::<User>(&id.to_string()).is_ok());
-    tasks
+    jump(model, Room::Users, &id.to_string())
 }
 
 fn refresh(model: &mut Model) -> Vec<Task> {
@@ -358,6 +356,8 @@ const MOST: usize = 1_000;
 /// Another daemon is talked to from now on.
 pub(crate) fn switched(model: &mut Model, opened: crate::model::Opened) -> Vec<Task> {
     let mut tasks = end_session(model, "");
+    // it was about people of the other daemon
+    model.draft = None;
     model.return_to = None;
     model.place = opened.place;
     model.login = crate::screens::login::Login::new(&model.place.server);

@@ -83,6 +83,23 @@ fn typing_is_not_lost_by_one_escape() {
 }
 
 #[test]
+fn typing_outlives_the_session_for_whoever_typed_it() {
+    let mut desk = Desk::users(120, 36);
+    desk.press("j e tab ^u Half space typed");
+    desk.refusal = Some(ApiError::new(ErrorCode::SessionRevoked, "The session was ended."));
+    desk.press("^s");
+    assert!(desk.text().contains("sign in"), "{}", desk.text());
+    assert!(!desk.text().contains("Half typed"));
+    desk.refusal = None;
+    desk.press("correct-horse enter");
+    assert!(
+        desk.text().contains("Edit li.wei1@example.com") && desk.text().contains("Half typed"),
+        "{}",
+        desk.text()
+    );
+}
+
+#[test]
 fn facts_are_set_added_and_taken_out() {
     let mut desk = Desk::users(120, 36);
     // the first person has locale and team

@@ -128,6 +128,15 @@ fn what_is_typed_before_the_rows_are_there_is_done_when_they_are() {
 }
 
 #[test]
+fn a_role_leads_to_those_who_have_it() {
+    let mut desk = Desk::home(80, 24);
+    desk.press("4 j u");
+    assert!(desk.text().contains("Users › role:auditor"), "{}", desk.text());
+    desk.press("esc");
+    assert_eq!(desk.model.screen, Screen::Roles);
+}
+
+#[test]
 fn sessions_say_whose_they_are() {
     let mut desk = Desk::home(120, 36);
     desk.press("3");
