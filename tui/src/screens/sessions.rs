@@ -155,7 +155,7 @@ impl Rows for Session {
             bit("K", theme.key),
             bit(" ends it  ", theme.dim),
             bit("A", theme.key),
-            bit(" ends all of theirs", theme.dim),
+            bit(" ends all", theme.dim),
         ]);
         lines
     }

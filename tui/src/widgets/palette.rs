@@ -14,7 +14,7 @@ use super::{
     overlay::{Overlay, middle},
 };
 use crate::{
-    actions::{ACTIONS, Action, Do, State},
+    actions::{ACTIONS, Action, Do, Group, State},
     change::shell,
     keys::{Code, Key, shown},
     message::{Room, Task},
@@ -78,7 +78,17 @@ fn lines(model: &Model, text: &str) -> Vec<Line> {
     let contexts = model.contexts.iter().map(|known| known.name.as_str());
     let contexts = contexts.filter(|name| model.place.context.as_deref() != Some(*name));
     if text.trim().is_empty() {
-        lines.extend(here.map(Line::Action));
+        // what one does comes before how one moves
+        let mut here: Vec<&'static Action> = here.collect();
+        here.sort_by_key(|action| match action.group {
+            Group::Change => 0,
+            Group::Act => 1,
+            Group::Find => 2,
+            Group::Move if action.name.starts_with("go.") => 3,
+            Group::Everywhere => 4,
+            Group::Move => 5,
+        });
+        lines.extend(here.into_iter().map(Line::Action));
         lines.extend(contexts.map(|name| Line::Context(name.to_owned())));
         return lines;
     }
