@@ -203,8 +203,8 @@ pub struct Model {
     pub screen: Screen,
     /// Where one was when the session ended.
     pub return_to: Option<Screen>,
-    /// The screen from which one jumped here.
-    pub came_from: Option<Screen>,
+    /// The screens from which one jumped on, and the filters that the lists jumped to had before.
+    pub came_from: Vec<(Screen, Room, String)>,
     /// What lies over the screen.
     pub overlay: Option<Overlay>,
     /// A change whose outcome nobody knows yet.
@@ -277,7 +277,7 @@ impl Model {
             slow: false,
             screen: Screen::Login,
             return_to: None,
-            came_from: None,
+            came_from: Vec::new(),
             overlay: None,
             pending: None,
             draft: None,
@@ -322,7 +322,7 @@ impl Model {
         self.last_trouble = None;
         self.overlay = None;
         self.pending = None;
-        self.came_from = None;
+        self.came_from.clear();
         self.ahead.clear();
         self.chord = None;
         self.head = None;

@@ -228,7 +228,7 @@ pub(super) fn openable(model: &Model) -> State {
 
 pub(super) fn closable(model: &Model) -> State {
     let follows = model.list().is_some_and(|list| list.follows() && list.cursor().is_some());
-    if is_open(model) || follows || model.came_from.is_some() { State::On } else { State::Absent }
+    if is_open(model) || follows || !model.came_from.is_empty() { State::On } else { State::Absent }
 }
 
 pub(super) fn on_row(model: &Model) -> State {

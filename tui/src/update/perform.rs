@@ -222,8 +222,17 @@ fn back(model: &mut Model) -> Vec<Task> {
     let Some(list) = model.list_mut() else { return Vec::new() };
     if list.open().is_some() {
         list.set_open(None);
-    } else if let Some(screen) = model.came_from.take() {
-        return go(model, screen);
+    } else if let Some((screen, room, filter)) = model.came_from.pop() {
+        // the list that was jumped to is as it was, too
+        let rest = std::mem::take(&mut model.came_from);
+        let (list, tickets) = model.list_and_tickets(room);
+        let mut tasks = match list.filter_text() == filter {
+            true => Vec::new(),
+            false => list.narrow(&filter, tickets).unwrap_or_default(),
+        };
+        tasks.extend(go(model, screen));
+        model.came_from = rest;
+        return tasks;
     } else if let Some(list) = model.list_mut().filter(|list| list.follows()) {
         list.follow();
     }
@@ -252,7 +261,7 @@ fn to_end(model: &mut Model, end: Enter) -> Vec<Task> {
 
 /// Goes to a screen; what was read before is shown at once, and read again around the cursor.
 pub fn go(model: &mut Model, screen: Screen) -> Vec<Task> {
-    model.came_from = None;
+    model.came_from.clear();
     model.ahead.clear();
     model.screen = screen;
     if model.is_offline() { Vec::new() } else { load(model) }
@@ -272,11 +281,18 @@ pub(crate) fn jump(model: &mut Model, room: Room, filter: &str) -> Vec<Task> {
         crate::screens::users::Users::prepare(model);
     }
     let (list, tickets) = model.list_and_tickets(room);
+    let before = match list.filter_text() {
+        // as that list begins when it is gone to by itself
+        "" if room == Room::Sessions && list.read_at().is_none() => sessions::LIVE.to_owned(),
+        text => text.to_owned(),
+    };
     match list.narrow(filter, tickets) {
         Ok(tasks) => {
             list.set_open(None);
             model.screen = screen;
-            model.came_from = (from != screen).then_some(from);
+            if from != screen {
+                model.came_from.push((from, room, before));
+            }
             tasks
         }
         Err(wrong) => {
@@ -289,7 +305,7 @@ pub(crate) fn jump(model: &mut Model, room: Room, filter: &str) -> Vec<Task> {
 /// Goes to a list as it was named in the palette.
 pub fn list(model: &mut Model, room: Room, filter: &str) -> Vec<Task> {
     let tasks = jump(model, room, filter);
-    model.came_from = None;
+    model.came_from.clear();
     tasks
 }
 

@@ -102,9 +102,16 @@ fn one_jumps_to_what_belongs_to_a_row_and_back() {
     assert_eq!(desk.model.screen, Screen::Users);
     desk.press("w");
     assert!(desk.text().contains("Sessions › userId:usr_"), "{}", desk.text());
+    // on and on, and all the way back, each list as it was before
     desk.press("u");
+    assert!(desk.text().contains("Users › usr_"), "{}", desk.text());
+    desk.press("esc");
+    assert!(desk.text().contains("Sessions › userId:usr_"), "{}", desk.text());
+    desk.press("esc");
     assert_eq!(desk.model.screen, Screen::Users);
-    assert!(desk.log.last().is_some());
+    assert!(!desk.text().contains("Users ›"), "{}", desk.text());
+    desk.press("3");
+    assert!(desk.text().contains("Sessions › revoked:null"), "{}", desk.text());
 }
 
 #[test]

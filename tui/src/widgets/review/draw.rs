@@ -6,6 +6,7 @@ use super::{Focus, Review, Stage, tally};
 use crate::{
     change::{Change, Effect, past},
     look::Theme,
+    message::Trouble,
     model::{Model, Protection},
     screens::person::status,
     text::Clean,
@@ -134,6 +135,7 @@ impl Review {
             Stage::Ready(_) => {
                 bit(format!("{good} the daemon tried it and undid it: this is what will happen"), theme.good)
             }
+            Stage::Refused(Trouble::Unreachable(why)) => bit(format!("could not be asked: {why}"), theme.bad),
             Stage::Refused(trouble) => bit(format!("refused: {}", trouble.message()), theme.bad),
             Stage::Sending => bit("sent; waiting for the daemon…", theme.dim),
             Stage::Unknown(why) => bit(format!("outcome unknown, asked when it is back: {why}"), theme.warn),
