@@ -286,7 +286,7 @@ async fn hostile_names_reach_no_terminal() {
                 .strip_prefix('[')
                 .and_then(|rest| rest.find(|letter: char| letter.is_ascii_alphabetic()));
             let end = end.map(|at| part.as_bytes()[at + 1]);
-            assert!(end.is_some_and(|end| b"mHJKXCSTrhl".contains(&end)), "ESC {part:?}");
+            assert!(end.is_some_and(|end| b"mHJKXCMLrhl".contains(&end)), "ESC {part:?}");
         }
     }
     assert!(!table.bytes().contains(&0x1b));

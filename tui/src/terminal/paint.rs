@@ -88,8 +88,11 @@ impl Painter {
         // the lines that come in are blank in the present background
         restyle(&mut pen, &Cell::default(), &mut out);
         let lines = by.unsigned_abs();
-        let way = if by > 0 { 'S' } else { 'T' };
-        out.extend(format!("\x1b[{};{}r\x1b[{lines}{way}\x1b[r", top + 1, bottom + 1).bytes());
+        // lines are taken out or put in at the top of the region: the older consoles know these, and not
+        // the sequences that scroll
+        let way = if by > 0 { 'M' } else { 'L' };
+        let (first, last) = (top + 1, bottom + 1);
+        out.extend(format!("\x1b[{first};{last}r\x1b[{first}H\x1b[{lines}{way}\x1b[r").bytes());
         pen.at = Some((0, 0));
         let mut shown = self.shown.clone();
         let width = next.area.width;
