@@ -293,6 +293,33 @@ async fn hostile_names_reach_no_terminal() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_step_over_the_edge_of_the_screen_is_few_bytes() {
+    let (daemon, home) = house().await;
+    people(&daemon, 60).await;
+    let mut terminal = users(&home, &[]);
+    terminal.resize(120, 36);
+    terminal.cursor_on("p059@example.com");
+    // the details beside the list scroll with it and are written again; without them it is the row alone
+    for (pane, most) in [(true, 1_600), (false, 700)] {
+        if !pane {
+            terminal.press("p");
+        }
+        terminal.press(&DOWN.repeat(if pane { 40 } else { 5 }));
+        terminal.settles();
+        for _ in 0..3 {
+            let before = terminal.count();
+            terminal.press(DOWN);
+            terminal.settles();
+            let bytes = terminal.count() - before;
+            // with the pane, what belongs to the row comes when the cursor has rested
+            assert!(bytes <= most, "{bytes} bytes, pane {pane}");
+        }
+    }
+    terminal.press("q");
+    assert_eq!(terminal.ends_sane(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn signing_in_asks_for_what_is_missing_and_shows_no_password() {
     let daemon = TestServer::start().await;
     daemon.person("ann", "owner").await;
