@@ -18,6 +18,9 @@ use crate::{
 
 /// The pane beside the list.
 const PANE: u16 = 43;
+/// Where there are so many cells across, the details stand beside the list, and where somebody stands is
+/// still to be seen in it.
+const BESIDE: u16 = 104;
 /// The pane below the list, where there is no room beside it.
 const PEEK: u16 = 8;
 
@@ -31,7 +34,7 @@ fn areas(list: &dyn AnyList, parts: &Parts) -> [Rect; 3] {
     if !list.pane() || list.is_empty() {
         return [bar, rest, none];
     }
-    if rest.width >= 100 {
+    if rest.width >= BESIDE {
         // a blank keeps numbers apart from the line beside them
         let table = Rect { width: rest.width - PANE - 1, ..rest };
         [bar, table, Rect { x: table.right() + 1, width: PANE, ..rest }]

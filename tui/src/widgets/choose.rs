@@ -319,7 +319,9 @@ impl Choose {
             Clean::of(&line.text).width() + Clean::of(right).width() + 4
         };
         let widest = self.lines.iter().map(wide).max().unwrap_or(20).max(self.title.len() + 4);
-        let width = u16::try_from(widest + 10).unwrap_or(u16::MAX).clamp(40, 96);
+        let width = u16::try_from(widest + 10)
+            .unwrap_or(u16::MAX)
+            .clamp(if self.lines.is_empty() { 56 } else { 40 }, 96);
         let height = u16::try_from(self.lines.len().max(1) + 4).unwrap_or(u16::MAX);
         let whole = canvas.area();
         let area = middle(whole, width.min(whole.width.saturating_sub(2)), height.min(whole.height));
