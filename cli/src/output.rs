@@ -153,6 +153,8 @@ pub(crate) struct Sink {
     widths: Vec<usize>,
     /// How wide a table may be; only people's tables are cut.
     room: Option<usize>,
+    /// Where it goes instead of stdout.
+    file: Option<std::fs::File>,
 }
 
 /// How many rows decide the widths of a table.
@@ -177,7 +179,14 @@ impl Sink {
             waiting: Vec::new(),
             widths: Vec::new(),
             room,
+            file: None,
         }
+    }
+
+    /// The same into a file instead of stdout.
+    #[cfg(feature = "tui")]
+    pub(crate) fn into_file(self, file: std::fs::File) -> Self {
+        Self { file: Some(file), room: None, ..self }
     }
 
     /// How many rows came.
@@ -417,6 +426,11 @@ impl Sink {
 
     fn flush(&mut self, above: usize) -> Result<()> {
         if self.buffer.len() > above {
+            if let Some(file) = &mut self.file {
+                file.write_all(&self.buffer)?;
+                self.buffer.clear();
+                return Ok(());
+            }
             // unlocked between pages, so that nothing else has to wait for us
             let mut stdout = io::stdout().lock();
             stdout.write_all(&self.buffer)?;

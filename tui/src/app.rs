@@ -8,6 +8,7 @@ use std::{
 };
 
 use bursar_shared::client::session::local_now;
+use rustix::process::{Signal as ProcessSignal, getpgid, getpid, getppid, getsid, kill_process};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
@@ -26,6 +27,9 @@ use crate::{
 /// Frames are at least this far apart; the first after a pause is drawn at once.
 const BETWEEN: Duration = Duration::from_millis(8);
 
+/// How long a stop that was asked for may take to come about.
+const STOPS: Duration = Duration::from_secs(2);
+
 /// How long the signal may take that says why the terminal failed.
 const LAST_WORD: Duration = Duration::from_millis(200);
 
@@ -35,17 +39,22 @@ struct Sources {
     messages: UnboundedReceiver<Msg>,
     /// SIGTERM, SIGHUP and SIGINT.
     signals: [Signal; 3],
+    /// SIGTSTP and SIGCONT.
+    job: [Signal; 2],
 }
 
 impl Sources {
     /// Waits for the next message.
     async fn next(&mut self) -> Msg {
         let [term, hup, int] = &mut self.signals;
+        let [stop, go_on] = &mut self.job;
         tokio::select! {
             Some(msg) = self.messages.recv() => msg,
             _ = term.recv() => Msg::Stop(Exit::Signal(TERM)),
             _ = hup.recv() => Msg::Stop(Exit::Signal(HUP)),
             _ = int.recv() => Msg::Stop(Exit::Signal(INT)),
+            _ = stop.recv() => Msg::Pause,
+            _ = go_on.recv() => Msg::Resumed,
         }
     }
 }
@@ -85,13 +94,17 @@ pub(crate) async fn run(start: Start) -> io::Result<Exit> {
             signal(SignalKind::hangup())?,
             signal(SignalKind::interrupt())?,
         ],
+        job: [
+            signal(SignalKind::from_raw(ProcessSignal::TSTP.as_raw()))?,
+            signal(SignalKind::from_raw(ProcessSignal::CONT.as_raw()))?,
+        ],
     };
     let place = Place { server: start.server, context: start.context, protection: start.protection };
     let mut model = Model::new(start.look, place, local_now());
     if let Some(email) = &start.email {
         model.login.set_email(email);
     }
-    let mut tasks = Tasks::new(start.client, start.connect, to.clone());
+    let mut tasks = Tasks::new(start.client, start.connect, start.host, to.clone());
     let mut screen = Screen::take(start.look.mouse)?;
     listen(to)?;
     model.size = screen.size()?;
@@ -122,11 +135,14 @@ async fn stay(
     let mut drawn_at = Instant::now();
     loop {
         let msg = sources.next().await;
-        step(model, msg, &drawn, tasks, screen)?;
-        drain(sources, model, &drawn, tasks, screen).await?;
-        if let Some(wait) = BETWEEN.checked_sub(drawn_at.elapsed()).filter(|_| model.dirty) {
+        let mut stops = step(model, msg, &drawn, tasks, screen)?;
+        stops |= drain(sources, model, &drawn, tasks, screen).await?;
+        if let Some(wait) = BETWEEN.checked_sub(drawn_at.elapsed()).filter(|_| model.dirty && !stops) {
             tokio::time::sleep(wait).await;
-            drain(sources, model, &drawn, tasks, screen).await?;
+            stops |= drain(sources, model, &drawn, tasks, screen).await?;
+        }
+        if stops && model.exit.is_none() {
+            stop(sources, model, screen).await?;
         }
         if let Some(exit) = model.exit {
             tasks.finish().await;
@@ -158,17 +174,57 @@ async fn drain(
     model: &mut Model,
     drawn: &Drawn,
     tasks: &mut Tasks,
-    screen: &Screen,
-) -> io::Result<()> {
+    screen: &mut Screen,
+) -> io::Result<bool> {
+    let mut stops = false;
     while model.exit.is_none()
         && let Some(msg) = ready(sources.next()).await
     {
-        step(model, msg, drawn, tasks, screen)?;
+        stops |= step(model, msg, drawn, tasks, screen)?;
     }
+    Ok(stops)
+}
+
+/// Gives the terminal back and stops, as a shell expects it; comes back when the shell says so.
+async fn stop(sources: &mut Sources, model: &mut Model, screen: &mut Screen) -> io::Result<()> {
+    if !has_shell() {
+        model.complain("there is no shell to go back to");
+        return Ok(());
+    }
+    screen.leave();
+    let [_, go_on] = &mut sources.job;
+    if kill_process(getpid(), ProcessSignal::STOP).is_ok() {
+        // another thread may be the one that stops first; what follows the stop is the signal to go on
+        let _ = tokio::time::timeout(STOPS, go_on.recv()).await;
+    }
+    screen.retake(model.look.mouse)?;
+    model.size = screen.size()?;
+    model.dirty = true;
+    model.repaint = true;
     Ok(())
 }
 
-fn step(model: &mut Model, msg: Msg, drawn: &Drawn, tasks: &mut Tasks, screen: &Screen) -> io::Result<()> {
+/// Whether somebody would start us again: a stopped process without a shell above it stays so for ever.
+fn has_shell() -> bool {
+    let Some(parent) = getppid() else { return false };
+    let same = getsid(Some(parent)).ok() == getsid(None).ok();
+    same && getpgid(Some(parent)).ok() != getpgid(None).ok()
+}
+
+/// Takes a message; whether the process is to stop for a while.
+fn step(
+    model: &mut Model,
+    msg: Msg,
+    drawn: &Drawn,
+    tasks: &mut Tasks,
+    screen: &mut Screen,
+) -> io::Result<bool> {
+    let mut stops = false;
+    if matches!(msg, Msg::Resumed) {
+        // whatever stopped us may have left the terminal to somebody else
+        screen.retake(model.look.mouse)?;
+        model.size = screen.size()?;
+    }
     model.now = local_now();
     // not every message changes something, and what an earlier one changed is still to be drawn
     let dirty = std::mem::take(&mut model.dirty);
@@ -181,10 +237,11 @@ fn step(model: &mut Model, msg: Msg, drawn: &Drawn, tasks: &mut Tasks, screen: &
             Task::Wake(after, alarm) => tasks.wake(after, alarm),
             Task::Copy(text) => screen.copy(&text)?,
             Task::Mouse(on) => screen.mouse(on)?,
+            Task::Stop => stops = true,
             Task::Quit(exit) => model.exit = Some(exit),
         }
     }
-    Ok(())
+    Ok(stops)
 }
 
 fn show(screen: &mut Screen, model: &mut Model) -> io::Result<Drawn> {

@@ -4,11 +4,11 @@ use ratatui::{buffer::Buffer, layout::Rect};
 
 use crate::{
     model::{Model, Screen},
-    screens::{home, login, users},
+    screens::{home, listed, login},
     text::Clean,
     widgets::{
         canvas::{Canvas, Hit},
-        overlay,
+        chrome, overlay,
     },
 };
 
@@ -37,8 +37,13 @@ pub fn draw(model: &Model, buffer: &mut Buffer) -> Drawn {
     match model.screen {
         Screen::Login => login::draw(&mut canvas, model),
         Screen::Home => home::draw(&mut canvas, model),
-        Screen::Users => users::draw(&mut canvas, model),
+        _ => {
+            if let Some(list) = model.list() {
+                listed::draw(&mut canvas, model, list);
+            }
+        }
     }
+    chrome::which(&mut canvas, model);
     if model.overlay.is_some() {
         canvas.caret = None;
         overlay::draw(&mut canvas, model);

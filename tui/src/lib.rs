@@ -5,7 +5,9 @@
 //! [`Task`](message::Task)s; `tasks` alone talks to the daemon. `update` and `draw` are pure, so a
 //! test is a stream of keys and answers against a buffer.
 
+pub mod actions;
 mod app;
+pub mod change;
 pub mod draw;
 pub mod keys;
 pub mod listing;
@@ -27,8 +29,70 @@ use bursar_shared::client::Client;
 pub use crate::{
     look::{Look, ThemeName},
     message::Exit,
-    model::Protection,
+    model::{Known, Opened, Place, Protection},
 };
+
+/// Where the rows of an export go, as the daemon wrote them.
+pub trait Sink: Send {
+    /// One row, as JSON.
+    ///
+    /// # Errors
+    /// Why it cannot be written.
+    fn row(&mut self, json: &[u8]) -> Result<(), String>;
+
+    /// No more rows come: now, and not before, the file is there. Its path.
+    ///
+    /// # Errors
+    /// Why it cannot be finished.
+    fn end(&mut self) -> Result<String, String>;
+}
+
+/// A change that is about to be sent.
+#[derive(Debug, Clone, Copy)]
+pub struct Sending<'a> {
+    /// Its idempotency key.
+    pub key: &'a str,
+    /// HTTP method.
+    pub method: &'static str,
+    /// Path and query.
+    pub target: &'a str,
+    /// The body.
+    pub body: Option<&'a [u8]>,
+    /// The version it is made for.
+    pub if_match: Option<i64>,
+}
+
+/// What the command line does for the dashboard, so that both do it alike.
+pub trait Host: Send + Sync {
+    /// Writes a change down before it is sent, so that its key is known should we not live to see the
+    /// answer. `bursar pending` finishes it then.
+    ///
+    /// # Errors
+    /// Why it cannot be written; it is not sent then.
+    fn write_down(&self, client: &Client, change: &Sending<'_>) -> Result<(), String>;
+
+    /// A change has a verdict, and needs not be remembered any more.
+    fn judged(&self, key: &str);
+
+    /// The contexts that the person has.
+    ///
+    /// # Errors
+    /// Why they cannot be read.
+    fn contexts(&self) -> Result<Vec<Known>, String>;
+
+    /// The way to the daemon of a context.
+    ///
+    /// # Errors
+    /// Why there is none.
+    fn open(&self, context: &str) -> Result<(Client, Opened), String>;
+
+    /// A file for the rows of a list: `noun` is the list as the command line names it, `format` one of
+    /// its formats. A file that is there already is refused; one that was not ended is gone.
+    ///
+    /// # Errors
+    /// Why it cannot be made.
+    fn export(&self, noun: &str, format: &str, path: &str) -> Result<Box<dyn Sink>, String>;
+}
 
 /// Makes a client for another server that the person typed; the words say why it cannot be.
 pub type Connect = Arc<dyn Fn(&str) -> Result<Client, String>>;
@@ -41,6 +105,8 @@ pub struct Start {
     pub server: String,
     /// Makes the client for another server typed at the sign-in.
     pub connect: Connect,
+    /// Contexts and files.
+    pub host: Arc<dyn Host>,
     /// The name of the context, if one is in use.
     pub context: Option<String>,
     /// Whether changes are free, asked about twice, or off.

@@ -1,6 +1,10 @@
 //! A list on the screen: its window, query, filter bar, columns, total and age; the same for every resource.
 
+mod any;
+
 use std::collections::BTreeSet;
+
+pub use self::any::AnyList;
 
 use bursar_shared::{
     field::{Position, TotalMode},
@@ -11,22 +15,32 @@ use bursar_shared::{
 use tui_input::Input;
 
 use crate::{
+    change::shell,
     look::Theme,
     message::{Request, Room, Slot, Task, Tickets, Trouble, Way},
+    model::Model,
     text::number,
     widgets::canvas::Bit,
-    window::{Enter, PAGE, Window},
+    window::{Enter, PAGE, Row, Window},
 };
 
 /// A resource with a list on the screen.
 pub trait Rows: Resource {
-    /// Whose list it is.
-    const ROOM: Room;
+    /// What the screen is called.
+    const TITLE: &'static str;
+    /// Said when there is no row at all.
+    const NOTHING: &'static str;
     /// Its columns, the most important first.
     const COLUMNS: &'static [Column<Self>];
 
     /// The request for a page.
     fn request(list: List<Self>) -> Request;
+
+    /// What the record is called.
+    fn called(&self, model: &Model) -> String;
+
+    /// Everything about a record, as lines: beside the list, or on the whole screen.
+    fn lines(row: &Row<Self>, model: &Model, width: u16, whole: bool) -> Vec<Vec<Bit>>;
 }
 
 /// A column of a list.
@@ -44,7 +58,7 @@ pub struct Column<R> {
     /// The key it can be sorted by.
     pub sort: Option<&'static str>,
     /// What it says about a record.
-    pub cell: fn(&R, &Theme) -> Bit,
+    pub cell: fn(&R, &Model, &Theme) -> Bit,
 }
 
 /// How far a list was read.
@@ -78,6 +92,14 @@ pub struct Bar {
 
 /// A list on the screen.
 pub struct Listing<R: Rows> {
+    /// Which screen it is on.
+    pub room: Room,
+    /// Whether the details are shown beside it.
+    pub pane: bool,
+    /// The record under the cursor is on the whole screen, scrolled by so many lines.
+    pub open: Option<usize>,
+    /// The list is held still while rows come.
+    pub frozen: bool,
     /// The rows and the cursor.
     pub window: Window<R>,
     /// The filter as typed.
@@ -109,9 +131,14 @@ pub struct Listing<R: Rows> {
     shown: Option<(String, Filter, Sort)>,
 }
 
-impl<R: Rows> Default for Listing<R> {
-    fn default() -> Self {
+impl<R: Rows> Listing<R> {
+    /// An unread list for a screen.
+    pub fn new(room: Room) -> Self {
         Self {
+            room,
+            pane: true,
+            open: None,
+            frozen: false,
             window: Window::default(),
             filter_text: String::new(),
             filter: Filter::default(),
@@ -129,9 +156,12 @@ impl<R: Rows> Default for Listing<R> {
             shown: None,
         }
     }
-}
 
-impl<R: Rows> Listing<R> {
+    /// The filter in force.
+    pub fn filter(&self) -> &Filter {
+        &self.filter
+    }
+
     fn query(&self) -> List<R> {
         let mut list = self.filter.apply(List::new().size(PAGE).sorted(self.sort));
         list.include.clone_from(&self.include);
@@ -139,20 +169,20 @@ impl<R: Rows> Listing<R> {
     }
 
     fn ask(&self, tickets: &mut Tickets, way: Way, list: List<R>) -> Task {
-        Task::Ask(tickets.issue(Slot::Page(R::ROOM, way)), R::request(list))
+        Task::Ask(tickets.issue(Slot::Page(self.room, way)), R::request(list))
     }
 
     /// Asks for a page that takes the place of what is shown.
     fn fresh(&mut self, tickets: &mut Tickets, list: List<R>) -> Vec<Task> {
         // pages asked for by the old query would not fit beside the new one
         let mut tasks: Vec<Task> = [Way::Next, Way::Prev]
-            .map(|way| Slot::Page(R::ROOM, way))
+            .map(|way| Slot::Page(self.room, way))
             .into_iter()
             .filter(|slot| tickets.waits_for(*slot))
             .map(Task::Drop)
             .collect();
-        tickets.forget(Slot::Page(R::ROOM, Way::Next));
-        tickets.forget(Slot::Page(R::ROOM, Way::Prev));
+        tickets.forget(Slot::Page(self.room, Way::Next));
+        tickets.forget(Slot::Page(self.room, Way::Prev));
         if self.read_at.is_none() {
             self.phase = Phase::Reading;
         }
@@ -168,7 +198,7 @@ impl<R: Rows> Listing<R> {
     }
 
     /// Reads the list from its start; the cursor goes where `enter` says.
-    pub fn open(&mut self, tickets: &mut Tickets, enter: Enter) -> Vec<Task> {
+    pub fn begin(&mut self, tickets: &mut Tickets, enter: Enter) -> Vec<Task> {
         self.enter = enter;
         let list = self.entered_at(Position::Start);
         self.fresh(tickets, list)
@@ -183,7 +213,7 @@ impl<R: Rows> Listing<R> {
                 list.total = Some(TotalMode::Bounded);
                 self.fresh(tickets, list)
             }
-            _ => self.open(tickets, self.enter),
+            _ => self.begin(tickets, self.enter),
         }
     }
 
@@ -214,13 +244,13 @@ impl<R: Rows> Listing<R> {
     /// Asks for the pages that the reader comes near to, one in each direction at a time.
     pub fn more(&mut self, tickets: &mut Tickets) -> Vec<Task> {
         let mut tasks = Vec::new();
-        if tickets.waits_for(Slot::Page(R::ROOM, Way::Fresh)) {
+        if tickets.waits_for(Slot::Page(self.room, Way::Fresh)) {
             return tasks;
         }
         let wants = [(Way::Next, self.window.wants_next()), (Way::Prev, self.window.wants_prev())];
         for (way, cursor) in wants.map(|(way, cursor)| (way, cursor.map(str::to_owned))) {
             if let Some(cursor) = cursor
-                && !tickets.waits_for(Slot::Page(R::ROOM, way))
+                && !tickets.waits_for(Slot::Page(self.room, way))
             {
                 let mut list = self.query();
                 list.cursor = Some(cursor);
@@ -236,7 +266,7 @@ impl<R: Rows> Listing<R> {
         text.trim().clone_into(&mut self.filter_text);
         self.window.clear_marks();
         self.held = self.window.release();
-        self.open(tickets, Enter::First)
+        self.begin(tickets, Enter::First)
     }
 
     /// Puts the list in another order; the cursor keeps its record.
@@ -302,16 +332,23 @@ impl<R: Rows> Listing<R> {
     }
 
     /// The same as a command.
-    pub fn command(&self, noun: &str) -> String {
-        let mut command = format!("bursar {noun} list");
+    pub fn command(&self) -> String {
+        let mut command = format!("bursar {} list", R::NAME);
         if !self.filter_text.is_empty() {
-            // a filter with a quote in it is closed, the quote escaped, and opened again
-            command.push_str(&format!(" --filter '{}'", self.filter_text.replace('\'', r"'\''")));
+            command.push_str(&format!(" --filter {}", shell(&self.filter_text)));
         }
         if self.sort != R::DEFAULT_SORT {
             command.push_str(&format!(" --sort={}", self.sort));
         }
         command
+    }
+
+    /// The whole list, from its start in large pages: for a file.
+    pub fn all(&self) -> List<R> {
+        let mut list =
+            self.filter.apply(List::new().size(bursar_shared::page::MAX_PAGE_SIZE).sorted(self.sort));
+        list.position = Some(Position::Start);
+        list
     }
 
     /// Begins to type a filter.

@@ -4,11 +4,12 @@ use std::{collections::BTreeMap, time::Duration};
 
 use bursar_shared::{
     error::{ApiError, Class},
-    field::{Email, Secret},
+    field::{Email, Reason, Secret},
     id::UserId,
     operations::{
-        auth::Capabilities,
-        log::Event,
+        auth::{Capabilities, Session},
+        log::{AuditEntry, AuditReport, Event},
+        roles::Role,
         system::{Stats, Verdict},
         users::{EffectivePermissions, User},
     },
@@ -17,8 +18,9 @@ use bursar_shared::{
 };
 
 use crate::{
+    change::{Change, Effect},
     keys::Key,
-    widgets::review::{Change, Effect},
+    model::{Known, Opened},
 };
 
 /// Something happened.
@@ -30,6 +32,12 @@ pub enum Msg {
     Answer(Ticket, Result<Answer, Trouble>),
     /// The log is followed, and this happened.
     Heard(Ticket, Heard),
+    /// So many rows of an export are written.
+    Progress(Ticket, u64),
+    /// The process was asked to stop for a while.
+    Pause,
+    /// The process was stopped and goes on: the terminal may look like anything.
+    Resumed,
     /// A time that was waited for has come.
     Alarm(Alarm),
     /// The process was told to end.
@@ -58,6 +66,8 @@ pub enum Input {
     Paste(String),
     /// The left button, at this column and line.
     Click(u16, u16),
+    /// The right button, at this column and line.
+    Menu(u16, u16),
     /// The wheel was turned, away from the person when negative.
     Wheel(i8),
     /// The terminal has this many columns and lines now.
@@ -90,8 +100,38 @@ pub enum Slot {
     Page(Room, Way),
     /// What the person under the cursor may do.
     Permissions,
+    /// What happened to the record under the cursor.
+    Timeline,
+    /// What people are called whose ids are shown.
+    Names,
+    /// All roles, for a choice.
+    Choice,
+    /// The chain of the log.
+    Verify,
+    /// A list on its way into a file.
+    Export,
+    /// The contexts there are, or the way to another.
+    Contexts,
     /// A change, from its rehearsal to its outcome.
     Change,
+}
+
+impl Slot {
+    /// All but the pages.
+    pub const ALL: &'static [Self] = &[
+        Self::Session,
+        Self::Pulse,
+        Self::Stream,
+        Self::Stats,
+        Self::Permissions,
+        Self::Timeline,
+        Self::Names,
+        Self::Choice,
+        Self::Verify,
+        Self::Export,
+        Self::Contexts,
+        Self::Change,
+    ];
 }
 
 /// A screen with a list.
@@ -101,6 +141,20 @@ pub enum Room {
     Home,
     /// People.
     Users,
+    /// Who is signed in.
+    Sessions,
+    /// Roles.
+    Roles,
+    /// What changed.
+    Events,
+    /// The whole log.
+    Audit,
+}
+
+impl Room {
+    /// All of them, in the order of their numbers.
+    pub const ALL: &'static [Self] =
+        &[Self::Home, Self::Users, Self::Sessions, Self::Roles, Self::Events, Self::Audit];
 }
 
 /// Where a page of a list goes.
@@ -194,14 +248,47 @@ pub enum Request {
     Events(List<Event>),
     /// A page of people.
     Users(List<User>),
+    /// A page of sessions.
+    Sessions(List<Session>),
+    /// A page of roles.
+    Roles(List<Role>),
+    /// A page of the whole log.
+    Audit(List<AuditEntry>),
     /// What a person may do.
     Permissions(UserId),
+    /// The latest that happened to a record.
+    Timeline(String),
+    /// What these people are called.
+    Names(Vec<UserId>),
+    /// All roles, as far as one page holds them.
+    AllRoles,
+    /// Whether the log is whole.
+    Verify,
+    /// The contexts there are.
+    Contexts,
+    /// To talk to another daemon from now on.
+    Switch(String),
+    /// A list into a file.
+    Export(Plan),
     /// What a change would do, to this version; it is undone at once.
-    Rehearse(Change, i64),
-    /// A change, under this key, to this version.
-    Carry(Change, String, i64),
+    Rehearse(Change, Option<i64>),
+    /// A change, under this key, to this version, for this reason.
+    Carry(Change, String, Option<i64>, Option<Reason>),
     /// What became of the change with this key.
     Verdict(String),
+}
+
+/// A list on its way into a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plan {
+    /// What the command line calls its rows.
+    pub noun: &'static str,
+    /// The request for its first page, as it is sent.
+    pub target: String,
+    /// `csv` or `jsonl`, as the command line has it.
+    pub format: &'static str,
+    /// The file, as typed.
+    pub path: String,
 }
 
 /// What the daemon answered.
@@ -219,8 +306,28 @@ pub enum Answer {
     Events(Page<Event>),
     /// A page of people.
     Users(Page<User>),
+    /// A page of sessions.
+    Sessions(Page<Session>),
+    /// A page of roles.
+    Roles(Page<Role>),
+    /// A page of the whole log.
+    Audit(Page<AuditEntry>),
     /// What a person may do.
     Permissions(Box<EffectivePermissions>),
+    /// What happened to a record.
+    Timeline(String, Vec<Event>),
+    /// What people are called; who is not there any more is left out.
+    Names(Vec<(UserId, String)>),
+    /// All roles.
+    AllRoles(Vec<Role>),
+    /// What the chain of the log says.
+    Verified(AuditReport),
+    /// The contexts there are.
+    Contexts(Vec<Known>),
+    /// Another daemon is talked to from now on.
+    Switched(Box<Opened>),
+    /// So many rows are in the file, which lies there.
+    Exported(u64, String),
     /// What a change would do.
     Rehearsed(Effect),
     /// What it did.
@@ -291,6 +398,8 @@ pub enum Task {
     Copy(String),
     /// Take clicks and the wheel, or leave them to the terminal.
     Mouse(bool),
+    /// Give the terminal back and stop, until the shell says to go on.
+    Stop,
     /// End.
     Quit(Exit),
 }
@@ -304,6 +413,8 @@ pub enum Alarm {
     Slow(Ticket),
     /// The cursor has rested: load what belongs to its row.
     Rest,
+    /// The first of two keys was pressed a while ago: show what can follow.
+    Chord,
     /// The figures are older than what came since.
     Figures,
 }

@@ -1,19 +1,31 @@
 //! The whole state of the dashboard.
 
-use std::{collections::VecDeque, time::Duration};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::Duration,
+};
 
 use bursar_shared::{
-    operations::users::User,
+    id::UserId,
+    operations::{
+        auth::Session,
+        log::{AuditEntry, AuditReport, Event},
+        roles::Role,
+        users::User,
+    },
     permission::{Permission, Permissions},
     time::Timestamp,
 };
 
 use crate::{
+    actions::Do,
+    change::Change,
     keys::Key,
+    listing::{AnyList, Listing},
     look::{Look, Theme},
-    message::{Exit, Room, Tickets},
+    message::{Exit, Room, Tickets, Trouble},
     screens::{home::Home, login::Login, users::Users},
-    widgets::{overlay::Overlay, review::Review},
+    widgets::{form::Form, overlay::Overlay, review::Review},
 };
 
 /// Whether changes are free in this context.
@@ -37,6 +49,85 @@ pub enum Screen {
     Home,
     /// People.
     Users,
+    /// Who is signed in, and where.
+    Sessions,
+    /// Roles and what they allow.
+    Roles,
+    /// What changed, as it happens.
+    Events,
+    /// Everything that was done or tried.
+    Audit,
+}
+
+impl Screen {
+    /// The screens behind the sign-in, in the order of their numbers.
+    pub const ALL: &'static [Self] =
+        &[Self::Home, Self::Users, Self::Sessions, Self::Roles, Self::Events, Self::Audit];
+
+    /// What it is called.
+    pub const fn title(self) -> &'static str {
+        match self {
+            Self::Login => "sign in",
+            Self::Home => "Home",
+            Self::Users => "Users",
+            Self::Sessions => "Sessions",
+            Self::Roles => "Roles",
+            Self::Events => "Events",
+            Self::Audit => "Audit",
+        }
+    }
+
+    /// Its list.
+    pub const fn room(self) -> Option<Room> {
+        match self {
+            Self::Login => None,
+            Self::Home => Some(Room::Home),
+            Self::Users => Some(Room::Users),
+            Self::Sessions => Some(Room::Sessions),
+            Self::Roles => Some(Room::Roles),
+            Self::Events => Some(Room::Events),
+            Self::Audit => Some(Room::Audit),
+        }
+    }
+}
+
+/// A daemon that the person knows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Known {
+    /// The name of the context.
+    pub name: String,
+    /// Its address.
+    pub server: String,
+    /// Who one is there.
+    pub email: Option<String>,
+    /// Whether changes are free.
+    pub protection: Protection,
+}
+
+/// Another daemon that is talked to from now on.
+#[derive(Debug, Clone, Default)]
+pub struct Opened {
+    /// Whose it is.
+    pub place: Place,
+    /// Who signed in there last.
+    pub email: Option<String>,
+    /// Whether a stored session can be tried.
+    pub signed_in: bool,
+}
+
+/// A change that was made from here.
+#[derive(Debug, Clone)]
+pub struct Deed {
+    /// When.
+    pub at: Timestamp,
+    /// What.
+    pub text: String,
+    /// Who it was done to, for the review of taking it back.
+    pub whom: String,
+    /// The change that takes it back, and the version it is good for.
+    pub back: Option<(Change, Option<i64>)>,
+    /// It was taken back.
+    pub undone: bool,
 }
 
 /// Whose daemon this is.
@@ -112,12 +203,22 @@ pub struct Model {
     pub screen: Screen,
     /// Where one was when the session ended.
     pub return_to: Option<Screen>,
+    /// The screens from which one jumped on, and the filters that the lists jumped to had before.
+    pub came_from: Vec<(Screen, Room, String)>,
     /// What lies over the screen.
     pub overlay: Option<Overlay>,
     /// A change whose outcome nobody knows yet.
     pub pending: Option<Review>,
-    /// The first of two keys.
-    pub chord: Option<Key>,
+    /// What was typed into a form when the session ended, and by whom.
+    pub draft: Option<(UserId, Box<Form>)>,
+    /// What was changed from here, newest first.
+    pub journal: VecDeque<Deed>,
+    /// What went wrong last, what it was about, and when.
+    pub last_trouble: Option<(Trouble, String, Timestamp)>,
+    /// The first of two keys, and whether what can follow is shown.
+    pub chord: Option<(Key, bool)>,
+    /// The key before this one, and when: a key that is held agrees to nothing.
+    pub last_key: Option<(Key, Timestamp)>,
     /// A word to the person.
     pub flash: Option<Flash>,
     /// Signing in.
@@ -126,6 +227,20 @@ pub struct Model {
     pub home: Home,
     /// People.
     pub users: Users,
+    /// Who is signed in.
+    pub sessions: Listing<Session>,
+    /// Roles.
+    pub roles: Listing<Role>,
+    /// What changed.
+    pub events: Listing<Event>,
+    /// The whole log.
+    pub audit: Listing<AuditEntry>,
+    /// What the chain of the log said, and when.
+    pub verified: Option<(AuditReport, Timestamp)>,
+    /// What people are called whose ids were seen.
+    pub names: BTreeMap<UserId, String>,
+    /// The contexts there are, as last read.
+    pub contexts: Vec<Known>,
     /// Lines that were run in the palette, newest first.
     pub history: VecDeque<String>,
     /// Whether the window is looked at.
@@ -138,6 +253,10 @@ pub struct Model {
     pub dirty: bool,
     /// Every cell is to be written again.
     pub repaint: bool,
+    /// Moves that were made before there were rows to move over.
+    pub ahead: Vec<Do>,
+    /// Leaving was asked about.
+    pub quitting: bool,
     /// The end.
     pub exit: Option<Exit>,
 }
@@ -158,21 +277,59 @@ impl Model {
             slow: false,
             screen: Screen::Login,
             return_to: None,
+            came_from: Vec::new(),
             overlay: None,
             pending: None,
+            draft: None,
+            journal: VecDeque::new(),
+            last_trouble: None,
             chord: None,
+            last_key: None,
             flash: None,
             login,
             home: Home::default(),
             users: Users::default(),
+            sessions: Listing::new(Room::Sessions),
+            roles: Listing::new(Room::Roles),
+            events: Listing::new(Room::Events),
+            audit: Listing::new(Room::Audit),
+            verified: None,
+            names: BTreeMap::new(),
+            contexts: Vec::new(),
             history: VecDeque::new(),
             focused: true,
             head: None,
             streaming: false,
             dirty: true,
             repaint: false,
+            ahead: Vec::new(),
+            quitting: false,
             exit: None,
         }
+    }
+
+    /// Forgets everything that was read, for the next person may see less.
+    pub fn forget(&mut self) {
+        self.home = Home::default();
+        self.users = Users::default();
+        self.sessions = Listing::new(Room::Sessions);
+        self.roles = Listing::new(Room::Roles);
+        self.events = Listing::new(Room::Events);
+        self.audit = Listing::new(Room::Audit);
+        self.verified = None;
+        self.names.clear();
+        self.journal.clear();
+        self.last_trouble = None;
+        self.overlay = None;
+        self.pending = None;
+        self.came_from.clear();
+        self.ahead.clear();
+        self.chord = None;
+        self.head = None;
+        self.slow = false;
+        self.streaming = false;
+        self.link = Link::Unknown;
+        self.tickets.forget_all();
     }
 
     /// Whether the person signed in holds a permission.
@@ -187,18 +344,56 @@ impl Model {
 
     /// The list of the screen that is shown.
     pub fn room(&self) -> Option<Room> {
-        match self.screen {
-            Screen::Login => None,
-            Screen::Home => Some(Room::Home),
-            Screen::Users => Some(Room::Users),
+        self.screen.room()
+    }
+
+    /// The list of a screen.
+    pub fn list_of(&self, room: Room) -> &dyn AnyList {
+        match room {
+            Room::Home => &self.home.feed,
+            Room::Users => &self.users.list,
+            Room::Sessions => &self.sessions,
+            Room::Roles => &self.roles,
+            Room::Events => &self.events,
+            Room::Audit => &self.audit,
         }
+    }
+
+    /// The list of a screen, and the requests under way, which it adds to.
+    pub fn list_and_tickets(&mut self, room: Room) -> (&mut dyn AnyList, &mut Tickets) {
+        let list: &mut dyn AnyList = match room {
+            Room::Home => &mut self.home.feed,
+            Room::Users => &mut self.users.list,
+            Room::Sessions => &mut self.sessions,
+            Room::Roles => &mut self.roles,
+            Room::Events => &mut self.events,
+            Room::Audit => &mut self.audit,
+        };
+        (list, &mut self.tickets)
+    }
+
+    /// The list that is shown.
+    pub fn list(&self) -> Option<&dyn AnyList> {
+        self.room().map(|room| self.list_of(room))
+    }
+
+    /// The list that is shown, to be moved about in.
+    pub fn list_mut(&mut self) -> Option<&mut dyn AnyList> {
+        let room = self.room()?;
+        Some(self.list_and_tickets(room).0)
     }
 
     /// The id under the cursor.
     pub fn current_id(&self) -> Option<&str> {
-        match self.room()? {
-            Room::Home => self.home.feed.window.cursor(),
-            Room::Users => self.users.list.window.cursor(),
+        self.list()?.cursor()
+    }
+
+    /// What somebody is called, as far as it was read; else the end of their id.
+    pub fn name_of(&self, id: UserId) -> String {
+        match (&self.who, self.names.get(&id)) {
+            (Some(who), _) if who.user.id == id => who.user.email.to_string(),
+            (_, Some(name)) => name.clone(),
+            _ => crate::text::brief(&id.to_string()),
         }
     }
 
@@ -210,6 +405,12 @@ impl Model {
     /// Says that something went wrong.
     pub fn complain(&mut self, text: impl Into<String>) {
         self.flash = Some(Flash { text: text.into(), bad: true });
+    }
+
+    /// Says that something went wrong, and keeps all of it to be looked at.
+    pub fn report(&mut self, doing: &str, trouble: &Trouble) {
+        self.complain(format!("{doing}: {}  ! shows all of it", trouble.message()));
+        self.last_trouble = Some((trouble.clone(), doing.to_owned(), self.now));
     }
 }
 

@@ -1,24 +1,36 @@
 //! Does what `update` asked for: the only file that talks to the daemon.
 
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use bursar_shared::{
-    client::{Client, Error, Followed, How, session::local_now},
+    client::{Client, Error, Followed, How, Reply, session::local_now},
+    field::{BulkMode, Reason},
+    id::UserId,
+    operation::Operation,
     operations::{
-        auth::{GetCapabilities, Me, RevokeSessions},
-        log::{Event, StreamEvents},
+        auth::{GetCapabilities, Me, RevokeSession, RevokeSessions},
+        log::{Event, StreamEvents, VerifyAudit},
+        roles::Role,
         system::{GetStats, GetVerdict, GetVersion},
-        users::{ActivateUser, DeleteUser, GetUserPermissions, SuspendUser},
+        users::{
+            ActivateUser, BulkItem, BulkUsers, DeleteUser, GetUser, GetUserPermissions, ResetPassword,
+            SetUserRoles, SuspendUser,
+        },
     },
-    page::List,
+    page::{Condition, FilterValue, List, MAX_PAGE_SIZE, Op},
+    wire,
 };
 use futures_util::StreamExt as _;
 use tokio::{sync::mpsc::UnboundedSender, task::JoinHandle, time};
 
 use crate::{
-    Connect,
-    message::{Alarm, Answer, Heard, Msg, Request, Slot, Ticket, Trouble},
-    widgets::review::{Change, Effect},
+    Connect, Host, Sending,
+    change::{Change, Effect, Item},
+    message::{Alarm, Answer, Heard, Msg, Plan, Request, Slot, Ticket, Trouble},
 };
 
 /// A request that takes longer than this is said to be under way.
@@ -27,6 +39,12 @@ const SLOW: Duration = Duration::from_millis(200);
 const PULSE_LIMIT: Duration = Duration::from_secs(3);
 /// Rows of the followed log that are taken in one step.
 const AT_ONCE: usize = 200;
+/// Rows of a timeline.
+const TIMELINE: u32 = 30;
+/// People whose names are asked for at the same time.
+const NAMES_AT_ONCE: usize = 8;
+/// How far an export is, is said this often.
+const PROGRESS: Duration = Duration::from_millis(100);
 /// Events one pulse brings at most; the next brings the rest.
 const PULSE_ROWS: u32 = 200;
 
@@ -34,6 +52,7 @@ const PULSE_ROWS: u32 = 200;
 pub(crate) struct Tasks {
     client: Client,
     connect: Connect,
+    host: Arc<dyn Host>,
     to: UnboundedSender<Msg>,
     requests: HashMap<Slot, JoinHandle<()>>,
     alarms: HashMap<std::mem::Discriminant<Alarm>, JoinHandle<()>>,
@@ -43,8 +62,13 @@ pub(crate) struct Tasks {
 
 impl Tasks {
     /// Talks through this client; answers go there.
-    pub(crate) fn new(client: Client, connect: Connect, to: UnboundedSender<Msg>) -> Self {
-        Self { client, connect, to, requests: HashMap::new(), alarms: HashMap::new(), farewell: None }
+    pub(crate) fn new(
+        client: Client,
+        connect: Connect,
+        host: Arc<dyn Host>,
+        to: UnboundedSender<Msg>,
+    ) -> Self {
+        Self { client, connect, host, to, requests: HashMap::new(), alarms: HashMap::new(), farewell: None }
     }
 
     /// Asks the daemon; an older request of the same slot is given up.
@@ -60,7 +84,34 @@ impl Tasks {
                 }
             }
         }
+        let request = match request {
+            Request::Contexts => {
+                let answer = self.host.contexts().map(Answer::Contexts).map_err(Trouble::Other);
+                let _ = self.to.send(Msg::Answer(ticket, answer));
+                return;
+            }
+            Request::Switch(name) => {
+                let answer = self.host.open(&name).map(|(client, opened)| {
+                    self.client = client;
+                    Answer::Switched(Box::new(opened))
+                });
+                let _ = self.to.send(Msg::Answer(ticket, answer.map_err(Trouble::Other)));
+                return;
+            }
+            request => request,
+        };
         let (client, to) = (self.client.clone(), self.to.clone());
+        if let Request::Export(plan) = request {
+            let host = self.host.clone();
+            let task = tokio::spawn(async move {
+                let answer = export(client, host, plan, ticket, &to).await;
+                let _ = to.send(Msg::Answer(ticket, answer));
+            });
+            if let Some(before) = self.requests.insert(ticket.slot, task) {
+                before.abort();
+            }
+            return;
+        }
         if let Request::Follow(after) = request {
             let task = tokio::spawn(follow(client, after, ticket, to));
             if let Some(before) = self.requests.insert(ticket.slot, task) {
@@ -69,8 +120,9 @@ impl Tasks {
             return;
         }
         let leaves = matches!(request, Request::SignOut);
+        let host = self.host.clone();
         let task = tokio::spawn(async move {
-            let mut answer = Box::pin(answer(client, request));
+            let mut answer = Box::pin(answer(client, host, request));
             let answer = match time::timeout(SLOW, &mut answer).await {
                 Ok(answer) => answer,
                 Err(_) => {
@@ -150,7 +202,7 @@ async fn follow(client: Client, after: Option<i64>, ticket: Ticket, to: Unbounde
     }
 }
 
-async fn answer(client: Client, request: Request) -> Result<Answer, Trouble> {
+async fn answer(client: Client, host: Arc<dyn Host>, request: Request) -> Result<Answer, Trouble> {
     match request {
         Request::SignIn { email, password, .. } => {
             let tokens = client.sign_in(email, password).await.map_err(trouble)?;
@@ -189,42 +241,151 @@ async fn answer(client: Client, request: Request) -> Result<Answer, Trouble> {
                 ))),
             }
         }
-        Request::Follow(_) => Err(Trouble::Other("the log is followed elsewhere".to_owned())),
+        Request::Follow(_) | Request::Export(_) | Request::Contexts | Request::Switch(_) => {
+            Err(Trouble::Other("this is done elsewhere".to_owned()))
+        }
         Request::Stats => client.call(&GetStats {}).await.map(Box::new).map(Answer::Stats).map_err(trouble),
         Request::Events(list) => client.call(&list).await.map(Answer::Events).map_err(trouble),
         Request::Users(list) => client.call(&list).await.map(Answer::Users).map_err(trouble),
+        Request::Sessions(list) => client.call(&list).await.map(Answer::Sessions).map_err(trouble),
+        Request::Roles(list) => client.call(&list).await.map(Answer::Roles).map_err(trouble),
+        Request::Audit(list) => client.call(&list).await.map(Answer::Audit).map_err(trouble),
+        Request::AllRoles => {
+            let list = List::<Role>::new().size(MAX_PAGE_SIZE);
+            client.call(&list).await.map(|page| Answer::AllRoles(page.rows)).map_err(trouble)
+        }
+        Request::Timeline(id) => {
+            let mut list = List::<Event>::new().size(TIMELINE);
+            let value = FilterValue::Text(id.clone());
+            list.filter.push(Condition { field: "resourceId", op: Op::Eq, value });
+            client.call(&list).await.map(|page| Answer::Timeline(id, page.rows)).map_err(trouble)
+        }
+        Request::Names(ids) => Ok(Answer::Names(names(client, ids).await)),
+        Request::Verify => client.call(&VerifyAudit {}).await.map(Answer::Verified).map_err(trouble),
         Request::Permissions(id) => {
             let answer = client.call(&GetUserPermissions { id }).await;
             answer.map(Box::new).map(Answer::Permissions).map_err(trouble)
         }
         Request::Rehearse(change, version) => {
-            let how = How { if_match: Some(version), dry_run: true, ..How::default() };
-            carry(&client, change, &how).await.map(Answer::Rehearsed)
+            let how = How { if_match: version, dry_run: true, ..How::default() };
+            carry(&client, &*host, change, None, &how).await.map(Answer::Rehearsed)
         }
-        Request::Carry(change, key, version) => {
-            let how = How { if_match: Some(version), key: Some(key), ..How::default() };
-            carry(&client, change, &how).await.map(Answer::Changed)
+        Request::Carry(change, key, version, reason) => {
+            let how = How { if_match: version, key: Some(key), ..How::default() };
+            carry(&client, &*host, change, reason, &how).await.map(Answer::Changed)
         }
         Request::Verdict(key) => {
-            client.call(&GetVerdict { key }).await.map(Box::new).map(Answer::Verdict).map_err(trouble)
+            let verdict = client.call(&GetVerdict { key: key.clone() }).await.map_err(trouble)?;
+            // done, or it never arrived: either way nothing is under way any more
+            host.judged(&key);
+            Ok(Answer::Verdict(Box::new(verdict)))
         }
     }
 }
 
-async fn carry(client: &Client, change: Change, how: &How) -> Result<Effect, Trouble> {
+/// What people are called; those who cannot be read are left out.
+async fn names(client: Client, ids: Vec<UserId>) -> Vec<(UserId, String)> {
+    let asked = ids.into_iter().map(|id| {
+        let client = client.clone();
+        async move {
+            let user = client.call(&GetUser { id, include: None }).await;
+            user.ok().map(|user| (id, user.email.into_string()))
+        }
+    });
+    let named = futures_util::stream::iter(asked).buffer_unordered(NAMES_AT_ONCE);
+    named.filter_map(std::future::ready).collect().await
+}
+
+/// Writes a list to a file, page by page; says how far it is.
+async fn export(
+    client: Client,
+    host: Arc<dyn Host>,
+    plan: Plan,
+    ticket: Ticket,
+    to: &UnboundedSender<Msg>,
+) -> Result<Answer, Trouble> {
+    let mut sink = host.export(plan.noun, plan.format, &plan.path).map_err(Trouble::Other)?;
+    let mut pages = client.raw_pages(&plan.target);
+    let (mut rows, mut said) = (0, Instant::now());
+    while let Some(page) = pages.next().await.map_err(trouble)? {
+        pages.read_ahead().await;
+        for row in page.rows() {
+            sink.row(row).map_err(Trouble::Other)?;
+            rows += 1;
+        }
+        if said.elapsed() >= PROGRESS {
+            said = Instant::now();
+            let _ = to.send(Msg::Progress(ticket, rows));
+        }
+    }
+    let path = sink.end().map_err(Trouble::Other)?;
+    Ok(Answer::Exported(rows, path))
+}
+
+/// Sends a change. One that is meant is written down before, and forgotten when there is a verdict.
+async fn send<O: Operation>(
+    client: &Client,
+    host: &dyn Host,
+    op: &O,
+    how: &How,
+) -> Result<Reply<O::Answer>, Error> {
+    let key = how.key.as_deref().filter(|_| !how.dry_run);
+    if let Some(key) = key {
+        let encoded = wire::encode(op).map_err(|wrong| Error::Local(wrong.to_string()))?;
+        let (method, target) = (O::METHOD.as_str(), encoded.target.as_str());
+        let change = Sending { key, method, target, body: encoded.body.as_deref(), if_match: how.if_match };
+        host.write_down(client, &change).map_err(Error::Local)?;
+    }
+    let sent = client.send(op, how).await;
+    if let Some(key) = key.filter(|_| !matches!(sent, Err(Error::Unknown { .. }))) {
+        host.judged(key);
+    }
+    sent
+}
+
+async fn carry(
+    client: &Client,
+    host: &dyn Host,
+    change: Change,
+    reason: Option<Reason>,
+    how: &How,
+) -> Result<Effect, Trouble> {
     let person = |user| Effect::Person(Box::new(user));
+    // sessions have no version, nor has what is not there yet
+    let bare = How { if_match: None, ..how.clone() };
     match change {
-        Change::Suspend(id) => {
-            client.send(&SuspendUser { id, reason: None }, how).await.map(|r| person(r.answer))
+        Change::Suspend(id, reason) => {
+            send(client, host, &SuspendUser { id, reason }, how).await.map(|r| person(r.answer))
         }
-        Change::Activate(id) => {
-            client.send(&ActivateUser { id, reason: None }, how).await.map(|r| person(r.answer))
+        Change::Activate(id, reason) => {
+            send(client, host, &ActivateUser { id, reason }, how).await.map(|r| person(r.answer))
         }
-        Change::Delete(id) => client.send(&DeleteUser { id }, how).await.map(|_| Effect::Deleted),
-        Change::EndSessions(user_id) => {
-            // sessions have no version
-            let how = How { if_match: None, ..how.clone() };
-            client.send(&RevokeSessions { user_id }, &how).await.map(|r| Effect::Ended(r.answer.revoked))
+        Change::Delete(id) => send(client, host, &DeleteUser { id }, how).await.map(|_| Effect::Gone),
+        Change::EndSessions(user_id) => send(client, host, &RevokeSessions { user_id }, &bare)
+            .await
+            .map(|r| Effect::Ended(r.answer.revoked)),
+        Change::EndSession(id) => {
+            send(client, host, &RevokeSession { id }, &bare).await.map(|_| Effect::Gone)
+        }
+        Change::Reset(id) => {
+            send(client, host, &ResetPassword { id }, how).await.map(|r| Effect::Token(r.answer))
+        }
+        Change::Roles(id, roles) => {
+            send(client, host, &SetUserRoles { id, roles }, how).await.map(|r| person(r.answer))
+        }
+        Change::Create(op) => send(client, host, &*op, &bare).await.map(|r| person(r.answer.0)),
+        Change::Edit(op) => send(client, host, &*op, how).await.map(|r| person(r.answer)),
+        Change::Many(op, items) => {
+            let data = reason.map(|reason| serde_json::json!({ "reason": reason }));
+            let item = |Item { id, version, .. }| BulkItem {
+                op,
+                id: Some(id),
+                if_match: version,
+                data: data.clone(),
+            };
+            let items = items.into_iter().map(item).collect();
+            let op = BulkUsers { mode: BulkMode::Independent, items };
+            send(client, host, &op, &bare).await.map(|r| Effect::Many(r.answer))
         }
     }
     .map_err(trouble)

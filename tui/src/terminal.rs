@@ -1,9 +1,9 @@
 //! The terminal: taken and given back on every way out, its events as ours, a frame in one write.
 
+mod paint;
+
 use std::{
-    cell::RefCell,
-    io::{self, Write},
-    rc::Rc,
+    io::{self, Write as _},
     sync::{
         Mutex,
         atomic::{AtomicBool, Ordering},
@@ -22,11 +22,12 @@ use crossterm::{
     style::force_color_output,
     terminal::{
         BeginSynchronizedUpdate, DisableLineWrap, EnableLineWrap, EndSynchronizedUpdate,
-        EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode,
+        EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode, size,
     },
 };
-use ratatui::{Terminal, backend::CrosstermBackend, buffer::Buffer};
+use ratatui::{buffer::Buffer, layout::Rect};
 
+use self::paint::Painter;
 use crate::{
     keys::{Code, Key},
     message::Input,
@@ -42,24 +43,11 @@ static TAKEN: AtomicBool = AtomicBool::new(false);
 /// The thread that took it.
 static OWNER: Mutex<Option<ThreadId>> = Mutex::new(None);
 
-/// Collects a frame, so that it goes out in one write and never half.
-#[derive(Clone, Default)]
-struct Sheet(Rc<RefCell<Vec<u8>>>);
-
-impl Write for Sheet {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.borrow_mut().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
 /// The terminal while it is ours.
 pub(crate) struct Screen {
-    terminal: Terminal<CrosstermBackend<Sheet>>,
-    sheet: Sheet,
+    painter: Painter,
+    /// The cells that are drawn on.
+    next: Buffer,
 }
 
 fn ansi(out: &mut Vec<u8>, command: impl Command) {
@@ -73,6 +61,21 @@ fn send(bytes: &[u8]) -> io::Result<()> {
     let mut out = io::stdout().lock();
     out.write_all(bytes)?;
     out.flush()
+}
+
+/// Asks the terminal for all that is needed.
+fn begin(mouse: bool) -> io::Result<()> {
+    enable_raw_mode()?;
+    TAKEN.store(true, Ordering::SeqCst);
+    let mut out = Vec::new();
+    ansi(&mut out, EnterAlternateScreen);
+    ansi(&mut out, DisableLineWrap);
+    ansi(&mut out, EnableBracketedPaste);
+    ansi(&mut out, EnableFocusChange);
+    if mouse {
+        out.extend_from_slice(MOUSE_ON.as_bytes());
+    }
+    send(&out)
 }
 
 impl Screen {
@@ -95,20 +98,8 @@ impl Screen {
         if let Ok(mut owner) = OWNER.lock() {
             *owner = Some(std::thread::current().id());
         }
-        enable_raw_mode()?;
-        TAKEN.store(true, Ordering::SeqCst);
-        let mut out = Vec::new();
-        ansi(&mut out, EnterAlternateScreen);
-        ansi(&mut out, DisableLineWrap);
-        ansi(&mut out, EnableBracketedPaste);
-        ansi(&mut out, EnableFocusChange);
-        if mouse {
-            out.extend_from_slice(MOUSE_ON.as_bytes());
-        }
-        let sheet = Sheet::default();
-        let taken = send(&out).and_then(|()| Terminal::new(CrosstermBackend::new(sheet.clone())));
-        match taken {
-            Ok(terminal) => Ok(Self { terminal, sheet }),
+        match begin(mouse) {
+            Ok(()) => Ok(Self { painter: Painter::new(), next: Buffer::empty(Rect::ZERO) }),
             Err(wrong) => {
                 give_back();
                 Err(wrong)
@@ -116,9 +107,20 @@ impl Screen {
         }
     }
 
+    /// Gives the terminal back for a while.
+    pub(crate) fn leave(&self) {
+        give_back();
+    }
+
+    /// Takes it again, in whatever state it is.
+    pub(crate) fn retake(&mut self, mouse: bool) -> io::Result<()> {
+        self.painter = Painter::new();
+        begin(mouse)
+    }
+
     /// Columns and lines.
     pub(crate) fn size(&self) -> io::Result<(u16, u16)> {
-        self.terminal.size().map(|size| (size.width, size.height))
+        size()
     }
 
     /// Draws a frame: what changed, in one write that the terminal shows at once.
@@ -131,26 +133,19 @@ impl Screen {
             // a task of ours panicked: its message stands on the terminal, which is no longer ours
             return Err(io::Error::other("a part of the dashboard broke"));
         }
-        if whole {
-            // not `clear`, which asks the terminal where its cursor is: nobody here reads the answer
-            let size = self.terminal.size()?;
-            self.terminal.resize(size.into())?;
-        }
-        let mut drawn = None;
-        self.terminal.draw(|frame| {
-            let (found, caret) = draw(frame.buffer_mut());
-            if let Some(caret) = caret {
-                frame.set_cursor_position(caret);
-            }
-            drawn = Some(found);
-        })?;
-        let bytes = self.sheet.0.take();
-        let mut out = Vec::with_capacity(bytes.len() + 16);
+        let (width, height) = size()?;
+        self.next.resize(Rect::new(0, 0, width, height));
+        self.next.reset();
+        let (drawn, caret) = draw(&mut self.next);
+        let mut out = Vec::with_capacity(4_096);
         ansi(&mut out, BeginSynchronizedUpdate);
-        out.extend_from_slice(&bytes);
-        ansi(&mut out, EndSynchronizedUpdate);
-        send(&out)?;
-        drawn.ok_or_else(|| io::Error::other("the frame was not drawn"))
+        let begun = out.len();
+        self.painter.paint(&self.next, whole, caret, &mut out);
+        if out.len() > begun {
+            ansi(&mut out, EndSynchronizedUpdate);
+            send(&out)?;
+        }
+        Ok(drawn)
     }
 
     /// Puts text onto the clipboard of the person's terminal, wherever this program runs.
@@ -222,6 +217,7 @@ pub(crate) fn input(event: Event) -> Option<Input> {
         Event::FocusGained => Some(Input::Focus(true)),
         Event::FocusLost => Some(Input::Focus(false)),
         Event::Mouse(mouse) => match mouse.kind {
+            MouseEventKind::Down(MouseButton::Right) => Some(Input::Menu(mouse.column, mouse.row)),
             MouseEventKind::Down(MouseButton::Left) => Some(Input::Click(mouse.column, mouse.row)),
             MouseEventKind::ScrollUp => Some(Input::Wheel(-1)),
             MouseEventKind::ScrollDown => Some(Input::Wheel(1)),

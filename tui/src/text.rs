@@ -176,6 +176,26 @@ pub fn number(value: u64) -> String {
     out
 }
 
+/// An id as far as it tells records apart: its kind and its last letters, for the first are a time.
+pub fn brief(id: &str) -> String {
+    match (id.split_once('_'), id.char_indices().rev().nth(5)) {
+        (Some((kind, rest)), Some((at, _))) if rest.len() > 8 => format!("{kind} {}", &id[at..]),
+        _ => id.to_owned(),
+    }
+}
+
+/// How long ago, in one unit: `now`, `12 s`, `4 min`, `3 h`, `2 d`.
+pub fn ago(then: Timestamp, now: Timestamp) -> String {
+    let seconds = now.since(then).as_secs();
+    match seconds {
+        0..5 => "now".to_owned(),
+        5..60 => format!("{seconds} s"),
+        60..3_600 => format!("{} min", seconds / 60),
+        3_600..86_400 => format!("{} h", seconds / 3_600),
+        _ => format!("{} d", seconds / 86_400),
+    }
+}
+
 /// How long something has lasted, in the two largest units: `12 d 4 h`.
 pub fn lasted(time: Duration) -> String {
     let seconds = time.as_secs();

@@ -1,23 +1,31 @@
 //! What a message does to the model: pure, it only says which tasks are to be done.
 
+mod answer;
 mod live;
+mod perform;
 
-use self::live::{PULSE, follow, offline, online, pulse};
+use std::time::Duration;
+
+use self::live::pulse;
+pub use self::perform::{go, list, perform};
 use crate::{
-    keys::{self, Code, Do, Key, Meaning, State},
-    message::{Alarm, Answer, Exit, Input, Msg, Request, Room, Slot, Task, Ticket, Trouble, Way},
-    model::{Link, Model, Place, Screen, Who},
-    screens::{home, home::Home, login, users, users::Users},
+    actions::{self, Do, Meaning, State},
+    keys::{Code, Key},
+    message::{Alarm, Exit, Input, Msg, Room, Slot, Task, Way},
+    model::{Link, Model, Screen},
+    screens::{home::Home, listed, login, users::Users},
     widgets::{
         canvas::{Canvas, Hit},
         field,
-        help::Help,
         overlay::{self, Overlay},
-        palette::Palette,
-        review::{Change, Review},
     },
-    window::Enter,
 };
+
+/// How long the first of two keys waits before it is said what can follow.
+const WHICH: Duration = Duration::from_millis(400);
+
+/// The same key again within this is a key that is held down.
+const HELD: Duration = Duration::from_millis(150);
 
 /// What a message does. `hits` is what the last frame said about clicks.
 pub fn update(model: &mut Model, msg: Msg, hits: &[(ratatui::layout::Rect, Hit)]) -> Vec<Task> {
@@ -26,8 +34,20 @@ pub fn update(model: &mut Model, msg: Msg, hits: &[(ratatui::layout::Rect, Hit)]
             model.dirty = true;
             self::input(model, input, hits)
         }
-        Msg::Answer(ticket, answer) => self::answer(model, ticket, answer),
+        Msg::Answer(ticket, answer) => answer::answer(model, ticket, answer),
         Msg::Heard(ticket, heard) => live::heard(model, ticket, heard),
+        Msg::Progress(ticket, rows) => {
+            if model.tickets.is_live(ticket) {
+                model.dirty |= overlay::progress(model, rows);
+            }
+            Vec::new()
+        }
+        Msg::Pause => vec![Task::Stop],
+        Msg::Resumed => {
+            model.dirty = true;
+            model.repaint = true;
+            if model.who.is_some() { pulse(model) } else { Vec::new() }
+        }
         Msg::Alarm(alarm) => self::alarm(model, alarm),
         Msg::Stop(exit) => leave(model, exit),
     };
@@ -35,31 +55,22 @@ pub fn update(model: &mut Model, msg: Msg, hits: &[(ratatui::layout::Rect, Hit)]
     tasks
 }
 
-/// What follows from every message: lists keep their height and read on, the pane its facts.
+/// What follows from every message: lists keep their height and read on, panes their facts.
 fn settle(model: &mut Model) -> Vec<Task> {
-    let mut tasks = Vec::new();
-    match model.screen {
-        Screen::Login => {}
-        Screen::Home => {
-            let height = home::height(model);
-            model.home.feed.window.set_height(height);
-            if !model.is_offline() && model.home.feed.read_at.is_some() {
-                tasks.extend(model.home.feed.more(&mut model.tickets));
-            }
-        }
-        Screen::Users => {
-            let height = users::height(model);
-            model.users.list.window.set_height(height);
-            if !model.is_offline() && model.users.list.read_at.is_some() {
-                tasks.extend(model.users.list.more(&mut model.tickets));
-            }
-            tasks.extend(Users::settle(model));
-        }
+    let Some(room) = model.room() else { return Vec::new() };
+    let height = listed::height(model, model.list_of(room));
+    let offline = model.is_offline();
+    let (list, tickets) = model.list_and_tickets(room);
+    list.set_height(height);
+    let mut tasks = if !offline && list.read_at().is_some() { list.more(tickets) } else { Vec::new() };
+    if room == Room::Users {
+        tasks.extend(Users::settle(model));
     }
+    tasks.extend(answer::names(model));
     tasks
 }
 
-fn leave(model: &mut Model, exit: Exit) -> Vec<Task> {
+pub(crate) fn leave(model: &mut Model, exit: Exit) -> Vec<Task> {
     model.exit = Some(exit);
     vec![Task::Quit(exit)]
 }
@@ -72,6 +83,7 @@ fn input(model: &mut Model, input: Input, hits: &[(ratatui::layout::Rect, Hit)])
             Vec::new()
         }
         Input::Click(x, y) => click(model, Canvas::hit(hits, x, y)),
+        Input::Menu(x, y) => menu(model, Canvas::hit(hits, x, y)),
         Input::Wheel(turns) => wheel(model, isize::from(turns) * 3),
         Input::Resize(width, height) => {
             model.size = (width, height);
@@ -92,42 +104,77 @@ fn input(model: &mut Model, input: Input, hits: &[(ratatui::layout::Rect, Hit)])
 
 fn key(model: &mut Model, key: Key) -> Vec<Task> {
     model.flash = None;
+    let held = model.last_key.replace((key, model.now));
+    let held = held.is_some_and(|(before, at)| before == key && model.now.since(at) < HELD);
     if model.overlay.is_some() {
-        return overlay::key(model, key);
+        return overlay::key(model, key, held);
     }
-    match model.screen {
-        Screen::Login => return login::key(model, key),
-        Screen::Users if model.users.list.bar.is_some() => return users::filter_key(model, key),
-        _ => {}
+    if model.screen == Screen::Login {
+        return login::key(model, key);
     }
-    let before = model.chord.take();
-    match keys::meaning(model, before, key) {
+    if model.list().is_some_and(|list| list.bar().is_some()) {
+        return filter_key(model, key);
+    }
+    let before = model.chord.take().map(|(key, _)| key);
+    match actions::meaning(model, before, key) {
         Meaning::Action(action) => perform(model, action.what),
         Meaning::Begins => {
-            model.chord = Some(key);
-            Vec::new()
+            model.chord = Some((key, false));
+            vec![Task::Wake(WHICH, Alarm::Chord)]
         }
         Meaning::Nothing => Vec::new(),
     }
 }
 
-fn paste(model: &mut Model, text: &str) {
-    match (&mut model.overlay, model.screen) {
-        (Some(Overlay::Palette(palette)), _) => field::paste(&mut palette.input, text),
-        (Some(_), _) => {}
-        (None, Screen::Login) => login::paste(model, text),
-        (None, Screen::Users) => {
-            if let Some(bar) = &mut model.users.list.bar {
-                field::paste(&mut bar.input, text);
-                bar.look::<bursar_shared::operations::users::User>();
+/// A key while a filter is typed.
+fn filter_key(model: &mut Model, key: Key) -> Vec<Task> {
+    let Some(room) = model.room() else { return Vec::new() };
+    let (list, tickets) = model.list_and_tickets(room);
+    let Some(bar) = list.bar_mut() else { return Vec::new() };
+    match (key.ctrl, key.code) {
+        (false, Code::Esc) | (true, Code::Char('c')) => *list.bar_mut() = None,
+        (false, Code::Tab) => bar.complete(false),
+        (false, Code::BackTab) => bar.complete(true),
+        (false, Code::Enter) => {
+            let text = bar.input.value().to_owned();
+            match list.narrow(&text, tickets) {
+                Ok(tasks) => {
+                    *list.bar_mut() = None;
+                    return tasks;
+                }
+                Err(wrong) => {
+                    if let Some(bar) = list.bar_mut() {
+                        bar.error = Some(wrong);
+                        bar.judged = true;
+                    }
+                }
             }
         }
-        (None, Screen::Home) => {}
+        _ => {
+            if field::edit(&mut bar.input, key) {
+                list.judge();
+            }
+        }
+    }
+    Vec::new()
+}
+
+fn paste(model: &mut Model, text: &str) {
+    if model.overlay.is_some() {
+        overlay::paste(model, text);
+    } else if model.screen == Screen::Login {
+        login::paste(model, text);
+    } else if let Some(list) = model.list_mut()
+        && let Some(bar) = list.bar_mut()
+    {
+        field::paste(&mut bar.input, text);
+        list.judge();
     }
 }
 
 fn click(model: &mut Model, hit: Option<Hit>) -> Vec<Task> {
     model.flash = None;
+    model.chord = None;
     if model.overlay.is_some() {
         return overlay::click(model, hit);
     }
@@ -135,31 +182,58 @@ fn click(model: &mut Model, hit: Option<Hit>) -> Vec<Task> {
         return login::click(model, hit);
     }
     match hit {
-        Some(Hit::Tab(1)) => perform(model, Do::GoHome),
-        Some(Hit::Tab(2)) => perform(model, Do::GoUsers),
+        Some(Hit::Tab(number)) => {
+            let screens = [Do::GoHome, Do::GoUsers, Do::GoSessions, Do::GoRoles, Do::GoEvents, Do::GoAudit];
+            let what = usize::from(number).checked_sub(1).and_then(|at| screens.get(at).copied());
+            what.map_or_else(Vec::new, |what| perform(model, what))
+        }
         Some(Hit::Hint(what)) => perform(model, what),
+        Some(Hit::Newer) => perform(model, Do::TakeIn),
+        Some(Hit::Head(column)) => order_by(model, column),
         Some(Hit::Row(place)) => {
-            let again = match model.screen {
-                Screen::Home => model.home.feed.window.at() == Some(place),
-                _ => model.users.list.window.at() == Some(place),
-            };
-            if again {
+            let Some(list) = model.list_mut() else { return Vec::new() };
+            if list.at() == Some(place) {
                 return perform(model, Do::Open);
             }
-            match model.screen {
-                Screen::Home => model.home.feed.window.to(place),
-                _ => model.users.list.window.to(place),
-            }
+            list.to(place);
             Vec::new()
         }
         _ => Vec::new(),
     }
 }
 
+/// The right button: chooses the row and shows what can be done with it.
+fn menu(model: &mut Model, hit: Option<Hit>) -> Vec<Task> {
+    if model.overlay.is_some() || model.screen == Screen::Login {
+        return Vec::new();
+    }
+    if let (Some(Hit::Row(place)), Some(list)) = (hit, model.list_mut()) {
+        list.to(place);
+        return perform(model, Do::Menu);
+    }
+    Vec::new()
+}
+
+/// A click on the head of a column puts the list in its order; another one turns it round.
+fn order_by(model: &mut Model, column: usize) -> Vec<Task> {
+    let Some(list) = model.list() else { return Vec::new() };
+    let Some(key) = list.sort_of_column(column) else { return Vec::new() };
+    if actions::action(Do::Sort).is_none_or(|sort| (sort.state)(model) != State::On) {
+        return perform(model, Do::Sort);
+    }
+    let present = list.sort();
+    let descending = if present.key == key { !present.descending } else { key.ends_with("At") };
+    let Some(room) = model.room() else { return Vec::new() };
+    let (list, tickets) = model.list_and_tickets(room);
+    list.set_sort(bursar_shared::page::Sort { key, descending }, tickets)
+}
+
 fn wheel(model: &mut Model, rows: isize) -> Vec<Task> {
-    if matches!(model.overlay, Some(Overlay::Help(_))) {
-        return overlay::key(model, Key::plain(if rows < 0 { Code::Up } else { Code::Down }));
-    } else if model.overlay.is_none() && model.screen != Screen::Login {
+    if model.overlay.is_some() {
+        let code = if rows < 0 { Code::Up } else { Code::Down };
+        return overlay::wheel(model, Key::plain(code));
+    }
+    if model.screen != Screen::Login {
         step(model, rows);
     }
     Vec::new()
@@ -167,195 +241,75 @@ fn wheel(model: &mut Model, rows: isize) -> Vec<Task> {
 
 /// Moves the cursor, or scrolls what is shown on the whole screen.
 fn step(model: &mut Model, rows: isize) {
-    let (lines, height) = match model.screen {
-        Screen::Home if model.home.open.is_some() => home::open_lines(model),
-        Screen::Users if model.users.open.is_some() => users::open_lines(model),
-        _ => (0, 0),
-    };
-    let open = match model.screen {
-        Screen::Home => &mut model.home.open,
-        _ => &mut model.users.open,
-    };
-    if let Some(scroll) = open {
-        *scroll = scroll.saturating_add_signed(rows).min(lines.saturating_sub(height));
-        return;
-    }
-    match model.screen {
-        Screen::Home => model.home.feed.window.step(rows),
-        _ => model.users.list.window.step(rows),
-    }
-}
-
-/// Does an action, or says why not.
-pub fn perform(model: &mut Model, what: Do) -> Vec<Task> {
-    let Some(action) = keys::action(what) else { return Vec::new() };
-    match (action.state)(model) {
-        State::On => {}
-        State::Off(why) => {
-            model.complain(format!("{} is off: {why}", action.title));
-            return Vec::new();
+    let Some(list) = model.list() else { return };
+    if let Some(scroll) = list.open() {
+        let (lines, height) = listed::open_lines(model, list);
+        let scroll = scroll.saturating_add_signed(rows).min(lines.saturating_sub(height));
+        if let Some(list) = model.list_mut() {
+            list.set_open(Some(scroll));
         }
-        State::Absent => return Vec::new(),
+    } else if let Some(list) = model.list_mut() {
+        list.step(rows);
     }
-    let height = match model.screen {
-        Screen::Home => home::height(model),
-        _ => users::height(model),
-    };
-    let screen = isize::try_from(height.max(1)).unwrap_or(1);
-    let mut tasks = Vec::new();
-    match what {
-        Do::Down => step(model, 1),
-        Do::Up => step(model, -1),
-        Do::HalfDown => step(model, (screen / 2).max(1)),
-        Do::HalfUp => step(model, -(screen / 2).max(1)),
-        Do::PageDown => step(model, screen),
-        Do::PageUp => step(model, -screen),
-        Do::Top => tasks = to_end(model, Enter::First),
-        Do::Bottom => tasks = to_end(model, Enter::Last),
-        Do::Open => match model.screen {
-            Screen::Home => model.home.open = Some(0),
-            _ => model.users.open = Some(0),
-        },
-        Do::Pane => model.users.pane = !model.users.pane,
-        Do::Filter => model.users.list.begin_filter(),
-        Do::Sort => Users::choose_sort(model),
-        Do::Columns => Users::choose_columns(model),
-        Do::Mark => {
-            model.users.list.window.toggle_mark();
-            model.users.list.window.step(1);
-        }
-        Do::Unmark => {
-            let count = model.users.list.window.clear_marks();
-            model.say(format!("{count} marks taken away"));
-        }
-        Do::TakeIn | Do::Refresh => tasks = refresh(model),
-        Do::Copy => {
-            if let Some(id) = model.current_id().map(str::to_owned) {
-                model.say(format!("copied {id}"));
-                tasks.push(Task::Copy(id));
-            }
-        }
-        Do::CopyCommand => {
-            if let Some(command) = (action.command)(model) {
-                model.say(format!("copied {command}"));
-                tasks.push(Task::Copy(command));
-            }
-        }
-        Do::GoHome => tasks = go(model, Screen::Home),
-        Do::GoUsers => tasks = go(model, Screen::Users),
-        Do::Palette => model.overlay = Some(Overlay::Palette(Palette::default())),
-        Do::Help => model.overlay = Some(Overlay::Help(Help::default())),
-        Do::Back => back(model),
-        Do::Mouse => {
-            model.look.mouse = !model.look.mouse;
-            model.say(if model.look.mouse {
-                "the mouse is taken: clicks and the wheel work here"
-            } else {
-                "the mouse is left to the terminal: text can be selected"
-            });
-            tasks.push(Task::Mouse(model.look.mouse));
-        }
-        Do::Suspend => tasks = Review::begin(model, Change::Suspend),
-        Do::Activate => tasks = Review::begin(model, Change::Activate),
-        Do::Delete => tasks = Review::begin(model, Change::Delete),
-        Do::EndSessions => tasks = Review::begin(model, Change::EndSessions),
-        Do::Redraw => model.repaint = true,
-        Do::SignOut => tasks = sign_out(model),
-        Do::Quit => tasks = leave(model, Exit::Quit),
-    }
-    tasks
-}
-
-/// Closes one thing; never leaves.
-fn back(model: &mut Model) {
-    match model.screen {
-        Screen::Home if model.home.open.is_some() => model.home.open = None,
-        Screen::Home => model.home.feed.window.follow(),
-        Screen::Users if model.users.open.is_some() => model.users.open = None,
-        _ => {}
-    }
-}
-
-fn to_end(model: &mut Model, end: Enter) -> Vec<Task> {
-    if model.is_offline() {
-        // what is held has ends too
-        let (first, last) = match model.screen {
-            Screen::Home => (0, model.home.feed.window.len().saturating_sub(1)),
-            _ => (0, model.users.list.window.len().saturating_sub(1)),
-        };
-        let place = if end == Enter::Last { last } else { first };
-        match model.screen {
-            Screen::Home => model.home.feed.window.to(place),
-            _ => model.users.list.window.to(place),
-        }
-        return Vec::new();
-    }
-    match model.screen {
-        Screen::Home => model.home.feed.to_end(&mut model.tickets, end),
-        _ => model.users.list.to_end(&mut model.tickets, end),
-    }
-}
-
-fn go(model: &mut Model, screen: Screen) -> Vec<Task> {
-    model.screen = screen;
-    // what was read before is shown at once; it is read again around the cursor
-    if model.is_offline() { Vec::new() } else { load(model) }
 }
 
 /// Reads everything on the screen.
-fn load(model: &mut Model) -> Vec<Task> {
-    match model.screen {
-        Screen::Login => Vec::new(),
-        Screen::Home => Home::load(model),
-        Screen::Users => Users::load(model),
+pub(crate) fn load(model: &mut Model) -> Vec<Task> {
+    let Some(room) = model.room() else { return Vec::new() };
+    match room {
+        Room::Home => return Home::load(model),
+        Room::Users => Users::prepare(model),
+        _ => {}
     }
+    if room == Room::Sessions && model.sessions.read_at.is_none() && model.sessions.filter_text.is_empty() {
+        // those that ended long ago are looked for, not looked at
+        let (list, tickets) = model.list_and_tickets(room);
+        return list.narrow(crate::screens::sessions::LIVE, tickets).unwrap_or_default();
+    }
+    let (list, tickets) = model.list_and_tickets(room);
+    list.reload(tickets)
 }
 
-fn refresh(model: &mut Model) -> Vec<Task> {
-    if model.is_offline() {
-        return pulse(model);
-    }
-    let mut tasks = load(model);
-    tasks.extend(Review::resolve(model));
-    tasks
-}
-
-fn sign_out(model: &mut Model) -> Vec<Task> {
-    let task = Task::Ask(model.tickets.issue(Slot::Session), Request::SignOut);
+pub(crate) fn sign_out(model: &mut Model) -> Vec<Task> {
+    let request = crate::message::Request::SignOut;
     let mut tasks = end_session(model, "signed out");
     // the others are given up; this one goes out last
-    if let Task::Ask(ticket, _) = &task {
-        tasks.retain(|other| !matches!(other, Task::Drop(slot) if *slot == ticket.slot));
-    }
-    tasks.push(task);
+    tasks.retain(|task| !matches!(task, Task::Drop(Slot::Session)));
+    tasks.push(Task::Ask(model.tickets.issue(Slot::Session), request));
+    model.draft = None;
     model.return_to = None;
     tasks
 }
 
-/// Nobody is signed in any more: everything that was read goes, for the next person may see less.
-fn end_session(model: &mut Model, notice: &str) -> Vec<Task> {
-    let email = model.who.take().map(|who| who.user.email.as_str().to_owned()).unwrap_or_default();
+/// Nobody is signed in any more.
+pub(crate) fn end_session(model: &mut Model, notice: &str) -> Vec<Task> {
+    let who = model.who.take().map(|who| (who.user.id, who.user.email.as_str().to_owned()));
+    let typed = match model.overlay.take() {
+        Some(Overlay::Form(form)) => Some(form),
+        Some(Overlay::Review(mut review)) => review.form.take(),
+        _ => None,
+    };
+    // what was typed is theirs, and waits for them alone
+    if let (Some((id, _)), Some(form)) = (&who, typed) {
+        model.draft = Some((*id, form));
+    }
+    let email = who.map(|(_, email)| email).unwrap_or_default();
     model.return_to = (model.screen != Screen::Login).then_some(model.screen);
     model.screen = Screen::Login;
-    model.overlay = None;
-    model.pending = None;
-    model.chord = None;
-    model.head = None;
-    model.link = Link::Unknown;
     model.login.busy = None;
     model.login.problem = None;
     model.login.notice = Some(notice.to_owned());
     model.login.set_email(&email);
-    model.home = Home::default();
-    model.users = Users::default();
-    model.tickets.forget_all();
-    model.slow = false;
-    model.streaming = false;
-    let slots = [Slot::Session, Slot::Pulse, Slot::Stream, Slot::Stats, Slot::Permissions, Slot::Change];
-    let pages = [Room::Home, Room::Users]
-        .into_iter()
-        .flat_map(|room| [Way::Fresh, Way::Next, Way::Prev].map(|way| Slot::Page(room, way)));
-    slots.into_iter().chain(pages).map(Task::Drop).collect()
+    model.forget();
+    give_up_all()
+}
+
+/// Nothing that was asked is waited for any more.
+pub(crate) fn give_up_all() -> Vec<Task> {
+    let pages = Room::ALL
+        .iter()
+        .flat_map(|room| [Way::Fresh, Way::Next, Way::Prev].map(|way| Slot::Page(*room, way)));
+    Slot::ALL.iter().copied().chain(pages).map(Task::Drop).collect()
 }
 
 fn alarm(model: &mut Model, alarm: Alarm) -> Vec<Task> {
@@ -365,178 +319,28 @@ fn alarm(model: &mut Model, alarm: Alarm) -> Vec<Task> {
         Alarm::Pulse if model.tickets.waits_for(Slot::Pulse) => Vec::new(),
         Alarm::Pulse => pulse(model),
         Alarm::Slow(ticket) => {
-            // offline is said louder already
-            if model.tickets.is_live(ticket) && ticket.slot != Slot::Pulse && !model.is_offline() {
+            // offline is said louder already, and an export says how far it is
+            let quiet = matches!(ticket.slot, Slot::Pulse | Slot::Export | Slot::Names);
+            if model.tickets.is_live(ticket) && !quiet && !model.is_offline() {
                 model.slow = true;
                 model.dirty = true;
             }
             Vec::new()
         }
         Alarm::Rest => Users::rested(model),
+        Alarm::Chord => {
+            if let Some((_, shown)) = &mut model.chord {
+                *shown = true;
+                model.dirty = true;
+            }
+            Vec::new()
+        }
         Alarm::Figures if model.screen == Screen::Home && !model.is_offline() => Home::load_stats(model),
         Alarm::Figures => Vec::new(),
     }
 }
 
-fn answer(model: &mut Model, ticket: Ticket, answer: Result<Answer, Trouble>) -> Vec<Task> {
-    if !model.tickets.redeem(ticket) {
-        return Vec::new();
-    }
-    if ticket.slot != Slot::Pulse {
-        model.dirty = true;
-        model.slow = false;
-    }
-    match answer {
-        Ok(answer) => {
-            let mut tasks = online(model);
-            tasks.extend(arrived(model, ticket, answer));
-            tasks
-        }
-        Err(trouble) => failed(model, ticket, trouble),
-    }
-}
-
-fn arrived(model: &mut Model, ticket: Ticket, answer: Answer) -> Vec<Task> {
-    let mut tasks = took(model, ticket, answer);
-    // what is shown is known up to a row now: from there on it is followed
-    if matches!(ticket.slot, Slot::Stats | Slot::Page(..)) && !model.tickets.waits_for(Slot::Stream) {
-        tasks.extend(follow(model));
-    }
-    tasks
-}
-
-fn took(model: &mut Model, ticket: Ticket, answer: Answer) -> Vec<Task> {
-    match (ticket.slot, answer) {
-        (_, Answer::Who(user, capabilities)) => {
-            model.login.busy = None;
-            model.login.notice = None;
-            model.login.problem = None;
-            let server = model.login.server.value().trim().trim_end_matches('/');
-            if server != model.place.server {
-                // another daemon than the context's was typed: the context says nothing about it
-                model.place = Place { server: server.to_owned(), ..Place::default() };
-            }
-            model.who = Some(Who { user: *user, permissions: capabilities.permissions });
-            model.screen = model.return_to.take().unwrap_or(Screen::Home);
-            let mut tasks = load(model);
-            tasks.push(Task::Wake(PULSE, Alarm::Pulse));
-            tasks
-        }
-        (_, Answer::SignedOut) => Vec::new(),
-        (_, Answer::Pulse(events)) => {
-            let mut tasks = live::news(model, events);
-            if model.focused && !model.streaming {
-                tasks.push(Task::Wake(PULSE, Alarm::Pulse));
-            }
-            tasks
-        }
-        (_, Answer::Stats(stats)) => {
-            model.head = Some(model.head.unwrap_or(0).max(stats.log_head));
-            model.home.stats = Some((*stats, model.now));
-            model.home.trouble = None;
-            Vec::new()
-        }
-        (Slot::Page(_, way), Answer::Events(page)) => {
-            let newest = page.rows.iter().map(|event| event.seq).max();
-            model.head = model.head.max(newest).or(Some(0));
-            model.home.feed.take(way, page, model.now);
-            Vec::new()
-        }
-        (Slot::Page(_, way), Answer::Users(page)) => {
-            model.users.list.take(way, page, model.now);
-            Vec::new()
-        }
-        (_, Answer::Permissions(allowed)) => {
-            Users::take_allowed(model, Ok(*allowed));
-            Vec::new()
-        }
-        (_, Answer::Rehearsed(effect)) => {
-            Review::rehearsed(model, effect);
-            Vec::new()
-        }
-        (_, Answer::Changed(effect)) => {
-            Review::done(model, effect);
-            Vec::new()
-        }
-        (_, Answer::Verdict(verdict)) => {
-            Review::resolved(model, *verdict);
-            Vec::new()
-        }
-        _ => Vec::new(),
-    }
-}
-
-fn failed(model: &mut Model, ticket: Ticket, trouble: Trouble) -> Vec<Task> {
-    if let Trouble::Unreachable(why) = &trouble {
-        if model.who.is_some() {
-            let mut tasks = offline(model, ticket, why.clone());
-            if ticket.slot == Slot::Change {
-                Review::failed(model, trouble);
-            } else {
-                keep(model, ticket, trouble);
-            }
-            tasks.push(Task::Drop(Slot::Permissions));
-            return tasks;
-        }
-        model.link = Link::Unknown;
-    }
-    let signing_in = ticket.slot == Slot::Session;
-    if !signing_in && trouble.ends_the_session() && model.who.is_some() {
-        return end_session(model, &format!("the session ended: {}", trouble.message()));
-    }
-    if signing_in {
-        match (model.login.busy.is_some(), &trouble) {
-            // the stored session was tried unasked; that there is none is nobody's mistake
-            (false, Trouble::SignedOut) => {}
-            (false, _) if trouble.ends_the_session() => {
-                model.login.notice = Some(format!("the session ended: {}", trouble.message()));
-            }
-            _ => model.login.fail(trouble),
-        }
-        model.dirty = true;
-        return Vec::new();
-    }
-    if ticket.slot == Slot::Pulse {
-        // the daemon answered, if only to refuse; the next pulse may be luckier
-        model.dirty = true;
-        let mut tasks = online(model);
-        tasks.push(Task::Wake(PULSE * 5, Alarm::Pulse));
-        return tasks;
-    }
-    if ticket.slot == Slot::Change {
-        Review::failed(model, trouble);
-        return Vec::new();
-    }
-    // the record under the cursor is gone, or its cursor was signed with a key that is: from the start
-    if let (Slot::Page(room, Way::Fresh), Trouble::Refused { error, .. }) = (ticket.slot, &trouble)
-        && error.code == bursar_shared::error::ErrorCode::NotFound
-    {
-        return match room {
-            Room::Home => model.home.feed.reload_without_cursor(&mut model.tickets),
-            Room::Users => model.users.list.reload_without_cursor(&mut model.tickets),
-        };
-    }
-    model.complain(match trouble.request_id() {
-        Some(id) => format!("{} (request {id})", trouble.message()),
-        None => trouble.message(),
-    });
-    keep(model, ticket, trouble);
-    Vec::new()
-}
-
-/// Keeps why something could not be read beside what it is about.
-fn keep(model: &mut Model, ticket: Ticket, trouble: Trouble) {
-    match ticket.slot {
-        Slot::Stats => model.home.trouble = Some(trouble),
-        Slot::Page(room, Way::Fresh) => fail_room(model, room, trouble),
-        Slot::Permissions => Users::take_allowed(model, Err(trouble)),
-        _ => {}
-    }
-}
-
-fn fail_room(model: &mut Model, room: Room, trouble: Trouble) {
-    match room {
-        Room::Home => model.home.feed.fail(trouble),
-        Room::Users => model.users.list.fail(trouble),
-    }
+/// Whether what lies over the screen is this.
+pub(crate) fn shows(model: &Model, what: fn(&Overlay) -> bool) -> bool {
+    model.overlay.as_ref().is_some_and(what)
 }

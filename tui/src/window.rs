@@ -156,6 +156,20 @@ impl<R: Resource> Window<R> {
         }
     }
 
+    /// Marks every row that is held and there; how many marks there are then.
+    pub fn mark_all(&mut self) -> usize {
+        let ids: Vec<String> = self.rows().filter(|row| !row.gone).map(|row| row.id.clone()).collect();
+        self.marks.extend(ids);
+        self.marks.len()
+    }
+
+    /// Takes the marks of these away.
+    pub fn unmark(&mut self, ids: impl IntoIterator<Item = String>) {
+        for id in ids {
+            self.marks.remove(&id);
+        }
+    }
+
     /// Takes all marks away; how many there were.
     pub fn clear_marks(&mut self) -> usize {
         let count = self.marks.len();

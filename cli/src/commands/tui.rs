@@ -1,5 +1,7 @@
 //! `bursar tui`: opens the dashboard on the daemon that is meant.
 
+mod host;
+
 use std::sync::Arc;
 
 use bursar_shared::client::{Client, Options, profile::Protect, session::Store};
@@ -56,6 +58,7 @@ pub(crate) fn show(
     let signed_in = client.session().is_key() || client.session().credentials()?.is_some();
     let start = Start {
         server: client.server().to_owned(),
+        host: Arc::new(host::CommandLine::new(cx)),
         connect: Arc::new(move |server| {
             let options = Options { insecure_http, ca_cert: ca_cert.clone(), ..Options::default() };
             Client::new(server, options)
@@ -64,11 +67,7 @@ pub(crate) fn show(
         }),
         client,
         context,
-        protection: match protect {
-            Protect::None => Protection::Open,
-            Protect::Confirm => Protection::Confirm,
-            Protect::Readonly => Protection::ReadOnly,
-        },
+        protection: protection(protect),
         signed_in,
         email,
         look: Look::from_env(variable),
@@ -80,4 +79,13 @@ pub(crate) fn show(
             Err(wrong) => Err(Failure::new(1, format!("the terminal cannot be used: {wrong}"))),
         }
     })
+}
+
+/// What may be done to a daemon, in the dashboard's words.
+const fn protection(protect: Protect) -> Protection {
+    match protect {
+        Protect::None => Protection::Open,
+        Protect::Confirm => Protection::Confirm,
+        Protect::Readonly => Protection::ReadOnly,
+    }
 }

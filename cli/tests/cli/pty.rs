@@ -245,6 +245,30 @@ async fn hostile_names_reach_no_terminal() {
     dashboard.press(DOWN);
     dashboard.shows("\\u{202e}gnp\\u{200b}.exe");
     dashboard.settles();
+    // in forms, menus, reviews and the log it is as harmless
+    dashboard.press("e");
+    dashboard.shows("Edit bidi@example.com");
+    dashboard.press(&["\t", "x", "\x13"].concat());
+    dashboard.shows("Save these changes?");
+    dashboard.press(ESCAPE);
+    dashboard.shows("1 field changed");
+    for _ in 0..2 {
+        dashboard.press(ESCAPE);
+        dashboard.settles();
+    }
+    dashboard.press("x");
+    dashboard.shows("or its key does it");
+    dashboard.press(ESCAPE);
+    dashboard.hides("or its key does it");
+    for (key, screen) in [("3", "[3 Sessions]"), ("5", "[5 Events]"), ("6", "[6 Audit]")] {
+        dashboard.press(key);
+        dashboard.shows(screen);
+        dashboard.settles();
+        dashboard.press("j\r");
+        dashboard.settles();
+        dashboard.press(ESCAPE);
+        dashboard.settles();
+    }
     let mut table = Terminal::run(&home, &["users", "list", "--fields", "email,name"]);
     table.shows("bidi@example.com  \\u{202e}gnp\\u{200b}.exe\\u{2066}");
     table.shows("a\\u{1b}[2J\\u{1b}]0;owned\\u{7}\\u{9b}31mb");
@@ -256,8 +280,43 @@ async fn hostile_names_reach_no_terminal() {
             assert!(!text.contains(harm), "{:?} got through", harm);
         }
         assert!(!text.contains("\x1b]"), "a title was set");
+        // every sequence is one of those that are written here: of CSI, with known ends
+        for part in text.split('\x1b').skip(1) {
+            let end = part
+                .strip_prefix('[')
+                .and_then(|rest| rest.find(|letter: char| letter.is_ascii_alphabetic()));
+            let end = end.map(|at| part.as_bytes()[at + 1]);
+            assert!(end.is_some_and(|end| b"mHJKXCMLrhl".contains(&end)), "ESC {part:?}");
+        }
     }
     assert!(!table.bytes().contains(&0x1b));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_step_over_the_edge_of_the_screen_is_few_bytes() {
+    let (daemon, home) = house().await;
+    people(&daemon, 60).await;
+    let mut terminal = users(&home, &[]);
+    terminal.resize(120, 36);
+    terminal.cursor_on("p059@example.com");
+    // the details beside the list scroll with it and are written again; without them it is the row alone
+    for (pane, most) in [(true, 1_600), (false, 700)] {
+        if !pane {
+            terminal.press("p");
+        }
+        terminal.press(&DOWN.repeat(if pane { 40 } else { 5 }));
+        terminal.settles();
+        for _ in 0..3 {
+            let before = terminal.count();
+            terminal.press(DOWN);
+            terminal.settles();
+            let bytes = terminal.count() - before;
+            // with the pane, what belongs to the row comes when the cursor has rested
+            assert!(bytes <= most, "{bytes} bytes, pane {pane}");
+        }
+    }
+    terminal.press("q");
+    assert_eq!(terminal.ends_sane(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

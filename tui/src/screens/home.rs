@@ -2,19 +2,17 @@
 
 use bursar_shared::{
     operations::{log::Event, system::Stats},
-    page::List,
     permission::Permission,
     time::Timestamp,
 };
 use ratatui::layout::Rect;
-use serde_json::Value;
 
 use crate::{
-    listing::{Column, Listing, Phase, Rows},
+    listing::{AnyList as _, Listing, Phase},
     look::Theme,
     message::{Request, Room, Slot, Task, Trouble},
     model::Model,
-    text::{Clean, clock, lasted, minute, number},
+    text::{Clean, clock, lasted, number},
     widgets::{
         canvas::{Bit, Canvas, bit},
         chrome::{self, Parts},
@@ -24,7 +22,6 @@ use crate::{
 };
 
 /// The first screen.
-#[derive(Default)]
 pub struct Home {
     /// The figures and when they were read.
     pub stats: Option<(Stats, Timestamp)>,
@@ -32,106 +29,11 @@ pub struct Home {
     pub trouble: Option<Trouble>,
     /// The latest events.
     pub feed: Listing<Event>,
-    /// An event is shown on the whole screen, scrolled by so many lines.
-    pub open: Option<usize>,
 }
 
-impl Rows for Event {
-    const ROOM: Room = Room::Home;
-    const COLUMNS: &'static [Column<Self>] = &[
-        Column {
-            title: "TIME",
-            min: 9,
-            share: 0,
-            right: false,
-            shown: true,
-            sort: Some("seq"),
-            cell: |event, theme| bit(clock(event.timestamp), theme.dim),
-        },
-        Column {
-            title: "EVENT",
-            min: 18,
-            share: 0,
-            right: false,
-            shown: true,
-            sort: None,
-            cell: |event, theme| bit(event.kind.clone(), kind_style(&event.kind, theme)),
-        },
-        Column {
-            title: "WHAT",
-            min: 44,
-            share: 6,
-            right: false,
-            shown: true,
-            sort: None,
-            cell: |event, theme| bit(what(event, theme), theme.text),
-        },
-        Column {
-            title: "BY",
-            min: 13,
-            share: 0,
-            right: false,
-            shown: true,
-            sort: None,
-            cell: |event, theme| bit(by(event), theme.dim),
-        },
-        Column {
-            title: "FROM",
-            min: 15,
-            share: 0,
-            right: false,
-            shown: true,
-            sort: None,
-            cell: |event, theme| bit(event.actor.ip.clone().unwrap_or_default(), theme.dim),
-        },
-    ];
-
-    fn request(list: List<Self>) -> Request {
-        Request::Events(list)
-    }
-}
-
-fn kind_style(kind: &str, theme: &Theme) -> ratatui::style::Style {
-    match kind.rsplit('.').next() {
-        Some("failed" | "denied" | "suspended" | "deleted" | "revoked") => theme.warn,
-        _ => theme.text,
-    }
-}
-
-/// An id as far as it tells records apart: its kind and its last letters, for the first are a time.
-fn brief(id: &str) -> String {
-    match (id.split_once('_'), id.char_indices().rev().nth(5)) {
-        (Some((kind, rest)), Some((at, _))) if rest.len() > 8 => format!("{kind} {}", &id[at..]),
-        _ => id.to_owned(),
-    }
-}
-
-/// What happened to what, in a few words: the name of the record, and what changed of it.
-fn what(event: &Event, theme: &Theme) -> String {
-    let text = |name: &str| event.data.get(name).and_then(Value::as_str).map(str::to_owned);
-    let name = text("email").or_else(|| text("name")).or_else(|| event.resource.id.as_deref().map(brief));
-    let mut out = name.unwrap_or_else(|| event.resource.kind.clone());
-    for (member, change) in event.changes.as_object().into_iter().flatten() {
-        if let Some([_, after]) = change.as_array().map(Vec::as_slice) {
-            out.push_str(&format!("  {member} {} {}", theme.glyphs.arrow, short(after)));
-        }
-    }
-    out
-}
-
-fn short(value: &Value) -> String {
-    match value {
-        Value::String(text) => text.clone(),
-        Value::Null => "nothing".to_owned(),
-        Value::Array(items) => items.iter().map(short).collect::<Vec<_>>().join(","),
-        other => other.to_string(),
-    }
-}
-
-fn by(event: &Event) -> String {
-    match &event.actor.id {
-        Some(id) => brief(id),
-        None => event.actor.kind.clone(),
+impl Default for Home {
+    fn default() -> Self {
+        Self { stats: None, trouble: None, feed: Listing::new(Room::Home) }
     }
 }
 
@@ -144,7 +46,7 @@ impl Home {
             tasks.extend(if home.feed.window.cursor().is_some() {
                 home.feed.reload(&mut model.tickets)
             } else {
-                home.feed.open(&mut model.tickets, Enter::Nowhere)
+                home.feed.begin(&mut model.tickets, Enter::Nowhere)
             });
         }
         tasks
@@ -195,16 +97,9 @@ fn areas(parts: &Parts) -> [Rect; 3] {
 }
 
 /// Rows of events that fit.
-pub fn height(model: &Model) -> usize {
-    let [_, _, events] = areas(&chrome::parts(model));
+pub fn height(parts: &Parts) -> usize {
+    let [_, _, events] = areas(parts);
     table::rows_in(events).saturating_sub(1)
-}
-
-/// Lines of the event on the whole screen, and the lines there are for them.
-pub fn open_lines(model: &Model) -> (usize, usize) {
-    let body = chrome::parts(model).body;
-    let row = model.home.feed.window.current();
-    (row.map_or(0, |row| event_lines(&row.record, &model.theme, body.width).len()), usize::from(body.height))
 }
 
 /// Draws it.
@@ -221,11 +116,11 @@ pub fn draw(canvas: &mut Canvas<'_>, model: &Model) {
     if model.slow {
         title.push(bit("  reading…", theme.dim));
     }
-    if let (Some(scroll), Some(row)) = (home.open, home.feed.window.current()) {
-        title.push(bit(format!(" {} {}", theme.glyphs.path, row.record.kind), theme.text));
+    if let (Some(scroll), Some(called)) = (home.feed.open, home.feed.called(model)) {
+        title.push(bit(format!(" {} {called}", theme.glyphs.path), theme.text));
         chrome::draw(canvas, model, &parts, &title, &facts);
-        let lines = event_lines(&row.record, &theme, parts.body.width);
-        super::users::scrolled(canvas, parts.body, &lines, scroll);
+        let lines = home.feed.lines(model, parts.body.width, true);
+        super::listed::scrolled(canvas, parts.body, &lines, scroll);
         return;
     }
     chrome::draw(canvas, model, &parts, &title, &facts);
@@ -257,7 +152,7 @@ fn draw_events(canvas: &mut Canvas<'_>, model: &Model, area: Rect) {
         }
         return;
     }
-    table::draw(canvas, area, feed, "nothing has happened yet");
+    table::draw(canvas, model, area, feed, "nothing has happened yet");
 }
 
 /// One figure: its name, the number, what it means, and its last day.
@@ -413,49 +308,4 @@ fn draw_daemon(canvas: &mut Canvas<'_>, model: &Model, area: Rect) {
             canvas.text(area.x + 12, y, area.width.saturating_sub(13), &Clean::of(value), style);
         }
     }
-}
-
-/// Everything about an event.
-pub fn event_lines(event: &Event, theme: &Theme, width: u16) -> Vec<Vec<Bit>> {
-    let mut lines: Vec<Vec<Bit>> = vec![Vec::new()];
-    let mut fact = |name: &'static str, value: String| {
-        lines.push(vec![bit(format!("  {name:<10}"), theme.dim), bit(value, theme.text)]);
-    };
-    fact("event", event.kind.clone());
-    fact("id", event.id.to_string());
-    fact("number", number(u64::try_from(event.seq).unwrap_or(0)));
-    fact("when", format!("{}Z", minute(event.timestamp)));
-    let subject = event.resource.id.clone().unwrap_or_default();
-    fact("what", format!("{} {subject}", event.resource.kind));
-    let actor = event.actor.id.clone().unwrap_or_default();
-    fact("by", format!("{} {actor}", event.actor.kind));
-    fact("from", event.actor.ip.clone().unwrap_or_else(|| "unknown".to_owned()));
-    fact("request", event.request_id.clone());
-    fact("hash", event.hash.clone());
-    for (title, value) in [("CHANGES", &event.changes), ("DATA", &event.data)] {
-        let Some(members) = value.as_object().filter(|members| !members.is_empty()) else { continue };
-        lines.push(Vec::new());
-        lines.push(vec![bit(format!("  {title}"), theme.accent)]);
-        for (name, value) in members {
-            let text = match value.as_array().map(Vec::as_slice) {
-                Some([before, after]) if title == "CHANGES" => {
-                    format!("{} {} {}", short(before), theme.glyphs.arrow, short(after))
-                }
-                _ => short(value),
-            };
-            let room = usize::from(width.saturating_sub(22)).max(10);
-            for (at, part) in Clean::of(text).wrap(room).into_iter().enumerate() {
-                let name =
-                    if at == 0 { Clean::of(name).fit(15, theme.glyphs.ellipsis) } else { Clean::default() };
-                let pad = 16usize.saturating_sub(name.width());
-                lines.push(vec![
-                    bit("  ", theme.text),
-                    Bit { text: name, style: theme.dim },
-                    bit(" ".repeat(pad), theme.text),
-                    Bit { text: part, style: theme.text },
-                ]);
-            }
-        }
-    }
-    lines
 }

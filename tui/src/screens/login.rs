@@ -106,9 +106,9 @@ impl Login {
 pub fn key(model: &mut Model, key: Key) -> Vec<Task> {
     let login = &mut model.login;
     match (key.ctrl, key.code) {
-        (true, Code::Char('c')) => return crate::update::perform(model, crate::keys::Do::Quit),
-        (_, Code::F(1)) => return crate::update::perform(model, crate::keys::Do::Help),
-        (true, Code::Char('l')) => return crate::update::perform(model, crate::keys::Do::Redraw),
+        (true, Code::Char('c')) => return crate::update::perform(model, crate::actions::Do::Quit),
+        (_, Code::F(1)) => return crate::update::perform(model, crate::actions::Do::Help),
+        (true, Code::Char('l')) => return crate::update::perform(model, crate::actions::Do::Redraw),
         (false, Code::Tab | Code::Down) => login.at = (login.at + 1) % (BUTTON + 1),
         (false, Code::BackTab | Code::Up) => login.at = (login.at + BUTTON) % (BUTTON + 1),
         (false, Code::Enter) if login.at < PASSWORD => login.at += 1,

@@ -2,16 +2,21 @@
 
 use bursar_shared::{
     field::{UserKind, UserStatus},
-    operations::{auth::Session, users::User},
-    permission::Permission,
+    operations::{auth::Session, log::Event, users::User},
+    permission::{Permission, Permissions},
 };
 
+use super::audit;
 use crate::{
     look::Theme,
     model::Model,
     text::{Clean, minute},
     widgets::canvas::{Bit, bit},
+    window::Row,
 };
+
+/// Lines of the timeline in the pane.
+const LATEST: usize = 5;
 
 /// Where they stand: sign and word.
 pub fn status(status: UserStatus, theme: &Theme) -> Bit {
@@ -104,9 +109,15 @@ pub(super) fn permissions(model: &Model, user: &User, theme: &Theme, width: u16)
     if count == 0 {
         lines.push(vec![bit("none", theme.dim)]);
     }
-    // one line a resource: `users  read write suspend`
+    lines.extend(grouped(allowed, theme, width));
+    lines
+}
+
+/// Permissions, one line a resource: `users  read write suspend`.
+pub(super) fn grouped(permissions: Permissions, theme: &Theme, width: u16) -> Vec<Vec<Bit>> {
+    let mut lines = Vec::new();
     let mut groups: Vec<(&str, String)> = Vec::new();
-    for permission in allowed.iter() {
+    for permission in permissions.iter() {
         let Some((resource, action)) = permission.as_str().split_once(':') else { continue };
         match groups.iter_mut().find(|(known, _)| *known == resource) {
             Some((_, actions)) => {
@@ -141,23 +152,112 @@ pub(super) fn metadata(user: &User, theme: &Theme) -> Vec<Vec<Bit>> {
     lines
 }
 
-/// Everything about somebody, for the whole screen.
-pub(super) fn full(model: &Model, user: &User, theme: &Theme, width: u16) -> Vec<Vec<Bit>> {
-    let gone = model.users.list.window.current().is_some_and(|row| row.gone);
-    let mut lines = vec![Vec::new()];
-    let width = width.saturating_sub(4);
+/// What happened to them, newest first.
+fn timeline(model: &Model, user: &User, theme: &Theme, most: usize) -> Vec<Vec<Bit>> {
+    if !model.may(Permission::EventsRead) {
+        return vec![heading("TIMELINE".to_owned(), theme), vec![bit("needs events:read", theme.dim)]];
+    }
+    let known = model.users.timeline.as_ref().filter(|(id, _)| *id == user.id.to_string());
+    let events = match known {
+        Some((_, Ok(events))) => events,
+        Some((_, Err(trouble))) => {
+            let text = format!("{} {}", theme.glyphs.stop, trouble.message());
+            return vec![heading("TIMELINE".to_owned(), theme), vec![bit(text, theme.bad)]];
+        }
+        None => {
+            let why =
+                if model.is_offline() { "not read: the daemon cannot be reached" } else { "reading…" };
+            return vec![heading("TIMELINE".to_owned(), theme), vec![bit(why, theme.dim)]];
+        }
+    };
+    let mut title = heading("TIMELINE".to_owned(), theme);
+    title.extend([bit("  t", theme.key), bit(" all of it", theme.dim)]);
+    let mut lines = vec![title];
+    if events.is_empty() {
+        lines.push(vec![bit("nothing that you may see", theme.dim)]);
+    }
+    lines.extend(events.iter().take(most).map(|event| timeline_line(event, model, theme)));
+    lines
+}
+
+fn timeline_line(event: &Event, model: &Model, theme: &Theme) -> Vec<Bit> {
+    let what = event.kind.strip_prefix("user.").unwrap_or(&event.kind).to_owned();
+    vec![
+        bit(format!("{}Z ", minute(event.timestamp)), theme.dim),
+        bit(what, audit::kind_style(&event.kind, theme)),
+        bit(audit::changed(event, theme), theme.text),
+        bit(format!("  {}", audit::by(event, model)), theme.dim),
+    ]
+}
+
+/// What is shown beside the list.
+pub(super) fn beside(model: &Model, row: &Row<User>, width: u16) -> Vec<Vec<Bit>> {
+    let (user, theme) = (&row.record, &model.theme);
+    let mut lines = about(user, row.gone, theme);
     let parts = [
-        about(user, gone, theme),
         sessions(model, user, theme),
         permissions(model, user, theme, width),
+        timeline(model, user, theme, LATEST),
         metadata(user, theme),
     ];
     for part in parts {
-        lines.extend(part.into_iter().map(|mut line| {
-            line.insert(0, bit("  ", theme.text));
-            line
-        }));
         lines.push(Vec::new());
+        lines.extend(part);
     }
     lines
+}
+
+/// Everything about somebody, for the whole screen: in two columns where there is room for them.
+pub(super) fn full(model: &Model, row: &Row<User>, width: u16) -> Vec<Vec<Bit>> {
+    let (user, theme) = (&row.record, &model.theme);
+    let inside = width.saturating_sub(4);
+    let half = inside / 2;
+    let wide = inside >= 100;
+    let left = [about(user, row.gone, theme), sessions(model, user, theme), metadata(user, theme)];
+    let right = [
+        permissions(model, user, theme, if wide { half } else { inside }),
+        timeline(model, user, theme, 100),
+    ];
+    let join = |parts: &[Vec<Vec<Bit>>]| {
+        let mut lines: Vec<Vec<Bit>> = Vec::new();
+        for part in parts {
+            lines.extend(part.iter().cloned());
+            lines.push(Vec::new());
+        }
+        lines
+    };
+    let (left, right) = (join(&left), join(&right));
+    let indent = || bit("  ", theme.text);
+    let mut lines = vec![Vec::new()];
+    if !wide {
+        lines.extend(left.into_iter().chain(right).map(|mut line| {
+            line.insert(0, indent());
+            line
+        }));
+        return lines;
+    }
+    let (mut left, mut right) = (left.into_iter(), right.into_iter());
+    loop {
+        let (one, other) = (left.next(), right.next());
+        if one.is_none() && other.is_none() {
+            return lines;
+        }
+        let mut line = vec![indent()];
+        line.extend(cut(one.unwrap_or_default(), usize::from(half) - 2, theme));
+        line.extend(other.unwrap_or_default());
+        lines.push(line);
+    }
+}
+
+/// The pieces of a line in exactly so many cells.
+fn cut(bits: Vec<Bit>, width: usize, theme: &Theme) -> Vec<Bit> {
+    let mut left = width;
+    let mut out = Vec::new();
+    for one in bits {
+        let text = one.text.fit(left, theme.glyphs.ellipsis);
+        left = left.saturating_sub(text.width());
+        out.push(Bit { text, style: one.style });
+    }
+    out.push(bit(" ".repeat(left + 2), theme.text));
+    out
 }

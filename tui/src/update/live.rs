@@ -8,7 +8,7 @@ use super::{end_session, load};
 use crate::{
     message::{Alarm, Heard, Request, Slot, Task, Ticket, Trouble},
     model::{Link, Model, Screen, backoff},
-    screens::home::Home,
+    screens::{home::Home, sessions},
     widgets::review::Review,
     window::{Enter, PAGE, PAGES},
 };
@@ -56,7 +56,7 @@ pub(super) fn heard(model: &mut Model, ticket: Ticket, heard: Heard) -> Vec<Task
 }
 
 /// Asks whether the daemon is there, and what is new.
-pub(super) fn pulse(model: &mut Model) -> Vec<Task> {
+pub(crate) fn pulse(model: &mut Model) -> Vec<Task> {
     let after = model.head.filter(|_| model.may(Permission::EventsRead));
     vec![Task::Ask(model.tickets.issue(Slot::Pulse), Request::Pulse(after))]
 }
@@ -72,6 +72,8 @@ pub(super) fn online(model: &mut Model) -> Vec<Task> {
         return Vec::new();
     }
     model.say("the daemon is back; reading again");
+    // names that could not be read are asked for again
+    model.names.retain(|id, name| *name != crate::text::brief(&id.to_string()));
     let mut tasks = load(model);
     tasks.extend(Review::resolve(model));
     if !model.streaming {
@@ -87,7 +89,9 @@ pub(super) fn news(model: &mut Model, mut events: Vec<Event>) -> Vec<Task> {
     events.retain(|event| Some(event.seq) > model.head);
     let Some(last) = events.last().map(|event| event.seq) else { return Vec::new() };
     model.head = model.head.max(Some(last));
-    let seen = model.users.take_events(&events);
+    let mut seen = model.users.take_events(&events);
+    seen |= sessions::take_events(&mut model.sessions, &events);
+    seen |= take_rows(model, &events);
     model.home.take_events(events);
     // a feed that was followed for long is read anew instead of growing
     if model.home.feed.window.len() > PAGES * PAGE as usize && model.home.feed.window.cursor().is_none() {
@@ -103,16 +107,43 @@ pub(super) fn news(model: &mut Model, mut events: Vec<Event>) -> Vec<Task> {
                 false => Home::load_stats(model),
             };
             if model.home.feed.read_at.is_none() && model.may(Permission::EventsRead) {
-                tasks.extend(model.home.feed.open(&mut model.tickets, Enter::Nowhere));
+                tasks.extend(model.home.feed.begin(&mut model.tickets, Enter::Nowhere));
             }
             tasks
         }
-        Screen::Users => {
+        Screen::Login => Vec::new(),
+        _ => {
             model.dirty |= seen;
             Vec::new()
         }
-        Screen::Login => Vec::new(),
     }
+}
+
+/// Rows for the screens of the log: they come in at the top of what changed, unless it is held still or
+/// its filter cannot be judged here; in the whole log they are counted, for more was done than is heard.
+fn take_rows(model: &mut Model, events: &[Event]) -> bool {
+    if model.audit.read_at.is_some() {
+        model.audit.newer.extend(events.iter().map(|event| event.id.to_string()));
+    }
+    if model.events.read_at.is_none() {
+        return model.screen == Screen::Audit;
+    }
+    let filter = model.events.filter();
+    let judged = filter.q.is_none() && filter.conditions.iter().all(|one| one.field != "timestamp");
+    let mut fitting: Vec<Event> =
+        events.iter().filter(|event| !judged || event.meets(&filter.conditions)).cloned().collect();
+    if judged && !model.events.frozen && model.events.sort.descending && model.events.window.at_start() {
+        fitting.reverse();
+        model.events.window.put_on_top(fitting);
+        if model.events.window.len() > PAGES * PAGE as usize && model.events.window.cursor().is_none() {
+            // followed for long, it is cut at its end instead of growing
+            model.events.window.clear();
+            model.events.read_at = None;
+        }
+    } else {
+        model.events.newer.extend(fitting.iter().map(|event| event.id.to_string()));
+    }
+    matches!(model.screen, Screen::Audit | Screen::Events)
 }
 
 /// The daemon cannot be reached: what is shown stays, and it is tried again and again.

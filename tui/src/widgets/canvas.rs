@@ -29,14 +29,20 @@ pub enum Hit {
     Tab(u8),
     /// The row at this place of the list.
     Row(usize),
+    /// The head of this column.
+    Head(usize),
     /// The field of this number.
     Field(u8),
+    /// The button of this number in what lies over the screen.
+    Button(u8),
+    /// The word that there are newer rows.
+    Newer,
     /// The item of this number in what lies over the screen.
     Item(usize),
     /// Inside what lies over the screen, where nothing happens.
     Inside,
     /// The action of a hint.
-    Hint(crate::keys::Do),
+    Hint(crate::actions::Do),
 }
 
 /// Cells to draw on.

@@ -4,7 +4,8 @@ use ratatui::layout::Rect;
 
 use super::canvas::{Bit, Canvas, Hit, bit};
 use crate::{
-    keys::{ACTIONS, State, shown},
+    actions::{ACTIONS, State, following},
+    keys::shown,
     message::Room,
     model::{Link, Model, Protection, Screen},
     text::{Clean, clock},
@@ -85,7 +86,7 @@ fn head(canvas: &mut Canvas<'_>, model: &Model, area: Rect) {
     };
     let rights = match (model.place.protection, model.is_offline()) {
         (Protection::ReadOnly, _) | (_, true) => bit("read-only", theme.warn),
-        (Protection::Confirm, _) => bit("protected", theme.warn),
+        (Protection::Confirm, _) => bit("protected: asks twice", theme.warn),
         (Protection::Open, _) => bit("read-write", theme.dim),
     };
     let right = [rights, bar(), bit(Clean::of(format!("{sign} {word} ")), style)];
@@ -97,7 +98,12 @@ fn head(canvas: &mut Canvas<'_>, model: &Model, area: Rect) {
         Some(name) => format!("{name} {} {}", theme.glyphs.dot, host(&model.place.server)),
         None => host(&model.place.server).to_owned(),
     };
-    let mut left = vec![bit(" BURSAR", theme.accent), bar(), bit(place, theme.strong)];
+    // where changes are not free, that cannot be overlooked
+    let place = match model.place.protection {
+        Protection::Open => bit(place, theme.strong),
+        _ => bit(format!(" {place} "), theme.banner),
+    };
+    let mut left = vec![bit(" BURSAR", theme.accent), bar(), place];
     if let Some(who) = &model.who {
         let roles = if who.user.roles.is_empty() { "no role".to_owned() } else { who.user.roles.join(", ") };
         left.extend([bar(), bit(format!("{} ({roles})", who.user.email), theme.text)]);
@@ -113,11 +119,20 @@ fn host(server: &str) -> &str {
 fn tabs(canvas: &mut Canvas<'_>, model: &Model, area: Rect) {
     let theme = canvas.theme;
     let mut x = area.x + 1;
-    for (number, screen, name) in [(1, Screen::Home, "Home"), (2, Screen::Users, "Users")] {
-        let on = model.screen == screen;
+    let all: usize = Screen::ALL.iter().map(|screen| screen.title().len() + 5).sum();
+    // where there is no room for all names, the others are their numbers
+    let wide = usize::from(area.width) > all + 1;
+    for (number, screen) in (1u8..).zip(Screen::ALL) {
+        let on = model.screen == *screen;
         let (open, close) = if on { ("[", "]") } else { (" ", " ") };
-        let style = if on { theme.accent } else { theme.dim };
-        let text = Clean::of(format!("{open}{number} {name}{close}"));
+        let allowed = may_read(model, *screen);
+        let style = match (on, allowed) {
+            (true, _) => theme.accent,
+            (false, true) => theme.dim,
+            (false, false) => theme.rule,
+        };
+        let name = if on || wide { format!(" {}", screen.title()) } else { String::new() };
+        let text = Clean::of(format!("{open}{number}{name}{close}"));
         let used = canvas.text(x, area.y, area.right().saturating_sub(x), &text, style);
         canvas.hits.push((Rect { x, width: used, ..area }, Hit::Tab(number)));
         x += used + 1;
@@ -127,6 +142,19 @@ fn tabs(canvas: &mut Canvas<'_>, model: &Model, area: Rect) {
     let width = area.right().saturating_sub(x);
     if width > 20 {
         canvas.line_right(area.right(), area.y, width, &help);
+    }
+}
+
+/// Whether the person signed in may see what is on a screen.
+fn may_read(model: &Model, screen: Screen) -> bool {
+    use bursar_shared::permission::Permission;
+    match screen {
+        Screen::Login | Screen::Home => true,
+        Screen::Users => model.may(Permission::UsersRead),
+        Screen::Sessions => model.may(Permission::SessionsRead),
+        Screen::Roles => model.may(Permission::RolesRead),
+        Screen::Events => model.may(Permission::EventsRead),
+        Screen::Audit => model.may(Permission::AuditRead),
     }
 }
 
@@ -152,36 +180,31 @@ fn status(canvas: &mut Canvas<'_>, model: &Model, area: Rect) {
         let (sign, style) =
             if flash.bad { (theme.glyphs.stop, theme.bad) } else { (theme.glyphs.mark, theme.good) };
         bits.push(bit(format!("{sign} {}", flash.text), style));
-    } else if let Some(key) = model.chord {
-        bits.push(bit(format!("{key}…"), theme.accent));
-        for action in ACTIONS {
-            for keys in action.keys.iter().filter_map(|keys| keys.split_once(' ')) {
-                if keys.0 == key.to_string() && (action.state)(model) != State::Absent {
-                    bits.push(bit(format!("  {} ", keys.1), theme.key));
-                    bits.push(bit(action.title, theme.dim));
-                }
-            }
+    } else if let Some((key, _)) = model.chord {
+        bits.push(bit(format!("{key}… "), theme.accent));
+        for (second, action) in following(model, key) {
+            bits.push(bit(format!(" {second} "), theme.key));
+            bits.push(bit(action.title, theme.dim));
         }
-    } else {
+    } else if let Some(list) = model.list() {
+        let [marks, changed, _] = list.counts();
         let mut words: Vec<Bit> = Vec::new();
-        if model.room() == Some(Room::Users) {
-            let list = &model.users.list;
-            let marks = list.window.marks().len();
-            let changed = list.window.rows().filter(|row| row.changed).count();
-            if marks > 0 {
-                words.push(bit(format!("{marks} marked"), theme.mark));
-            }
-            if changed > 0 {
-                let text = format!("{changed} changed since read ({})", theme.glyphs.changed);
-                words.push(bit(text, theme.warn));
-            }
-            words.extend(newer(model));
+        if marks > 0 {
+            words.push(bit(format!("{marks} marked"), theme.mark));
         }
+        if changed > 0 {
+            let text = format!("{changed} changed since read ({})", theme.glyphs.changed);
+            words.push(bit(text, theme.warn));
+        }
+        words.extend(newer(model));
         for (at, word) in words.into_iter().enumerate() {
             if at > 0 {
                 bits.push(bit(Clean::of(&dot), theme.dim));
             }
             bits.push(word);
+        }
+        if newer(model).is_some() {
+            canvas.hits.push((area, Hit::Newer));
         }
     }
     // a word about something else must not hide that there is more to see
@@ -195,7 +218,8 @@ fn status(canvas: &mut Canvas<'_>, model: &Model, area: Rect) {
 
 /// How many rows came to the list since it was read.
 fn newer(model: &Model) -> Option<Bit> {
-    let count = Some(model.users.list.newer.len()).filter(|_| model.room() == Some(Room::Users))?;
+    let list = model.list().filter(|list| list.room() != Room::Home)?;
+    let [_, _, count] = list.counts();
     (count > 0).then(|| bit(format!("{count} newer: press ."), model.theme.warn))
 }
 
@@ -226,5 +250,30 @@ fn hints(canvas: &mut Canvas<'_>, model: &Model, area: Rect) {
         let used = canvas.line(x, area.y, area.right().saturating_sub(x), &bits);
         canvas.hits.push((Rect { x, width: used.saturating_sub(2), ..area }, Hit::Hint(action.what)));
         x += used;
+    }
+}
+
+/// What can follow the first of two keys, once it was waited for.
+pub fn which(canvas: &mut Canvas<'_>, model: &Model) {
+    let Some((key, true)) = model.chord else { return };
+    let theme = canvas.theme;
+    let pairs = following(model, key);
+    let parts = parts(model);
+    let wide = pairs.iter().map(|(_, action)| action.title.len() + 8).max().unwrap_or(20).max(20);
+    let width = u16::try_from(wide + 4).unwrap_or(u16::MAX).min(parts.body.width);
+    let height = u16::try_from(pairs.len() + 2).unwrap_or(u16::MAX).min(parts.body.height);
+    let area = Rect {
+        x: parts.body.right().saturating_sub(width + 1),
+        y: parts.body.bottom().saturating_sub(height),
+        width,
+        height,
+    };
+    let inside = canvas.frame(area, &[bit(format!("{key}…"), theme.accent)], &[]);
+    for ((second, action), y) in pairs.into_iter().zip(inside.y..inside.bottom()) {
+        let off = matches!((action.state)(model), State::Off(_));
+        let style = if off { theme.rule } else { theme.text };
+        let line = [bit(format!(" {second:<4}"), theme.key), bit(action.title, style)];
+        canvas.line(inside.x, y, inside.width, &line);
+        canvas.hits.push((Rect { y, height: 1, ..inside }, Hit::Hint(action.what)));
     }
 }

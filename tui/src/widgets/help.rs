@@ -7,8 +7,9 @@ use super::{
     overlay::middle,
 };
 use crate::{
-    keys::{ACTIONS, Code, Group, Key, State, shown},
-    model::{Model, Screen},
+    actions::{ACTIONS, Group, State},
+    keys::{Code, Key, shown},
+    model::Model,
     text::Clean,
 };
 
@@ -46,11 +47,7 @@ impl Help {
     pub fn draw(&self, canvas: &mut Canvas<'_>, model: &Model) {
         let theme = canvas.theme;
         let area = area(canvas.area());
-        let name = match model.screen {
-            Screen::Login => "Help: sign in",
-            Screen::Home => "Help: Home",
-            Screen::Users => "Help: Users",
-        };
+        let name = format!("Help: {}", model.screen.title());
         let inside = canvas.frame(area, &[bit(name, theme.accent)], &[bit("esc closes", theme.dim)]);
         let inside = text_area(inside);
         let lines = lines(model, inside.width);

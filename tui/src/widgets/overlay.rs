@@ -1,19 +1,23 @@
-//! What lies over a screen: help, the palette, and choices. Closed by `esc`, one at a time.
+//! What lies over a screen: one thing at a time, closed by `esc`.
 
-use bursar_shared::page::Sort;
 use ratatui::layout::Rect;
 
 use super::{
-    canvas::{Canvas, Hit, bit},
+    canvas::{Canvas, Hit},
+    choose::Choose,
+    conflict::Conflict,
+    export::Export,
+    form::Form,
     help::Help,
+    outcome::{Results, Token},
     palette::Palette,
     review::Review,
+    trouble::Shown,
 };
 use crate::{
     keys::{Code, Key},
-    message::Task,
+    message::{Slot, Task},
     model::Model,
-    text::Clean,
     update,
 };
 
@@ -25,41 +29,45 @@ pub enum Overlay {
     Palette(Palette),
     /// A choice.
     Choose(Choose),
+    /// Fields to be filled in.
+    Form(Box<Form>),
     /// A change before it is made.
-    Review(Review),
+    Review(Box<Review>),
+    /// Two people changed the same.
+    Conflict(Box<Conflict>),
+    /// What became of each of many.
+    Results(Results),
+    /// A secret that is shown once.
+    Token(Token),
+    /// A list on its way into a file.
+    Export(Export),
+    /// What went wrong.
+    Trouble(Shown),
 }
 
-/// A choice from a few lines.
-pub struct Choose {
-    /// What is chosen.
-    pub title: &'static str,
-    /// The lines: what each says, and whether it is on.
-    pub lines: Vec<(String, bool)>,
-    /// The line under the cursor.
-    pub at: usize,
-    /// What a line stands for.
-    pub kind: Choice,
-}
-
-/// What is chosen.
-pub enum Choice {
-    /// An order: one of these.
-    Sort(Vec<Sort>),
-    /// Which columns are shown.
-    Columns,
-}
-
-/// A key while something lies over the screen.
-pub fn key(model: &mut Model, key: Key) -> Vec<Task> {
-    if key == Key::plain(Code::Esc) || (key.ctrl && key.code == Code::Char('g')) {
-        if matches!(model.overlay, Some(Overlay::Review(_))) {
-            Review::close(model);
-        } else {
-            model.overlay = None;
-        }
+/// A key while something lies over the screen. `held` is a key that is held down: it agrees to nothing.
+pub fn key(model: &mut Model, key: Key, held: bool) -> Vec<Task> {
+    let closes = key == Key::plain(Code::Esc) || (key.ctrl && key.code == Code::Char('g'));
+    if key.ctrl && key.code == Code::Char('l') {
+        model.repaint = true;
         return Vec::new();
     }
+    if key.ctrl && key.code == Code::Char('c') {
+        return update::perform(model, crate::actions::Do::Quit);
+    }
     match &mut model.overlay {
+        // these have something to lose, or to say
+        Some(Overlay::Form(_)) => Form::key(model, key),
+        Some(Overlay::Review(_)) => Review::key(model, key, held),
+        Some(Overlay::Conflict(_)) => Conflict::key(model, key),
+        Some(Overlay::Export(_)) => Export::key(model, key),
+        Some(Overlay::Token(_)) => Token::key(model, key),
+        Some(Overlay::Results(_)) => Results::key(model, key),
+        Some(Overlay::Trouble(_)) => Shown::key(model, key),
+        _ if closes => {
+            model.overlay = None;
+            vec![Task::Drop(Slot::Choice)]
+        }
         Some(Overlay::Help(help)) => {
             let mut scroll = help.scroll;
             if Help::key(&mut scroll, key) {
@@ -71,79 +79,77 @@ pub fn key(model: &mut Model, key: Key) -> Vec<Task> {
             Vec::new()
         }
         Some(Overlay::Palette(_)) => super::palette::key(model, key),
-        Some(Overlay::Review(_)) => Review::key(model, key),
-        Some(Overlay::Choose(choose)) => match (key.ctrl, key.code) {
-            (false, Code::Char('j') | Code::Down | Code::Tab) => {
-                choose.at = (choose.at + 1).min(choose.lines.len().saturating_sub(1));
-                Vec::new()
-            }
-            (false, Code::Char('k') | Code::Up | Code::BackTab) => {
-                choose.at = choose.at.saturating_sub(1);
-                Vec::new()
-            }
-            (false, Code::Enter | Code::Char(' ')) => pick(model, key.code == Code::Enter),
-            (false, Code::Char('q')) => {
-                model.overlay = None;
-                Vec::new()
-            }
-            _ => Vec::new(),
-        },
+        Some(Overlay::Choose(_)) => Choose::key(model, key),
         None => Vec::new(),
     }
 }
 
-/// Takes the line under the cursor. Columns stay open for the next one, unless `close`.
-fn pick(model: &mut Model, close: bool) -> Vec<Task> {
-    let Some(Overlay::Choose(choose)) = &mut model.overlay else { return Vec::new() };
-    let at = choose.at;
-    match &choose.kind {
-        Choice::Sort(sorts) => {
-            let Some(sort) = sorts.get(at).copied() else { return Vec::new() };
-            model.overlay = None;
-            model.users.list.set_sort(sort, &mut model.tickets)
-        }
-        Choice::Columns if close => {
-            model.overlay = None;
-            Vec::new()
-        }
-        Choice::Columns => {
-            // the first column names the row; a list without it would say nothing
-            if at > 0
-                && let (Some((_, on)), Some(shown)) =
-                    (choose.lines.get_mut(at), model.users.list.columns.get_mut(at))
-            {
-                *on = !*on;
-                *shown = *on;
-            }
-            Vec::new()
-        }
+/// The wheel while something lies over the screen: moves about in it, and presses nothing.
+pub fn wheel(model: &mut Model, key: Key) -> Vec<Task> {
+    match &model.overlay {
+        Some(Overlay::Form(_)) | None => Vec::new(),
+        Some(_) => self::key(model, key, true),
+    }
+}
+
+/// Pasted text goes into what is typed in, and agrees to nothing.
+pub fn paste(model: &mut Model, text: &str) {
+    match &mut model.overlay {
+        Some(Overlay::Palette(palette)) => palette.paste(text),
+        Some(Overlay::Form(form)) => form.paste(text),
+        Some(Overlay::Review(review)) => review.paste(text),
+        Some(Overlay::Export(export)) => export.paste(text),
+        _ => {}
+    }
+}
+
+/// So many rows of an export are written; whether that is seen.
+pub fn progress(model: &mut Model, rows: u64) -> bool {
+    match &mut model.overlay {
+        Some(Overlay::Export(export)) => export.progress(rows),
+        _ => false,
     }
 }
 
 /// A click while something lies over the screen.
 pub fn click(model: &mut Model, hit: Option<Hit>) -> Vec<Task> {
     match (hit, &mut model.overlay) {
-        (Some(Hit::Item(at)), Some(Overlay::Choose(choose))) => {
-            choose.at = at;
-            pick(model, false)
-        }
+        (Some(Hit::Item(at)), Some(Overlay::Choose(_))) => Choose::click(model, at),
         (Some(Hit::Item(at)), Some(Overlay::Palette(palette))) => {
             palette.at = at;
             super::palette::key(model, Key::plain(Code::Enter))
         }
-        (Some(Hit::Hint(what)), open) if !matches!(open, Some(Overlay::Review(_))) => {
+        (Some(Hit::Item(at)), Some(Overlay::Conflict(conflict))) => {
+            conflict.turn(at);
+            Vec::new()
+        }
+        (Some(Hit::Field(at)), Some(Overlay::Form(form))) => {
+            form.to(usize::from(at));
+            Vec::new()
+        }
+        (Some(Hit::Button(at)), Some(Overlay::Review(_))) => Review::press(model, at),
+        (Some(Hit::Button(_)), Some(Overlay::Form(_))) => {
+            Form::key(model, Key { code: Code::Char('s'), ctrl: true })
+        }
+        (Some(Hit::Field(_)), Some(Overlay::Review(review))) => {
+            review.to_reason();
+            Vec::new()
+        }
+        (Some(Hit::Hint(what)), Some(Overlay::Help(_) | Overlay::Palette(_) | Overlay::Choose(_))) => {
             model.overlay = None;
             update::perform(model, what)
         }
         (Some(Hit::Inside), _) => Vec::new(),
+        // beside it: as esc, but nothing typed is lost by a slip of the hand
+        (_, Some(Overlay::Help(_) | Overlay::Palette(_) | Overlay::Choose(_) | Overlay::Trouble(_))) => {
+            model.overlay = None;
+            Vec::new()
+        }
         (_, Some(Overlay::Review(_))) => {
             Review::close(model);
             Vec::new()
         }
-        _ => {
-            model.overlay = None;
-            Vec::new()
-        }
+        _ => Vec::new(),
     }
 }
 
@@ -159,47 +165,25 @@ pub fn draw(canvas: &mut Canvas<'_>, model: &Model) {
         Some(Overlay::Help(help)) => help.draw(canvas, model),
         Some(Overlay::Palette(palette)) => palette.draw(canvas, model),
         Some(Overlay::Choose(choose)) => choose.draw(canvas),
-        Some(Overlay::Review(review)) => review.draw(canvas),
+        Some(Overlay::Form(form)) => form.draw(canvas, model),
+        Some(Overlay::Review(review)) => review.draw(canvas, model),
+        Some(Overlay::Conflict(conflict)) => conflict.draw(canvas),
+        Some(Overlay::Results(results)) => results.draw(canvas),
+        Some(Overlay::Token(token)) => token.draw(canvas),
+        Some(Overlay::Export(export)) => export.draw(canvas, model),
+        Some(Overlay::Trouble(shown)) => shown.draw(canvas, model),
         None => {}
     }
 }
 
-impl Choose {
-    fn draw(&self, canvas: &mut Canvas<'_>) {
-        let theme = canvas.theme;
-        let widest = self.lines.iter().map(|(text, _)| text.chars().count()).max().unwrap_or(0);
-        let width = u16::try_from(widest + 12).unwrap_or(u16::MAX).max(34);
-        let height = u16::try_from(self.lines.len() + 4).unwrap_or(u16::MAX);
-        let area = middle(canvas.area(), width, height);
-        let inside = canvas.frame(area, &[bit(self.title, theme.accent)], &[]);
-        let rows = usize::from(inside.height.saturating_sub(2)).max(1);
-        let first = (self.at + 1).saturating_sub(rows);
-        for (line, (at, (text, on))) in self.lines.iter().enumerate().skip(first).take(rows).enumerate() {
-            let y = inside.y + line as u16;
-            let place = Rect { y, height: 1, ..inside };
-            let sign = if *on { theme.glyphs.mark } else { " " };
-            canvas.hits.push((place, Hit::Item(at)));
-            canvas.line(
-                inside.x + 3,
-                y,
-                inside.width.saturating_sub(3),
-                &[bit(format!("{sign} "), theme.mark), bit(text.clone(), theme.text)],
-            );
-            if at == self.at {
-                canvas.restyle(place, theme.cursor);
-                canvas.text(inside.x + 1, y, 1, &Clean::fixed(theme.glyphs.cursor), theme.cursor);
-            }
-        }
-        if inside.height > 1 {
-            let keys: &[(&str, &str)] = match self.kind {
-                Choice::Sort(_) => &[("enter", "choose"), ("esc", "close")],
-                Choice::Columns => &[("space", "on/off"), ("enter", "close")],
-            };
-            let bits: Vec<_> = keys
-                .iter()
-                .flat_map(|(key, does)| [bit(*key, theme.key), bit(format!(" {does}   "), theme.dim)])
-                .collect();
-            canvas.line(inside.x + 1, inside.bottom() - 1, inside.width.saturating_sub(1), &bits);
-        }
-    }
+/// Writes the keys of a box on a line: `enter chooses   esc closes`.
+pub fn keys(canvas: &mut Canvas<'_>, x: u16, y: u16, width: u16, keys: &[(&'static str, &str)]) {
+    let theme = canvas.theme;
+    let bits: Vec<_> = keys
+        .iter()
+        .flat_map(|(key, does)| {
+            [super::canvas::bit(*key, theme.key), super::canvas::bit(format!(" {does}   "), theme.dim)]
+        })
+        .collect();
+    canvas.line(x, y, width, &bits);
 }

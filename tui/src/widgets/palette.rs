@@ -1,4 +1,5 @@
-//! The palette: every action found by its words, and `users FILTER` as on the command line.
+//! The palette: every action by its words, and places as on the command line: `users status:active`,
+//! `context use prod`.
 
 use nucleo_matcher::{
     Config, Matcher, Utf32Str,
@@ -9,13 +10,15 @@ use tui_input::Input;
 
 use super::{
     canvas::{Canvas, Hit, bit},
-    field,
-    overlay::middle,
+    choose, field,
+    overlay::{Overlay, middle},
 };
 use crate::{
-    keys::{ACTIONS, Action, Code, Do, Key, State, shown},
-    message::Task,
-    model::{Model, Screen},
+    actions::{ACTIONS, Action, Do, Group, State},
+    change::shell,
+    keys::{Code, Key, shown},
+    message::{Room, Task},
+    model::Model,
     text::Clean,
     update,
 };
@@ -38,65 +41,112 @@ pub struct Palette {
 #[derive(Debug, Clone)]
 enum Line {
     Action(&'static Action),
-    /// The people, narrowed.
-    Users(String),
+    /// A list, narrowed.
+    List(Room, String),
+    /// Another daemon, by the name of its context.
+    Context(String),
 }
 
-/// The filter in `users FILTER`.
-fn users_filter(text: &str) -> Option<&str> {
-    let rest = text.trim_start().strip_prefix("users")?;
-    let rest = rest.strip_prefix(char::is_whitespace)?.trim();
-    Some(rest.strip_prefix("list").filter(|rest| rest.starts_with(' ')).map_or(rest, str::trim))
+/// A list as the command line names it, and the filter behind it: `users list status:active`.
+fn list_of(model: &Model, text: &str) -> Option<(Room, String)> {
+    let (noun, rest) = text.trim_start().split_once(char::is_whitespace)?;
+    let lists = Room::ALL.iter().copied().filter(|room| *room != Room::Home);
+    let room = lists.into_iter().find(|room| model.list_of(*room).noun() == noun)?;
+    let rest = rest.trim();
+    let verbs = ACTIONS.iter().filter_map(|action| action.words.split_once(' '));
+    let is_verb =
+        verbs.filter(|(of, _)| *of == noun).any(|(_, verb)| verb.starts_with(rest) && verb != "list");
+    let rest = match rest.strip_prefix("list") {
+        Some(rest) if rest.is_empty() || rest.starts_with(' ') => rest.trim(),
+        // `users create` is an action, `users ada` a search
+        _ if is_verb => return None,
+        _ => rest,
+    };
+    let rest = rest.strip_prefix("--filter").map_or(rest, str::trim);
+    Some((room, rest.trim_matches('\'').to_owned()))
 }
 
 fn lines(model: &Model, text: &str) -> Vec<Line> {
     let mut lines: Vec<Line> = Vec::new();
-    if let Some(filter) = users_filter(text) {
-        lines.push(Line::Users(filter.to_owned()));
+    if let Some((room, filter)) = list_of(model, text) {
+        lines.push(Line::List(room, filter));
     }
     let skip = [Do::Palette, Do::Back];
     let here = ACTIONS
         .iter()
         .filter(|action| (action.state)(model) != State::Absent && !skip.contains(&action.what));
+    let contexts = model.contexts.iter().map(|known| known.name.as_str());
+    let contexts = contexts.filter(|name| model.place.context.as_deref() != Some(*name));
     if text.trim().is_empty() {
-        lines.extend(here.map(Line::Action));
+        // what one does comes before how one moves
+        let mut here: Vec<&'static Action> = here.collect();
+        here.sort_by_key(|action| match action.group {
+            Group::Change => 0,
+            Group::Act => 1,
+            Group::Find => 2,
+            Group::Move if action.name.starts_with("go.") => 3,
+            Group::Everywhere => 4,
+            Group::Move => 5,
+        });
+        lines.extend(here.into_iter().map(Line::Action));
+        lines.extend(contexts.map(|name| Line::Context(name.to_owned())));
         return lines;
     }
     let pattern = Pattern::parse(text.trim(), CaseMatching::Ignore, Normalization::Smart);
     let mut matcher = Matcher::new(Config::DEFAULT);
     let mut buffer = Vec::new();
-    let mut found: Vec<(u32, &Action)> = here
+    let mut score = |words: &str| pattern.score(Utf32Str::new(words, &mut buffer), &mut matcher);
+    let mut found: Vec<(u32, Line)> = here
         .filter_map(|action| {
-            let words = format!("{} {}", action.title, action.does);
-            let score = pattern.score(Utf32Str::new(&words, &mut buffer), &mut matcher)?;
-            Some((score, action))
+            // what it is called counts for more than what is said about it
+            let called = score(&format!("{} {}", action.words, action.title)).map(|score| score * 3 / 2);
+            let said = score(&format!("{} {}", action.title, action.does));
+            let exact = u32::from(action.words == text.trim()) * 1_000;
+            Some((called.max(said)? + exact, Line::Action(action)))
         })
         .collect();
+    found.extend(contexts.filter_map(|name| {
+        Some((score(&format!("context use {name}"))? * 3 / 2, Line::Context(name.to_owned())))
+    }));
     found.sort_by_key(|(score, _)| std::cmp::Reverse(*score));
     // letters scattered over a sentence match too; beside a good match they are noise
     let best = found.first().map_or(0, |(score, _)| *score);
     found.retain(|(score, _)| score * 3 >= best * 2);
-    lines.extend(found.into_iter().map(|(_, action)| Line::Action(action)));
+    lines.extend(found.into_iter().map(|(_, line)| line));
     lines
 }
 
 /// A key while the palette is open.
 pub fn key(model: &mut Model, key: Key) -> Vec<Task> {
-    let Some(super::overlay::Overlay::Palette(palette)) = &model.overlay else { return Vec::new() };
+    let Some(Overlay::Palette(palette)) = &model.overlay else { return Vec::new() };
     let text = palette.input.value().to_owned();
     let lines = lines(model, &text);
-    let Some(super::overlay::Overlay::Palette(palette)) = &mut model.overlay else { return Vec::new() };
+    let history = model.history.clone();
+    let Some(Overlay::Palette(palette)) = &mut model.overlay else { return Vec::new() };
     let last = lines.len().saturating_sub(1);
     match (key.ctrl, key.code) {
         (_, Code::Down) | (true, Code::Char('n')) => palette.at = (palette.at + 1).min(last),
+        (true, Code::Char('r')) => palette.remember(&history),
         (false, Code::Up) if palette.at == 0 && (text.is_empty() || palette.back > 0) => {
-            let back = (palette.back + 1).min(model.history.len());
-            if let Some(line) = back.checked_sub(1).and_then(|at| model.history.get(at)) {
-                palette.input = Input::new(line.clone());
-                palette.back = back;
-            }
+            palette.remember(&history);
         }
         (_, Code::Up) | (true, Code::Char('p')) => palette.at = palette.at.saturating_sub(1),
+        (false, Code::Tab) => {
+            // what the line is called on the command line, to be typed on
+            let words = match lines.get(palette.at.min(last)) {
+                Some(Line::Action(action)) => format!("{} ", action.words),
+                Some(Line::Context(name)) => format!("context use {name}"),
+                _ => return Vec::new(),
+            };
+            palette.input = Input::new(words);
+            palette.at = 0;
+        }
+        (false, Code::Char('Y')) if text.is_empty() => {
+            let command = lines.get(palette.at.min(last)).and_then(|line| command(model, line));
+            let Some(command) = command else { return Vec::new() };
+            model.say(format!("copied {command}"));
+            return vec![Task::Copy(command)];
+        }
         (false, Code::Enter) => {
             let line = lines.get(palette.at.min(last)).cloned();
             if !text.trim().is_empty() {
@@ -107,7 +157,8 @@ pub fn key(model: &mut Model, key: Key) -> Vec<Task> {
             model.overlay = None;
             return match line {
                 Some(Line::Action(action)) => update::perform(model, action.what),
-                Some(Line::Users(filter)) => users(model, &filter),
+                Some(Line::List(room, filter)) => update::list(model, room, &filter),
+                Some(Line::Context(name)) => choose::switch(model, name),
                 None => {
                     model.complain("nothing is called that");
                     Vec::new()
@@ -124,20 +175,37 @@ pub fn key(model: &mut Model, key: Key) -> Vec<Task> {
     Vec::new()
 }
 
-fn users(model: &mut Model, filter: &str) -> Vec<Task> {
-    let mut tasks = update::perform(model, Do::GoUsers);
-    if model.is_offline() {
-        model.complain("filter is off: the daemon cannot be reached");
-    } else if model.screen == Screen::Users {
-        match bursar_shared::filter::parse::<bursar_shared::operations::users::User>(filter) {
-            Ok(parsed) => tasks.extend(model.users.list.set_filter(filter, parsed, &mut model.tickets)),
-            Err(wrong) => model.complain(wrong.to_string()),
+/// A line as a command.
+fn command(model: &Model, line: &Line) -> Option<String> {
+    match line {
+        Line::Action(action) => (action.command)(model),
+        Line::List(room, filter) => {
+            let noun = model.list_of(*room).noun();
+            Some(match filter.as_str() {
+                "" => format!("bursar {noun} list"),
+                filter => format!("bursar {noun} list --filter {}", shell(filter)),
+            })
         }
+        Line::Context(name) => Some(format!("bursar context use {name}")),
     }
-    tasks
 }
 
 impl Palette {
+    /// Puts the line before back.
+    fn remember(&mut self, history: &std::collections::VecDeque<String>) {
+        let back = (self.back + 1).min(history.len());
+        if let Some(line) = back.checked_sub(1).and_then(|at| history.get(at)) {
+            self.input = Input::new(line.clone());
+            self.back = back;
+        }
+    }
+
+    /// Text was pasted.
+    pub fn paste(&mut self, text: &str) {
+        field::paste(&mut self.input, text);
+        self.at = 0;
+    }
+
     /// Draws it.
     pub fn draw(&self, canvas: &mut Canvas<'_>, model: &Model) {
         let theme = canvas.theme;
@@ -145,7 +213,12 @@ impl Palette {
         let whole = canvas.area();
         let height = whole.height.saturating_sub(4).min(20);
         let area = middle(whole, whole.width.saturating_sub(4).min(84), height);
-        let facts = [bit("enter does it", theme.dim)];
+        let facts = [
+            bit("enter", theme.key),
+            bit(" does it  ", theme.dim),
+            bit("^r", theme.key),
+            bit(" history", theme.dim),
+        ];
         let inside = canvas.frame(area, &[bit("Command", theme.accent)], &facts);
         let typed = Rect { x: inside.x + 3, width: inside.width.saturating_sub(4), height: 1, ..inside };
         canvas.text(inside.x + 1, inside.y, 1, &Clean::fixed(theme.glyphs.cursor), theme.accent);
@@ -158,7 +231,11 @@ impl Palette {
         for (place, (index, line)) in lines.iter().enumerate().skip(first).take(rows).enumerate() {
             let y = inside.y + 2 + place as u16;
             let (title, keys, off) = match line {
-                Line::Users(filter) => (format!("users where {filter}"), String::new(), None),
+                Line::List(room, filter) => {
+                    let noun = model.list_of(*room).noun();
+                    (format!("{noun} where {filter}"), String::new(), None)
+                }
+                Line::Context(name) => (format!("context use {name}"), String::new(), None),
                 Line::Action(action) => {
                     let off = match (action.state)(model) {
                         State::Off(why) => Some(why),
@@ -167,6 +244,10 @@ impl Palette {
                     let keys = action.keys.iter().map(|keys| shown(keys)).collect::<Vec<_>>().join(" ");
                     (action.title.to_owned(), keys, off)
                 }
+            };
+            let words = match line {
+                Line::Action(action) if action.words.contains(' ') => action.words,
+                _ => "",
             };
             let row = Rect { x: inside.x, y, width: inside.width, height: 1 };
             canvas.hits.push((row, Hit::Item(index)));
@@ -177,7 +258,11 @@ impl Palette {
                 None => bit(keys, theme.key),
             };
             let x = canvas.line_right(inside.right().saturating_sub(1), y, width / 2, &[right]);
-            canvas.text(inside.x + 3, y, x.saturating_sub(inside.x + 4), &Clean::of(title), style);
+            let room = x.saturating_sub(inside.x + 4);
+            let used = canvas.text(inside.x + 3, y, room, &Clean::of(title), style);
+            if used < 24 && room > 40 && off.is_none() {
+                canvas.text(inside.x + 27, y, room - 24, &Clean::of(words), theme.dim);
+            }
             if index == at {
                 canvas.restyle(row, theme.cursor);
                 canvas.text(inside.x + 1, y, 1, &Clean::fixed(theme.glyphs.cursor), theme.cursor);
@@ -186,17 +271,19 @@ impl Palette {
         if inside.height >= 5 {
             let y = inside.bottom() - 3;
             canvas.rule(inside.x, y, inside.width, &[], &[]);
-            let (does, command) = match lines.get(at) {
-                Some(Line::Action(action)) => {
-                    let command = (action.command)(model);
-                    (action.does.to_owned(), command.unwrap_or_else(|| format!("it {}", action.undo)))
+            let does = match lines.get(at) {
+                Some(Line::Action(action)) => action.does.to_owned(),
+                Some(Line::List(room, _)) => {
+                    format!("Goes to {}, narrowed to what matches.", model.list_of(*room).noun())
                 }
-                Some(Line::Users(filter)) => (
-                    "Goes to the people that match the filter.".to_owned(),
-                    format!("bursar users list --filter '{filter}'"),
-                ),
-                None => ("Nothing is called that.".to_owned(), String::new()),
+                Some(Line::Context(name)) => format!("Goes to the daemon of the context {name}."),
+                None => "Nothing is called that.".to_owned(),
             };
+            let undo = match lines.get(at) {
+                Some(Line::Action(action)) => format!("undo: {}", action.undo),
+                _ => String::new(),
+            };
+            let command = lines.get(at).and_then(|line| command(model, line)).unwrap_or(undo);
             let width = inside.width.saturating_sub(2);
             canvas.text(inside.x + 1, y + 1, width, &Clean::of(does), theme.dim);
             canvas.text(inside.x + 1, y + 2, width, &Clean::of(command), theme.strong);

@@ -3,102 +3,64 @@
 //! The dry run is the daemon's own. The button begins on Cancel and works only after it could be read;
 //! a lost answer is found by its idempotency key, never sent again blindly.
 
+mod draw;
+
 use std::time::Duration;
 
 use bursar_shared::{
-    field::UserStatus,
-    id::UserId,
+    error::ErrorCode,
+    field::{Reason, UserStatus},
     operations::{
-        auth::Revoked,
         system::{Verdict, VerdictState},
         users::User,
     },
     time::Timestamp,
 };
+use tui_input::Input;
 
-use serde_json::Value;
-
+pub use self::draw::place;
 use super::{
-    canvas::{Bit, Canvas, Hit, bit},
-    overlay::{Overlay, middle},
+    conflict::Conflict,
+    field,
+    form::Form,
+    outcome::{Results, Token, tally},
+    overlay::Overlay,
 };
 use crate::{
+    change::{Change, Effect},
     keys::{Code, Key},
     message::{Request, Slot, Task, Trouble},
-    model::{Model, Protection},
-    screens::person::status,
-    text::Clean,
+    model::{Deed, Model, Protection},
 };
 
 /// How long the button can be read before it works.
 const ARM: Duration = Duration::from_millis(400);
+/// Changes that are remembered to be undone.
+const JOURNAL: usize = 50;
 
-/// What is to be changed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Change {
-    /// A person is suspended.
-    Suspend(UserId),
-    /// A person is let in again.
-    Activate(UserId),
-    /// A person is deleted.
-    Delete(UserId),
-    /// All sessions of a person end.
-    EndSessions(UserId),
-}
-
-/// What a change does, or did.
+/// Whom a change is about.
 #[derive(Debug, Clone)]
-pub enum Effect {
-    /// This is the person afterwards.
+pub enum Subject {
+    /// This person, as they were read.
     Person(Box<User>),
-    /// The person is gone.
-    Deleted,
-    /// So many sessions ended.
-    Ended(u64),
+    /// Somebody, or something, that is called so.
+    Called(String),
 }
 
-impl Change {
-    /// Whom it is about.
-    pub const fn id(self) -> UserId {
+impl Subject {
+    /// What they are called.
+    pub fn name(&self) -> String {
         match self {
-            Self::Suspend(id) | Self::Activate(id) | Self::Delete(id) | Self::EndSessions(id) => id,
+            Self::Person(user) => user.email.to_string(),
+            Self::Called(name) => name.clone(),
         }
     }
 
-    const fn button(self) -> &'static str {
+    /// The person as they were read.
+    pub fn before(&self) -> Option<&User> {
         match self {
-            Self::Suspend(_) => "Suspend",
-            Self::Activate(_) => "Activate",
-            Self::Delete(_) => "Delete",
-            Self::EndSessions(_) => "End sessions",
-        }
-    }
-
-    const fn done(self) -> &'static str {
-        match self {
-            Self::Suspend(_) => "suspended",
-            Self::Activate(_) => "activated",
-            Self::Delete(_) => "deleted",
-            Self::EndSessions(_) => "ended the sessions of",
-        }
-    }
-
-    const fn undo(self) -> &'static str {
-        match self {
-            Self::Suspend(_) => "A activates them again; sessions that ended stay ended",
-            Self::Activate(_) => "S suspends them again",
-            Self::Delete(_) => "none: who is deleted stays so; the email is free again",
-            Self::EndSessions(_) => "none: they sign in again",
-        }
-    }
-
-    /// The same as a command.
-    pub fn command(self) -> String {
-        match self {
-            Self::Suspend(id) => format!("bursar users suspend {id}"),
-            Self::Activate(id) => format!("bursar users activate {id}"),
-            Self::Delete(id) => format!("bursar users delete {id}"),
-            Self::EndSessions(id) => format!("bursar sessions revoke --user {id}"),
+            Self::Person(user) => Some(user),
+            Self::Called(_) => None,
         }
     }
 }
@@ -120,37 +82,58 @@ enum Stage {
     Lost,
 }
 
+/// What a key goes to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Focus {
+    Cancel,
+    Go,
+    Reason,
+}
+
 /// A change under review.
 #[derive(Debug)]
 pub struct Review {
     change: Change,
-    before: Box<User>,
+    subject: Subject,
+    version: Option<i64>,
     key: String,
     stage: Stage,
-    /// Whether the button that does it is chosen.
-    go: bool,
+    focus: Focus,
     /// How often it was agreed to; protected contexts ask twice.
     agreed: u8,
     /// When what can be agreed to was first there.
     shown: Timestamp,
+    /// Why it is done, where that is kept.
+    reason: Input,
+    /// Something that one should know before reading on.
+    note: Option<String>,
+    /// Lines above the first that is shown.
+    scroll: usize,
+    /// Where it came from, and goes back to.
+    pub form: Option<Box<Form>>,
+    /// The deed that it takes back, by its time.
+    pub takes_back: Option<Timestamp>,
 }
 
 impl Review {
     /// Begins: asks the daemon what would happen.
-    pub fn begin(model: &mut Model, of: fn(UserId) -> Change) -> Vec<Task> {
-        let Some(row) = model.users.list.window.current() else { return Vec::new() };
-        let before = Box::new(row.record.clone());
-        let change = of(before.id);
-        let request = Request::Rehearse(change, before.version);
-        model.overlay = Some(Overlay::Review(Self {
+    pub fn begin(model: &mut Model, change: Change, subject: Subject, version: Option<i64>) -> Vec<Task> {
+        let request = Request::Rehearse(change.clone(), version);
+        model.overlay = Some(Overlay::Review(Box::new(Self {
             change,
-            before,
+            subject,
+            version,
             key: bursar_shared::id::idempotency_key(),
             stage: Stage::Asking,
-            go: false,
+            focus: Focus::Cancel,
             agreed: 0,
             shown: model.now,
-        }));
+            reason: Input::default(),
+            note: None,
+            scroll: 0,
+            form: None,
+            takes_back: None,
+        })));
         vec![Task::Ask(model.tickets.issue(Slot::Change), request)]
     }
 
@@ -165,7 +148,16 @@ impl Review {
     /// Shows the one whose outcome was awaited again.
     fn reopen(model: &mut Model) {
         if let Some(pending) = model.pending.take() {
-            model.overlay = Some(Overlay::Review(pending));
+            model.overlay = Some(Overlay::Review(Box::new(pending)));
+        }
+    }
+
+    /// Whether there is something to agree to.
+    fn choosable(&self) -> bool {
+        match &self.stage {
+            Stage::Ready(Effect::Many(result)) => tally(result).0 > 0,
+            Stage::Ready(_) | Stage::Lost => true,
+            _ => false,
         }
     }
 
@@ -174,42 +166,119 @@ impl Review {
         if let Some(Overlay::Review(review)) = &mut model.overlay {
             review.stage = Stage::Ready(effect);
             review.shown = model.now;
+            review.agreed = 0;
         }
     }
 
     /// It is done.
-    pub fn done(model: &mut Model, effect: Effect) {
+    pub fn done(model: &mut Model, effect: Effect) -> Vec<Task> {
         let review = match model.overlay.take() {
-            Some(Overlay::Review(review)) => Some(review),
+            Some(Overlay::Review(review)) => Some(*review),
             other => {
                 model.overlay = other;
                 model.pending.take()
             }
         };
-        let Some(review) = review else { return };
+        let Some(review) = review else { return Vec::new() };
+        let whom = review.subject.name();
+        let before = review.subject.before();
         let undo = review.change.undo();
-        model.say(match undo.starts_with("none") {
-            true => format!("{} {}", review.change.done(), review.before.email),
-            false => format!("{} {}; {undo}", review.change.done(), review.before.email),
-        });
-        model.users.list.window.patch(&review.before.id.to_string(), |row| match effect {
+        let text = match &effect {
+            Effect::Many(result) => format!("{} {} people", review.change.done(), tally(result).0),
+            _ => format!("{} {whom}", review.change.done()),
+        };
+        model.say(if undo.starts_with("none") { text.clone() } else { format!("{text}; {undo}") });
+        if let Some(at) = review.takes_back
+            && let Some(deed) = model.journal.iter_mut().find(|deed| deed.at == at)
+        {
+            deed.undone = true;
+        }
+        let back = review.change.reverse(before, &effect);
+        model.journal.push_front(Deed { at: model.now, text, whom: whom.clone(), back, undone: false });
+        model.journal.truncate(JOURNAL);
+        Self::apply(model, &review.change, effect, whom);
+        Vec::new()
+    }
+
+    /// Shows what was done where it was done, and not only when the log says so.
+    fn apply(model: &mut Model, change: &Change, effect: Effect, whom: String) {
+        let now = model.now;
+        let person = change.person().map(|id| id.to_string());
+        let mut sessions_end = change.ends_sessions();
+        match effect {
             Effect::Person(user) => {
-                let sessions = row.record.sessions.take().filter(|_| user.status == UserStatus::Active);
-                row.record = User { sessions, ..*user };
+                model.names.insert(user.id, user.email.to_string());
+                model.users.list.window.patch(&user.id.to_string(), |row| {
+                    let sessions = row.record.sessions.take().filter(|_| user.status == UserStatus::Active);
+                    row.record = User { sessions, ..*user };
+                });
             }
-            Effect::Deleted => {
-                row.gone = true;
-                row.record.status = UserStatus::Deleted;
+            Effect::Gone => {
+                if let Change::EndSession(id) = change {
+                    model.sessions.window.patch(&id.to_string(), |row| row.record.revoked_at = Some(now));
+                }
+                if let Some(id) = &person {
+                    model.users.list.window.patch(id, |row| {
+                        row.gone = true;
+                        row.record.status = UserStatus::Deleted;
+                    });
+                }
             }
-            Effect::Ended(_) => row.record.sessions = Some(Vec::new()),
-        });
+            Effect::Ended(_) => {}
+            Effect::Token(reset) => model.overlay = Some(Overlay::Token(Token::new(whom, reset))),
+            Effect::Many(result) => {
+                sessions_end = false;
+                let Change::Many(op, items) = change else { return };
+                let good = result.items.iter().filter(|outcome| outcome.error.is_none());
+                let ids: Vec<String> = good
+                    .filter_map(|outcome| items.get(outcome.index as usize))
+                    .map(|item| item.id.to_string())
+                    .collect();
+                for outcome in &result.items {
+                    let Some(item) = items.get(outcome.index as usize) else { continue };
+                    if outcome.error.is_some() {
+                        continue;
+                    }
+                    let after = outcome.data.clone();
+                    model.users.list.window.patch(&item.id.to_string(), |row| match after {
+                        Some(user) => row.record = user,
+                        None => row.gone = true,
+                    });
+                }
+                model.users.list.window.unmark(ids);
+                let (op, items) = (*op, items.clone());
+                model.overlay = Some(Overlay::Results(Results { op, items, result, scroll: 0 }));
+            }
+        }
+        if sessions_end && let Some(id) = person {
+            model.users.list.window.patch(&id, |row| row.record.sessions = Some(Vec::new()));
+            let theirs: Vec<String> = model
+                .sessions
+                .window
+                .rows()
+                .filter(|row| row.record.user_id.to_string() == id && row.record.revoked_at.is_none())
+                .map(|row| row.id.clone())
+                .collect();
+            for id in theirs {
+                model.sessions.window.patch(&id, |row| row.record.revoked_at = Some(now));
+            }
+        }
     }
 
     /// The request for it failed.
-    pub fn failed(model: &mut Model, trouble: Trouble) {
+    pub fn failed(model: &mut Model, trouble: Trouble) -> Vec<Task> {
         Self::reopen(model);
-        let Some(Overlay::Review(review)) = &mut model.overlay else { return };
-        review.go = false;
+        if let Trouble::Refused { error, .. } = &trouble {
+            let current: Option<User> = (error.code == ErrorCode::VersionMismatch)
+                .then(|| error.details.get("current").cloned())
+                .flatten()
+                .and_then(|current| serde_json::from_value(current).ok());
+            if let Some(theirs) = current {
+                return Self::overtaken(model, theirs, trouble);
+            }
+        }
+        let Some(Overlay::Review(review)) = &mut model.overlay else { return Vec::new() };
+        review.focus = Focus::Cancel;
         review.stage = match (&review.stage, trouble) {
             // an answer that was lost or cannot be read says nothing about what was done
             (Stage::Sending, Trouble::Unreachable(why) | Trouble::Other(why)) => Stage::Unknown(why),
@@ -217,6 +286,40 @@ impl Review {
             (Stage::Unknown(_), trouble) => Stage::Unknown(trouble.message()),
             (_, trouble) => Stage::Refused(trouble),
         };
+        if let Stage::Refused(trouble) = &review.stage {
+            model.last_trouble = Some((trouble.clone(), "a change was refused".to_owned(), model.now));
+        }
+        Vec::new()
+    }
+
+    /// Somebody else saved first.
+    fn overtaken(model: &mut Model, theirs: User, trouble: Trouble) -> Vec<Task> {
+        let version = theirs.version;
+        model.users.list.window.patch(&theirs.id.to_string(), |row| {
+            let sessions = row.record.sessions.take();
+            row.record = User { sessions, ..theirs.clone() };
+        });
+        let Some(Overlay::Review(review)) = &mut model.overlay else { return Vec::new() };
+        if let Some(form) = review.form.take() {
+            model.overlay = Some(Overlay::Conflict(Box::new(Conflict::new(form, Box::new(theirs)))));
+            return Vec::new();
+        }
+        review.focus = Focus::Cancel;
+        if review.takes_back.is_some() {
+            // to take back over what somebody else did since would be a change of its own
+            review.stage = Stage::Refused(trouble);
+            return Vec::new();
+        }
+        // what was read is not how they are: what would happen is asked anew, and agreed to anew
+        review.note = Some(format!(
+            "somebody changed them meanwhile, to version {version}: this is what would happen now"
+        ));
+        review.subject = Subject::Person(Box::new(theirs));
+        review.version = Some(version);
+        review.key = bursar_shared::id::idempotency_key();
+        review.stage = Stage::Asking;
+        let request = Request::Rehearse(review.change.clone(), review.version);
+        vec![Task::Ask(model.tickets.issue(Slot::Change), request)]
     }
 
     /// The daemon is there again: what became of a change whose answer was lost?
@@ -227,17 +330,19 @@ impl Review {
     }
 
     /// The daemon says what became of it.
-    pub fn resolved(model: &mut Model, verdict: Verdict) {
+    pub fn resolved(model: &mut Model, verdict: Verdict) -> Vec<Task> {
         if verdict.state == VerdictState::Done {
             if let Some(error) = verdict.error {
                 let refused = Trouble::Refused { error, request_id: None, retry_at: None };
-                return Self::end_at(model, Stage::Refused(refused));
+                Self::end_at(model, Stage::Refused(refused));
+                return Vec::new();
             }
-            if let Some(effect) = Self::lost_effect(model, verdict.data) {
+            if let Some(effect) = Self::of(model).and_then(|review| review.change.read(verdict.data)) {
                 return Self::done(model, effect);
             }
         }
         Self::end_at(model, Stage::Lost);
+        Vec::new()
     }
 
     /// What became of it is known, and it is not what was hoped for.
@@ -245,169 +350,151 @@ impl Review {
         Self::reopen(model);
         if let Some(Overlay::Review(review)) = &mut model.overlay {
             review.stage = stage;
-            review.go = false;
+            review.focus = Focus::Cancel;
             review.shown = model.now;
-        }
-    }
-
-    /// What a change did whose answer was lost, from the answer that is kept.
-    fn lost_effect(model: &Model, data: Option<Value>) -> Option<Effect> {
-        match Self::of(model)?.change {
-            Change::Suspend(_) | Change::Activate(_) => {
-                serde_json::from_value(data?).ok().map(Box::new).map(Effect::Person)
-            }
-            Change::Delete(_) => Some(Effect::Deleted),
-            Change::EndSessions(_) => {
-                serde_json::from_value::<Revoked>(data?).ok().map(|ended| Effect::Ended(ended.revoked))
-            }
         }
     }
 
     /// Closes it; what is on its way cannot be called back.
     pub fn close(model: &mut Model) {
-        let Some(Overlay::Review(review)) = model.overlay.take() else { return };
-        match review.stage {
+        let Some(Overlay::Review(mut review)) = model.overlay.take() else { return };
+        match &review.stage {
             Stage::Sending => model.overlay = Some(Overlay::Review(review)),
             Stage::Unknown(_) => {
                 model.say("the outcome is asked for when the daemon is back; r asks now");
-                model.pending = Some(review);
+                model.pending = Some(*review);
             }
-            _ => {
+            stage => {
                 model.tickets.forget(Slot::Change);
+                if let Some(mut form) = review.form.take() {
+                    if let Stage::Refused(Trouble::Refused { error, .. }) = stage {
+                        form.refuse(error);
+                    }
+                    model.overlay = Some(Overlay::Form(form));
+                    return;
+                }
                 model.say("nothing was changed");
             }
         }
     }
 
-    /// A key.
-    pub fn key(model: &mut Model, key: Key) -> Vec<Task> {
-        let Some(Overlay::Review(review)) = &mut model.overlay else { return Vec::new() };
-        let choosable = matches!(review.stage, Stage::Ready(_) | Stage::Lost);
-        match (key.ctrl, key.code) {
-            (false, Code::Tab | Code::BackTab | Code::Left | Code::Right) if choosable => {
-                review.go = !review.go;
-                Vec::new()
-            }
-            (false, Code::Char('Y')) => {
-                let command = review.change.command();
-                model.say(format!("copied {command}"));
-                vec![Task::Copy(command)]
-            }
-            (false, Code::Enter) if review.go => Self::agree(model),
-            (false, Code::Enter | Code::Char('q')) => {
-                Self::close(model);
-                Vec::new()
-            }
-            _ => Vec::new(),
+    /// Text was pasted: into the reason, and nowhere else.
+    pub fn paste(&mut self, text: &str) {
+        if self.focus == Focus::Reason {
+            field::paste(&mut self.reason, text);
         }
     }
 
-    fn agree(model: &mut Model) -> Vec<Task> {
+    /// The reason is typed in now.
+    pub fn to_reason(&mut self) {
+        if self.choosable() && self.change.takes_reason() {
+            self.focus = Focus::Reason;
+        }
+    }
+
+    /// A click on a button.
+    pub fn press(model: &mut Model, button: u8) -> Vec<Task> {
+        let Some(Overlay::Review(review)) = &mut model.overlay else { return Vec::new() };
+        if button == 1 && review.choosable() {
+            review.focus = Focus::Go;
+            return Self::agree(model, false);
+        }
+        Self::close(model);
+        Vec::new()
+    }
+
+    /// A key. `held` is one that is held down.
+    pub fn key(model: &mut Model, key: Key, held: bool) -> Vec<Task> {
+        let Some(Overlay::Review(review)) = &mut model.overlay else { return Vec::new() };
+        let choosable = review.choosable();
+        let typing = review.focus == Focus::Reason;
+        match (key.ctrl, key.code) {
+            (false, Code::Esc) | (true, Code::Char('g')) => Self::close(model),
+            (false, Code::Tab | Code::BackTab) if choosable => {
+                let reason = review.change.takes_reason();
+                review.focus = match (review.focus, key.code == Code::Tab) {
+                    (Focus::Cancel, true) | (Focus::Reason, false) => Focus::Go,
+                    (Focus::Go, true) if reason => Focus::Reason,
+                    (Focus::Cancel, false) if reason => Focus::Reason,
+                    (Focus::Cancel, false) => Focus::Go,
+                    _ => Focus::Cancel,
+                };
+            }
+            (false, Code::Left | Code::Right) if choosable && !typing => {
+                review.focus = if review.focus == Focus::Go { Focus::Cancel } else { Focus::Go };
+            }
+            (false, Code::Enter) if typing => review.focus = Focus::Cancel,
+            (false, Code::Enter) if review.focus == Focus::Go => return Self::agree(model, held),
+            (false, Code::Enter) if held => {}
+            (false, Code::Enter) => Self::close(model),
+            _ if typing => {
+                field::edit(&mut review.reason, key);
+            }
+            (false, Code::Char('q')) => Self::close(model),
+            (false, Code::Char('j') | Code::Down) => review.scroll += 1,
+            (false, Code::Char('k') | Code::Up) => review.scroll = review.scroll.saturating_sub(1),
+            (false, Code::Char('!')) if matches!(review.stage, Stage::Refused(_)) => {
+                return crate::update::perform(model, crate::actions::Do::Error);
+            }
+            (false, Code::Char('Y')) => {
+                let command = review.change.clone().because(review.because().ok().flatten()).command();
+                model.say(format!("copied {command}"));
+                return vec![Task::Copy(command)];
+            }
+            _ => {}
+        }
+        Vec::new()
+    }
+
+    /// Why it is done, if that was said.
+    fn because(&self) -> Result<Option<Reason>, String> {
+        match self.reason.value().trim() {
+            "" => Ok(None),
+            text => text.parse().map(Some).map_err(|wrong: bursar_shared::field::Fault| wrong.message),
+        }
+    }
+
+    fn agree(model: &mut Model, held: bool) -> Vec<Task> {
         let (now, protection) = (model.now, model.place.protection);
         let Some(Overlay::Review(review)) = &mut model.overlay else { return Vec::new() };
-        if now.since(review.shown) < ARM {
+        if held || now.since(review.shown) < ARM {
             // held keys, and keys typed before it was there, agree to nothing
             model.complain("not so fast: read what will happen, then press enter");
             return Vec::new();
         }
+        let reason = match review.because() {
+            Ok(reason) => reason,
+            Err(wrong) => {
+                model.complain(format!("reason {wrong}"));
+                return Vec::new();
+            }
+        };
         review.agreed += 1;
-        review.go = false;
+        review.focus = Focus::Cancel;
         if protection == Protection::Confirm && review.agreed < 2 {
             review.shown = now;
             return Vec::new();
         }
-        review.stage = Stage::Sending;
-        let request = Request::Carry(review.change, review.key.clone(), review.before.version);
-        vec![Task::Ask(model.tickets.issue(Slot::Change), request)]
-    }
-
-    /// Draws it.
-    pub fn draw(&self, canvas: &mut Canvas<'_>) {
-        let theme = canvas.theme;
-        let area = middle(canvas.area(), 76, 13);
-        let title = match self.change {
-            Change::EndSessions(_) => "End all sessions of this person?".to_owned(),
-            _ => format!("{} this person?", self.change.button()),
-        };
-        let inside = canvas.frame(area, &[bit(title, theme.accent)], &[bit("esc cancels", theme.dim)]);
-        let (x, width) = (inside.x + 2, inside.width.saturating_sub(4));
-        let fact = |name: &'static str, rest: Vec<Bit>| {
-            let mut line = vec![bit(format!("{name:<10}"), theme.dim)];
-            line.extend(rest);
-            line
-        };
-        let live = self.before.sessions.as_ref().map_or(0, |all| all.len() as u64);
-        let live = if let Stage::Ready(Effect::Ended(count)) = self.stage { count } else { live };
-        let after = match (&self.stage, self.change) {
-            (Stage::Ready(Effect::Person(after)), _) => after.status,
-            (_, Change::Suspend(_)) => UserStatus::Suspended,
-            (_, Change::Activate(_)) => UserStatus::Active,
-            (_, Change::Delete(_)) => UserStatus::Deleted,
-            (_, Change::EndSessions(_)) => self.before.status,
-        };
-        let mut lines = vec![
-            fact("who", vec![bit(self.before.email.as_str().to_owned(), theme.strong)]),
-            fact("", vec![bit(self.before.name.as_str().to_owned(), theme.text)]),
-        ];
-        if after != self.before.status {
-            let arrow = bit(" → ", theme.dim);
-            let line = vec![status(self.before.status, &theme), arrow, status(after, &theme)];
-            lines.push(fact("status", line));
-        }
-        if !matches!(self.change, Change::Activate(_)) {
-            let ends = match live {
-                0 => "none is known to end".to_owned(),
-                1 => "1 ends at once".to_owned(),
-                many => format!("{many} end at once"),
-            };
-            lines.push(fact("sessions", vec![bit(ends, theme.text)]));
-        }
-        lines.push(fact("undo", vec![bit(self.change.undo(), theme.text)]));
-        lines.push(fact("same as", vec![bit(self.change.command(), theme.text)]));
-        lines.push(Vec::new());
-        lines.push(vec![match &self.stage {
-            Stage::Asking => bit("asking the daemon what would happen…", theme.dim),
-            Stage::Ready(_) if self.agreed > 0 => {
-                bit("this context is protected: press the button once more", theme.warn)
-            }
-            Stage::Ready(_) => bit("the daemon tried it and undid it: this is what will happen", theme.good),
-            Stage::Refused(trouble) => bit(format!("refused: {}", trouble.message()), theme.bad),
-            Stage::Sending => bit("sent; waiting for the daemon…", theme.dim),
-            Stage::Unknown(why) => bit(format!("outcome unknown, asked when it is back: {why}"), theme.warn),
-            Stage::Lost => bit("it did not arrive and was not done: send it again?", theme.warn),
-        }]);
-        if let Stage::Refused(trouble) = &self.stage
-            && let Some(id) = trouble.request_id()
+        // who would have been refused is left out
+        if let (Change::Many(_, items), Stage::Ready(Effect::Many(plan))) =
+            (&mut review.change, &review.stage)
         {
-            lines.push(vec![bit(format!("request {id}"), theme.dim)]);
+            let bad: Vec<usize> = plan
+                .items
+                .iter()
+                .filter(|outcome| outcome.error.is_some())
+                .map(|outcome| outcome.index as usize)
+                .collect();
+            let mut at = 0;
+            items.retain(|_| {
+                at += 1;
+                !bad.contains(&(at - 1))
+            });
         }
-        for (line, y) in lines.iter().zip(inside.y..inside.bottom().saturating_sub(1)) {
-            canvas.line(x, y, width, line);
-        }
-        if inside.height == 0 {
-            return;
-        }
-        let choosable = matches!(self.stage, Stage::Ready(_) | Stage::Lost);
-        let chosen = |on: bool| if on { theme.cursor } else { theme.text };
-        // what is on its way cannot be called back, and what was refused needs no word
-        let leave =
-            if choosable || matches!(self.stage, Stage::Asking) { "  Cancel  " } else { "  Close   " };
-        let mut bits = vec![bit(leave, chosen(!self.go))];
-        if choosable {
-            bits.push(bit(" ", theme.text));
-            bits.push(bit(format!("  {}  ", self.change.button()), chosen(self.go)));
-            bits.push(bit("   tab", theme.key));
-            bits.push(bit(" chooses  ", theme.dim));
-            bits.push(bit("enter", theme.key));
-            bits.push(bit(" presses  ", theme.dim));
-            bits.push(bit("Y", theme.key));
-            bits.push(bit(" copies it", theme.dim));
-        }
-        let y = inside.bottom() - 1;
-        canvas.line(x, y, width, &bits);
-        // where it is not colour that shows it
-        let pointer = if self.go { x + 11 } else { x };
-        canvas.text(pointer, y, 1, &Clean::fixed(theme.glyphs.cursor), chosen(true));
-        canvas.hits.push((area, Hit::Inside));
+        review.change = review.change.clone().because(reason.clone());
+        review.stage = Stage::Sending;
+        let reason = reason.filter(|_| matches!(review.change, Change::Many(..)));
+        let request = Request::Carry(review.change.clone(), review.key.clone(), review.version, reason);
+        vec![Task::Ask(model.tickets.issue(Slot::Change), request)]
     }
 }

@@ -6,6 +6,7 @@ use ratatui::layout::Rect;
 use super::canvas::{Canvas, Hit, bit};
 use crate::{
     listing::{Column, Listing, Phase, Rows},
+    model::Model,
     text::Clean,
 };
 
@@ -13,30 +14,34 @@ use crate::{
 const GUTTER: u16 = 3;
 
 /// The columns that fit, with the cells each gets.
-fn fitting<R>(columns: &'static [Column<R>], shown: &[bool], width: u16) -> Vec<(&'static Column<R>, u16)> {
+fn fitting<R>(
+    columns: &'static [Column<R>],
+    shown: &[bool],
+    width: u16,
+) -> Vec<(usize, &'static Column<R>, u16)> {
     let mut room = width.saturating_sub(GUTTER);
-    let mut chosen: Vec<(&'static Column<R>, u16)> = Vec::new();
-    for (column, _) in columns.iter().zip(shown).filter(|(_, shown)| **shown) {
+    let mut chosen: Vec<(usize, &'static Column<R>, u16)> = Vec::new();
+    for (place, (column, _)) in columns.iter().zip(shown).enumerate().filter(|(_, (_, shown))| **shown) {
         let gap = u16::from(!chosen.is_empty()) * 2;
         if column.min + gap > room {
             // the first column is shown however narrow it gets
             if chosen.is_empty() && room > 0 {
-                chosen.push((column, room));
+                chosen.push((place, column, room));
                 room = 0;
             }
             continue;
         }
         room -= column.min + gap;
-        chosen.push((column, column.min));
+        chosen.push((place, column, column.min));
     }
-    let shares: u16 = chosen.iter().map(|(column, _)| column.share).sum();
+    let shares: u16 = chosen.iter().map(|(_, column, _)| column.share).sum();
     let mut left = room;
-    for (column, cells) in &mut chosen {
+    for (_, column, cells) in &mut chosen {
         let part = (room * column.share).checked_div(shares).unwrap_or(0).min(left);
         *cells += part;
         left -= part;
     }
-    if let Some((_, cells)) = chosen.iter_mut().find(|(column, _)| column.share > 0) {
+    if let Some((_, _, cells)) = chosen.iter_mut().find(|(_, column, _)| column.share > 0) {
         *cells += left;
     }
     chosen
@@ -48,7 +53,7 @@ pub fn rows_in(area: Rect) -> usize {
 }
 
 /// Draws the list.
-pub fn draw<R: Rows>(canvas: &mut Canvas<'_>, area: Rect, list: &Listing<R>, empty: &str) {
+pub fn draw<R: Rows>(canvas: &mut Canvas<'_>, model: &Model, area: Rect, list: &Listing<R>, empty: &str) {
     let columns = fitting(R::COLUMNS, &list.columns, area.width);
     head(canvas, area, &columns, list.sort);
     let theme = canvas.theme;
@@ -85,8 +90,8 @@ pub fn draw<R: Rows>(canvas: &mut Canvas<'_>, area: Rect, list: &Listing<R>, emp
         };
         canvas.text(area.x + 1, y, 1, &Clean::from(sign), sign_style);
         let mut x = area.x + GUTTER;
-        for (column, cells) in &columns {
-            let cell = (column.cell)(&row.record, &theme);
+        for (_, column, cells) in &columns {
+            let cell = (column.cell)(&row.record, model, &theme);
             let style = if row.gone { theme.dim } else { cell.style };
             if column.right {
                 canvas.line_right(x + cells, y, *cells, &[bit(cell.text, style)]);
@@ -102,11 +107,14 @@ pub fn draw<R: Rows>(canvas: &mut Canvas<'_>, area: Rect, list: &Listing<R>, emp
     }
 }
 
-fn head<R>(canvas: &mut Canvas<'_>, area: Rect, columns: &[(&'static Column<R>, u16)], sort: Sort) {
+fn head<R>(canvas: &mut Canvas<'_>, area: Rect, columns: &[(usize, &'static Column<R>, u16)], sort: Sort) {
     let theme = canvas.theme;
     let mut x = area.x + GUTTER;
-    for (column, cells) in columns {
+    for (place, column, cells) in columns {
         let sorted = column.sort == Some(sort.key);
+        if column.sort.is_some() {
+            canvas.hits.push((Rect { x, width: *cells, height: 1, ..area }, Hit::Head(*place)));
+        }
         let style = if sorted { theme.accent } else { theme.dim };
         let arrow = if sorted { theme.glyphs.order[usize::from(sort.descending)] } else { "" };
         let title = bit(Clean::of(format!("{}{arrow}", column.title)), style);

@@ -3,10 +3,10 @@
 use bursar_shared::permission::Permissions;
 use bursar_tui::{
     ThemeName,
-    message::{Alarm, Msg, Slot, Ticket},
+    message::{Alarm, Heard, Msg, Slot, Ticket},
 };
 
-use crate::support::{Desk, Mood, hostile};
+use crate::support::{Desk, Mood, event, hostile, user};
 
 const SIZES: [(u16, u16); 2] = [(120, 36), (80, 24)];
 
@@ -230,6 +230,204 @@ fn what_lies_over() {
         desk.model.now = desk.model.now + std::time::Duration::from_secs(1);
         desk.mood = Mood::Unreachable;
         desk.press("enter");
+        desk
+    });
+}
+
+#[test]
+fn forms() {
+    golden("form-new", |w, h| {
+        let mut desk = Desk::users(w, h);
+        desk.press("N new@example.com tab tab right");
+        desk
+    });
+    golden("form-edit", |w, h| {
+        let mut desk = Desk::users(w, h);
+        desk.press("j j e ^u omar tab ^u Omar space H. tab tab tab tab plan=gold enter");
+        desk
+    });
+    golden("form-leaving", |w, h| {
+        let mut desk = Desk::users(w, h);
+        desk.press("j e x esc");
+        desk
+    });
+    golden("review-edit", |w, h| {
+        let mut desk = Desk::users(w, h);
+        desk.press("j j e tab ^u Omar space Haddad-Okafor tab ^u crm-7 tab ^u ^s");
+        desk
+    });
+    golden("conflict", |w, h| {
+        let mut desk = Desk::users(w, h);
+        desk.press("j j e tab ^u Mine tab ^u crm-7");
+        let mut theirs = user(2);
+        theirs.version += 2;
+        theirs.name = "Theirs".parse().unwrap();
+        theirs.metadata.0.insert("plan".into(), "gold".into());
+        desk.overtaken = Some(theirs);
+        desk.press("^s j");
+        desk
+    });
+    golden("roles-of", |w, h| {
+        let mut desk = Desk::users(w, h);
+        desk.press("R j space j");
+        desk
+    });
+    golden("token", |w, h| {
+        let mut desk = Desk::users(w, h);
+        desk.press("j P");
+        later(&mut desk);
+        desk.press("tab enter");
+        desk
+    });
+    golden("undo", |w, h| {
+        let mut desk = Desk::users(w, h);
+        for key in ["S", "K"] {
+            desk.press(if key == "S" { "j S" } else { "K" });
+            later(&mut desk);
+            desk.press("tab enter");
+        }
+        desk.press("Z");
+        desk
+    });
+}
+
+fn later(desk: &mut Desk) {
+    desk.model.now = desk.model.now + std::time::Duration::from_secs(1);
+}
+
+#[test]
+fn many_at_once() {
+    golden("bulk-plan", |w, h| {
+        let mut desk = Desk::users(w, h);
+        desk.press("space space space space space S tab");
+        desk
+    });
+    golden("bulk-result", |w, h| {
+        let mut desk = Desk::users(w, h);
+        desk.press("space space space S tab");
+        later(&mut desk);
+        desk.press("enter");
+        desk
+    });
+    golden("bulk-nobody", |w, h| {
+        let mut desk = Desk::users(w, h);
+        desk.press("space A");
+        desk
+    });
+}
+
+#[test]
+fn who_is_signed_in_and_what_roles_allow() {
+    golden("sessions", |w, h| {
+        let mut desk = Desk::home(w, h);
+        desk.press("3 j j");
+        desk
+    });
+    golden("session", |w, h| {
+        let mut desk = Desk::home(w, h);
+        desk.press("3 j j enter");
+        desk
+    });
+    golden("roles", |w, h| {
+        let mut desk = Desk::home(w, h);
+        desk.press("4 j j");
+        desk
+    });
+    golden("role", |w, h| {
+        let mut desk = Desk::home(w, h);
+        desk.press("4 j j j enter");
+        desk
+    });
+}
+
+#[test]
+fn the_log() {
+    golden("events", |w, h| {
+        let mut desk = Desk::home(w, h);
+        desk.press("5");
+        desk.hear(Heard::Live);
+        desk.press("j j j");
+        desk
+    });
+    golden("events-frozen", |w, h| {
+        let mut desk = Desk::home(w, h);
+        desk.press("5");
+        desk.hear(Heard::Live);
+        desk.press("f");
+        desk.hear(Heard::Rows(vec![event(121), event(122)]));
+        desk
+    });
+    golden("audit-verified", |w, h| {
+        let mut desk = Desk::home(w, h);
+        desk.press("6 j v");
+        desk
+    });
+    golden("audit-broken", |w, h| {
+        let mut desk = Desk::home(w, h);
+        desk.broken = Some(77);
+        desk.press("6 v");
+        desk
+    });
+    golden("audit-entry", |w, h| {
+        let mut desk = Desk::home(w, h);
+        desk.press("6 j j enter");
+        desk
+    });
+}
+
+#[test]
+fn small_things_over_the_screen() {
+    golden("menu", |w, h| {
+        let mut desk = Desk::users(w, h);
+        desk.press("j x j j");
+        desk
+    });
+    golden("which-key", |w, h| {
+        let mut desk = Desk::users(w, h);
+        desk.press("g");
+        desk.ring(Alarm::Chord);
+        desk
+    });
+    golden("contexts", |w, h| {
+        let mut desk = Desk::users(w, h);
+        desk.press("@ j");
+        desk
+    });
+    golden("protected", |w, h| {
+        let mut desk = Desk::users(w, h);
+        desk.press("@ j enter 2 j S");
+        desk
+    });
+    golden("palette-places", |w, h| {
+        let mut desk = Desk::users(w, h);
+        desk.press(": context");
+        desk
+    });
+    golden("export", |w, h| {
+        let mut desk = Desk::users(w, h);
+        desk.press("E");
+        desk
+    });
+    golden("export-writing", |w, h| {
+        let mut desk = Desk::users(w, h);
+        desk.press("E");
+        desk.mood = Mood::Silent;
+        desk.press("enter");
+        let ticket = desk.open.last().unwrap().0;
+        desk.send(Msg::Progress(ticket, 120));
+        desk
+    });
+    golden("error", |w, h| {
+        let mut desk = Desk::users(w, h);
+        desk.mood = Mood::Refuses;
+        desk.press("r !");
+        desk
+    });
+    golden("refused", |w, h| {
+        let mut desk = Desk::users(w, h);
+        desk.press("j");
+        desk.mood = Mood::Refuses;
+        desk.press("D");
         desk
     });
 }

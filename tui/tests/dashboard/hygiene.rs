@@ -3,7 +3,8 @@
 use std::{collections::BTreeSet, fs, path::Path};
 
 use bursar_tui::{
-    keys::{ACTIONS, Key, State},
+    actions::{ACTIONS, State},
+    keys::Key,
     message::{Input, Msg},
 };
 
@@ -47,9 +48,10 @@ fn only_tasks_calls_the_daemon_and_only_the_canvas_writes_cells() {
         if name != "tasks.rs" && name != "lib.rs" {
             assert!(!text.contains("client::Client") && !text.contains(".call("), "{name} calls the daemon");
         }
+        let code = text.split("#[cfg(test)]").next().unwrap();
         if name != "widgets/canvas.rs" {
             for word in ["set_string", "set_symbol", "Span::", "Paragraph", "set_char"] {
-                assert!(!text.contains(word), "{name} writes cells by {word}");
+                assert!(!code.contains(word), "{name} writes cells by {word}");
             }
         }
         assert!(!text.contains("/v1/"), "{name} knows an address");
@@ -79,8 +81,23 @@ fn every_action_is_whole_and_every_key_can_be_pressed() {
 }
 
 #[test]
+fn the_document_has_the_keys_that_are_in_force() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/dashboard.md");
+    let text = fs::read_to_string(path).unwrap();
+    let keys = text.split("<!-- keys -->").nth(1).unwrap();
+    let now = bursar_tui::actions::markdown();
+    assert!(
+        keys.trim() == now.trim(),
+        "between the marks belongs what `cargo run -p bursar-tui --example keys_markdown` prints"
+    );
+}
+
+#[test]
 fn no_key_means_two_things_on_one_screen() {
-    for desk in [Desk::home(80, 24), Desk::users(80, 24)] {
+    for screen in ["1", "2", "3", "4", "5", "6"] {
+        let mut desk = Desk::home(80, 24);
+        desk.press(screen);
+        desk.press("j");
         let mut seen = BTreeSet::new();
         for action in ACTIONS.iter().filter(|action| (action.state)(&desk.model) != State::Absent) {
             for keys in action.keys {
@@ -98,7 +115,23 @@ fn nothing_but_reads_is_sent_by_any_key() {
         let key = Key::read(&code.to_string()).unwrap_or(Key::plain(bursar_tui::keys::Code::Char(code)));
         desk.send(Msg::Input(Input::Key(key)));
         for request in &desk.log {
-            let reads = ["Pulse", "Stats", "Events", "Users", "Permissions", "Who", "Rehearse"];
+            let reads = [
+                "Pulse",
+                "Stats",
+                "Events",
+                "Users",
+                "Sessions",
+                "Roles",
+                "Audit",
+                "Permissions",
+                "Timeline",
+                "Names",
+                "AllRoles",
+                "Verify",
+                "Contexts",
+                "Who",
+                "Rehearse",
+            ];
             assert!(reads.iter().any(|read| request.starts_with(read)), "{code}: {request}");
         }
         desk.press("esc esc");
@@ -120,7 +153,11 @@ fn nothing_on_the_screen_can_steer_a_terminal() {
     for size in [(120, 36), (80, 24)] {
         let mut desk = Desk::home(size.0, size.1);
         desk.person = crate::support::hostile;
-        for keys in ["2", "j", "j", "enter", "esc", "c", "esc"] {
+        for keys in [
+            "2", "j", "j", "enter", "esc", "c", "esc", "e", "^s", "esc", "esc", "esc", "x", "esc", "space",
+            "S", "esc", "3", "j", "enter", "esc", "5", "j", "enter", "esc", "6", "j", "E", "esc", "@", "esc",
+            ":",
+        ] {
             desk.press(keys);
             for cell in &desk.buffer().content {
                 assert!(!cell.symbol().chars().any(bursar_shared::text::is_unsafe), "{:?}", cell.symbol());

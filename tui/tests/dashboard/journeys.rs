@@ -255,9 +255,9 @@ fn a_click_moves_the_cursor_and_a_second_opens() {
     desk.draw();
     assert_eq!(desk.cursor(), Some(user(3).id.to_string().as_str()));
     desk.send(bursar_tui::message::Msg::Input(bursar_tui::message::Input::Click(10, 7)));
-    assert!(desk.model.users.open.is_some());
+    assert!(desk.model.users.list.open.is_some());
     desk.press("esc");
-    assert!(desk.model.users.open.is_none());
+    assert!(desk.model.users.list.open.is_none());
 }
 
 #[test]

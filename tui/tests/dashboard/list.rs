@@ -159,3 +159,85 @@ fn a_page_that_would_drop_the_readers_row_is_not_taken() {
     assert!(!window.append(page(&cursor("n1000"), ROWS, user)));
     assert_eq!(window.at(), Some(0));
 }
+
+/// What the daemon may do to the whole dashboard while somebody looks.
+#[derive(Debug, Clone)]
+enum Befalls {
+    /// Rows of the log come, this many.
+    Rows(u8),
+    /// The daemon goes.
+    Down,
+    /// And comes back.
+    Up,
+    /// The log is followed again.
+    Live,
+    /// An answer that was under way arrives.
+    Answer,
+    /// Requests stay under way for now.
+    Silence,
+    /// The cursor has rested, and what belongs to its row is read.
+    Rest,
+    /// The terminal has another size.
+    Size(u16, u16),
+}
+
+fn befalls() -> impl Strategy<Value = Befalls> {
+    prop_oneof![
+        4 => (1u8..40).prop_map(Befalls::Rows),
+        1 => Just(Befalls::Down),
+        1 => Just(Befalls::Up),
+        1 => Just(Befalls::Live),
+        2 => Just(Befalls::Answer),
+        1 => Just(Befalls::Silence),
+        1 => Just(Befalls::Rest),
+        1 => (20u16..200, 4u16..60).prop_map(|(w, h)| Befalls::Size(w, h)),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
+    #[test]
+    fn whatever_befalls_a_screen_its_cursor_stays(
+        screen in 1u8..7,
+        steps in 1usize..30,
+        story in prop::collection::vec(befalls(), 1..24),
+    ) {
+        use bursar_tui::message::{Alarm, Heard};
+        use crate::support::{Desk, Mood, event};
+        let mut desk = Desk::home(100, 30);
+        desk.press(&screen.to_string());
+        desk.hold("j", steps);
+        let before = desk.cursor().map(str::to_owned);
+        prop_assert!(before.is_some());
+        let mut seq = desk.events;
+        for what in &story {
+            match what {
+                Befalls::Rows(count) => {
+                    let rows = (1..=i64::from(*count)).map(|n| event(seq + n)).collect();
+                    seq += i64::from(*count);
+                    // what was heard is what there is to be read
+                    desk.events = seq;
+                    if desk.stream.is_some() {
+                        desk.hear(Heard::Rows(rows));
+                    }
+                }
+                Befalls::Down => {
+                    desk.mood = Mood::Unreachable;
+                    desk.ring(Alarm::Pulse);
+                }
+                Befalls::Up => {
+                    desk.mood = Mood::Answers;
+                    desk.ring(Alarm::Pulse);
+                }
+                Befalls::Live if desk.stream.is_some() => desk.hear(Heard::Live),
+                Befalls::Live => {}
+                Befalls::Answer if !desk.open.is_empty() => desk.answer_one(),
+                Befalls::Answer => {}
+                Befalls::Silence => desk.mood = Mood::Silent,
+                Befalls::Rest => desk.ring(Alarm::Rest),
+                Befalls::Size(width, height) => desk.resize(*width, *height),
+            }
+            prop_assert_eq!(desk.cursor(), before.as_deref(), "{:?}", what);
+        }
+    }
+}

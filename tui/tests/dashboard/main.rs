@@ -1,9 +1,11 @@
 //! The dashboard, driven by keys against a daemon made of plain data.
 #![expect(clippy::unwrap_used, reason = "helpers of tests: a panic says where")]
 
+mod changing;
 mod goldens;
 mod hygiene;
 mod journeys;
 mod list;
+mod places;
 mod resize;
 mod support;

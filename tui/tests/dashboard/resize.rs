@@ -17,7 +17,35 @@ fn sizes() -> impl Iterator<Item = (u16, u16)> {
 
 #[test]
 fn two_thousand_sizes_on_every_screen() {
-    let scenes: [fn(&mut Desk); 8] = [
+    let scenes: [fn(&mut Desk); 23] = [
+        |desk| desk.press("3 j"),
+        |desk| desk.press("4 j enter"),
+        |desk| desk.press("5 j"),
+        |desk| desk.press("6 j enter"),
+        |desk| desk.press("2 j e ^u x tab"),
+        |desk| desk.press("2 N x tab tab"),
+        |desk| desk.press("2 j S"),
+        |desk| desk.press("2 space space space S"),
+        |desk| desk.press("2 x"),
+        |desk| desk.press("2 R"),
+        |desk| desk.press("@"),
+        |desk| desk.press("2 E"),
+        |desk| {
+            desk.mood = Mood::Refuses;
+            desk.press("2 r !");
+            desk.mood = Mood::Answers;
+        },
+        |desk| {
+            desk.press("2 j e tab ^u mine");
+            let mut theirs = hostile(1);
+            theirs.version += 2;
+            desk.overtaken = Some(theirs);
+            desk.press("^s");
+        },
+        |desk| {
+            desk.press("2 g");
+            desk.ring(Alarm::Chord);
+        },
         |_| {},
         |desk| desk.press("j enter"),
         |desk| desk.press("2"),
@@ -33,13 +61,13 @@ fn two_thousand_sizes_on_every_screen() {
         desk.person = hostile;
         scene(&mut desk);
         let cursor = desk.cursor().map(str::to_owned);
-        for round in 0..250 {
+        for round in 0..120 {
             let (width, height) = if round == 0 { (1, 1) } else { sizes.next().unwrap() };
             desk.resize(width, height);
-            if round == 100 {
+            if round == 50 {
                 desk.look(ThemeName::HighContrast, true);
             }
-            if round == 180 && at % 2 == 0 {
+            if round == 90 && at % 2 == 0 {
                 desk.mood = Mood::Unreachable;
                 desk.ring(Alarm::Pulse);
             }

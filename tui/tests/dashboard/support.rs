@@ -11,10 +11,11 @@ use bursar_shared::{
     field::{Position, UserStatus},
     id::{EventId, SessionId, UserId},
     operations::{
-        auth::Capabilities,
-        log::Event,
+        auth::{Capabilities, Session},
+        log::{AuditEntry, AuditReport, Event},
+        roles::Role,
         system::{Stats, Verdict, VerdictState},
-        users::{EffectivePermissions, User},
+        users::{BulkOp, BulkOutcome, BulkResult, EffectivePermissions, PasswordReset, User},
     },
     page::{List, Page, PageMode, Pagination, Resource, TotalAccuracy},
     permission::Permissions,
@@ -22,12 +23,12 @@ use bursar_shared::{
 };
 use bursar_tui::{
     Look, ThemeName,
+    change::{Change, Effect},
     draw::{Drawn, draw},
     keys::{Code, Key},
-    message::{Alarm, Answer, Heard, Input, Msg, Request, Slot, Task, Ticket, Trouble},
-    model::{Model, Place},
+    message::{Alarm, Answer, Heard, Input, Msg, Plan, Request, Slot, Task, Ticket, Trouble},
+    model::{Known, Model, Opened, Place, Protection},
     update::update,
-    widgets::review::{Change, Effect},
 };
 use ratatui::{buffer::Buffer, layout::Rect, style::Style};
 use serde_json::json;
@@ -94,8 +95,13 @@ pub fn hostile(n: u32) -> User {
 
 /// The n-th row of the log.
 pub fn event(seq: i64) -> Event {
+    event_of(seq, user)
+}
+
+/// The n-th row of the log, about people who are made so.
+pub fn event_of(seq: i64, person: fn(u32) -> User) -> Event {
     let n = u32::try_from(seq).unwrap();
-    let person = user(n % 50);
+    let person = person(n % 50);
     let (kind, resource, id) = match seq % 4 {
         0 => ("user.created", "user", person.id.to_string()),
         1 => ("session.created", "session", SessionId::from_bits(seq as u128).to_string()),
@@ -114,6 +120,34 @@ pub fn event(seq: i64) -> Event {
         "resource": {"type": resource, "id": id, "version": 2}, "data": data, "changes": changes, "hash": "9f86d081884c7d65",
     }))
     .unwrap()
+}
+
+/// The n-th session: of a person of the list.
+pub fn session(n: u32) -> Session {
+    let ended = (n % 7 == 6).then(|| at(100));
+    serde_json::from_value(json!({
+        "id": SessionId::from_bits(u128::from(n) + 1_000), "userId": UserId::from_bits(u128::from(n % 40)), "current": n == 0,
+        "ip": format!("203.0.113.{}", n % 250), "userAgent": if n.is_multiple_of(3) { "bursar/0.1.0" } else { "curl/8.9" },
+        "createdAt": at(i64::from(n) * 700 + 900), "lastUsedAt": at(i64::from(n) * 13), "expiresAt": at(-600_000), "revokedAt": ended,
+    }))
+    .unwrap()
+}
+
+/// The roles that every store has, and one of its own.
+pub fn roles() -> Vec<Role> {
+    let built_in = bursar_shared::permission::BUILT_IN.iter();
+    let mut roles: Vec<Role> = built_in
+        .enumerate()
+        .map(|(n, role)| {
+            serde_json::from_value(json!({
+                "id": bursar_shared::id::RoleId::from_bits(n as u128), "name": role.name, "description": role.description, "builtIn": true,
+                "permissions": role.permissions, "version": 1, "createdAt": at(90_000), "updatedAt": at(90_000),
+            }))
+            .unwrap()
+        })
+        .collect();
+    roles.sort_by(|a, b| a.name.cmp(&b.name));
+    roles
 }
 
 fn stats() -> Stats {
@@ -176,6 +210,21 @@ fn number_of(id: &str) -> u32 {
     id.chars().skip(id.len().saturating_sub(6)).fold(0, |number, letter| number << 5 | value(letter))
 }
 
+/// The contexts there are.
+pub fn contexts() -> Vec<Known> {
+    let known = |name: &str, protection| Known {
+        name: name.to_owned(),
+        server: format!("https://{name}.example.com"),
+        email: Some("ada@example.com".to_owned()),
+        protection,
+    };
+    vec![
+        Known { server: "http://127.0.0.1:8460".to_owned(), ..known("demo", Protection::Open) },
+        known("prod", Protection::Confirm),
+        known("archive", Protection::ReadOnly),
+    ]
+}
+
 /// How the daemon behaves.
 #[derive(Clone, Copy, PartialEq)]
 pub enum Mood {
@@ -205,6 +254,16 @@ pub struct Desk {
     pub stream: Option<(Ticket, Option<i64>)>,
     /// What became of a change whose answer was lost.
     pub verdict: Verdict,
+    /// Somebody saved this meanwhile: changes of an older version are refused.
+    pub overtaken: Option<User>,
+    /// What the daemon refuses each change with.
+    pub refusal: Option<ApiError>,
+    /// The exports that were asked for.
+    pub exports: Vec<Plan>,
+    /// The chain of the log is broken here.
+    pub broken: Option<i64>,
+    /// The process was asked to stop for a while.
+    pub stops: usize,
     /// Requests so far, as they would be sent.
     pub log: Vec<String>,
     buffer: Buffer,
@@ -234,6 +293,11 @@ impl Desk {
             log: Vec::new(),
             stream: None,
             verdict: Verdict { state: VerdictState::Unknown, status: None, data: None, error: None },
+            overtaken: None,
+            refusal: None,
+            exports: Vec::new(),
+            broken: None,
+            stops: 0,
             buffer: Buffer::default(),
         };
         desk.draw();
@@ -298,6 +362,7 @@ impl Desk {
                 Task::Wake(_, alarm) => self.alarms.push(alarm),
                 Task::Copy(text) => self.copied.push(text),
                 Task::Mouse(_) => {}
+                Task::Stop => self.stops += 1,
                 Task::Quit(exit) => self.model.exit = Some(exit),
             }
         }
@@ -337,7 +402,18 @@ impl Desk {
         self.draw();
     }
 
-    fn daemon(&self, request: Request) -> Result<Answer, Trouble> {
+    fn daemon(&mut self, request: Request) -> Result<Answer, Trouble> {
+        // these are no questions to the daemon
+        match &request {
+            Request::Contexts => return Ok(Answer::Contexts(contexts())),
+            Request::Switch(name) => {
+                let known = contexts().into_iter().find(|known| known.name == *name).unwrap();
+                let place =
+                    Place { server: known.server, context: Some(known.name), protection: known.protection };
+                return Ok(Answer::Switched(Box::new(Opened { place, email: known.email, signed_in: true })));
+            }
+            _ => {}
+        }
         match self.mood {
             Mood::Unreachable => {
                 return Err(Trouble::Unreachable(
@@ -372,14 +448,49 @@ impl Desk {
             Request::Stats => Answer::Stats(Box::new(stats())),
             Request::Events(list) => {
                 let count = u32::try_from(self.events).unwrap();
-                Answer::Events(page(&list, count, |n| event(self.events - i64::from(n))))
+                Answer::Events(page(&list, count, |n| event_of(self.events - i64::from(n), self.person)))
             }
             Request::Users(list) => {
                 let count = if list.filter.is_empty() { self.people } else { self.people / 9 };
                 Answer::Users(page(&list, count, self.person))
             }
-            Request::Rehearse(change, _) => Answer::Rehearsed(self.changed(change)),
-            Request::Carry(change, ..) => Answer::Changed(self.changed(change)),
+            Request::Rehearse(change, version) => Answer::Rehearsed(self.judged(&change, version)?),
+            Request::Carry(change, _, version, _) => Answer::Changed(self.judged(&change, version)?),
+            Request::Sessions(list) => Answer::Sessions(page(&list, 60, session)),
+            Request::Roles(list) => {
+                let roles = roles();
+                Answer::Roles(page(&list, roles.len() as u32, |n| roles[n as usize].clone()))
+            }
+            Request::Audit(list) => {
+                let count = u32::try_from(self.events).unwrap();
+                Answer::Audit(page(&list, count, |n| {
+                    AuditEntry(event_of(self.events - i64::from(n), self.person))
+                }))
+            }
+            Request::Timeline(id) => {
+                let all = (1..=self.events).rev().map(event);
+                let theirs = all.filter(|event| event.resource.id.as_ref() == Some(&id)).collect();
+                Answer::Timeline(id, theirs)
+            }
+            Request::Names(ids) => {
+                let everybody: Vec<User> = (0..self.people.min(300)).map(self.person).collect();
+                let named = ids.into_iter().filter_map(|id| {
+                    everybody.iter().find(|user| user.id == id).map(|user| (id, user.email.to_string()))
+                });
+                Answer::Names(named.collect())
+            }
+            Request::AllRoles => Answer::AllRoles(roles()),
+            Request::Verify => Answer::Verified(AuditReport {
+                ok: self.broken.is_none(),
+                checked: 120,
+                head_seq: 120,
+                first_broken_seq: self.broken,
+            }),
+            Request::Export(plan) => {
+                self.exports.push(plan.clone());
+                Answer::Exported(250, plan.path)
+            }
+            Request::Contexts | Request::Switch(_) => unreachable!("answered above"),
             Request::Verdict(_) => Answer::Verdict(Box::new(self.verdict.clone())),
             Request::Permissions(id) => {
                 let permissions = bursar_shared::permission::BUILT_IN[3].permissions;
@@ -392,16 +503,83 @@ impl Desk {
         })
     }
 
-    /// What a change does.
-    fn changed(&self, change: Change) -> Effect {
-        let mut user = (0..self.people).map(self.person).find(|user| user.id == change.id()).unwrap();
-        user.status = match change {
-            Change::Suspend(_) => UserStatus::Suspended,
-            Change::Activate(_) => UserStatus::Active,
-            Change::Delete(_) => return Effect::Deleted,
-            Change::EndSessions(_) => return Effect::Ended(2),
+    /// What a change does, unless something stands in its way.
+    fn judged(&self, change: &Change, version: Option<i64>) -> Result<Effect, Trouble> {
+        let refused = |error| Trouble::Refused {
+            error,
+            request_id: Some("req_01j9zq3v5tf8c8m1k2n3p4q5r6".to_owned()),
+            retry_at: None,
         };
-        user.version += 1;
+        if let Some(error) = &self.refusal {
+            return Err(refused(error.clone()));
+        }
+        if let Some(theirs) = &self.overtaken
+            && version.is_some_and(|version| version < theirs.version)
+        {
+            let stale = ApiError::new(ErrorCode::VersionMismatch, "Somebody else saved first.");
+            return Err(refused(stale.with(json!({ "current": theirs }))));
+        }
+        Ok(self.changed(change))
+    }
+
+    /// What a change does.
+    fn changed(&self, change: &Change) -> Effect {
+        let of = |id: UserId| {
+            let current = self.overtaken.clone().filter(|user| user.id == id);
+            let mut user =
+                current.or_else(|| (0..self.people).map(self.person).find(|user| user.id == id)).unwrap();
+            user.version += 1;
+            user
+        };
+        match change {
+            Change::Many(op, items) => {
+                let outcome = |(index, item): (usize, &bursar_tui::change::Item)| {
+                    let before = of(item.id);
+                    let wrong = match op {
+                        BulkOp::Suspend => before.status != UserStatus::Active,
+                        BulkOp::Activate => before.status != UserStatus::Suspended,
+                        _ => false,
+                    };
+                    let error = wrong.then(|| {
+                        ApiError::new(ErrorCode::IllegalTransition, "They do not stand where this begins.")
+                    });
+                    let mut after = before;
+                    after.status =
+                        if *op == BulkOp::Suspend { UserStatus::Suspended } else { UserStatus::Active };
+                    let data = (error.is_none() && *op != BulkOp::Delete).then_some(after);
+                    BulkOutcome { index: index as u32, status: if wrong { 409 } else { 200 }, data, error }
+                };
+                return Effect::Many(BulkResult { items: items.iter().enumerate().map(outcome).collect() });
+            }
+            Change::Delete(_) | Change::EndSession(_) => return Effect::Gone,
+            Change::EndSessions(_) => return Effect::Ended(2),
+            Change::Reset(_) => {
+                let reset_token = Some("eyJhbGciOiJFZERTQSJ9.one-time.token".to_owned());
+                return Effect::Token(PasswordReset { reset_token, expires_at: at(-3_600) });
+            }
+            Change::Create(op) => {
+                let mut user = user(9_000);
+                user.email = op.email.clone();
+                user.name = op.name.clone();
+                return Effect::Person(Box::new(user));
+            }
+            _ => {}
+        }
+        let mut user = of(change.person().unwrap());
+        match change {
+            Change::Suspend(..) => user.status = UserStatus::Suspended,
+            Change::Activate(..) => user.status = UserStatus::Active,
+            Change::Roles(_, roles) => user.roles = roles.iter().map(ToString::to_string).collect(),
+            Change::Edit(op) => {
+                user.email = op.email.value().cloned().unwrap_or(user.email);
+                user.name = op.name.value().cloned().unwrap_or(user.name);
+                user.external_id = op.external_id.value().cloned().unwrap_or(user.external_id);
+                if let Some(patch) = op.metadata.value() {
+                    user.metadata = patch.apply(&user.metadata);
+                }
+            }
+            _ => {}
+        }
         Effect::Person(Box::new(user))
     }
 

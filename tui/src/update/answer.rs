@@ -1,0 +1,277 @@
+//! What the daemon's answers, and its refusals, do.
+
+use std::collections::BTreeSet;
+
+use bursar_shared::{error::ErrorCode, id::UserId};
+
+use super::{
+    end_session,
+    live::{self, PULSE, follow, offline, online},
+    load,
+    perform::{catch_up, switched},
+};
+use crate::{
+    message::{Answer, Request, Room, Slot, Task, Ticket, Trouble, Way},
+    model::{Link, Model, Place, Screen, Who},
+    screens::{audit, listed, users::Users},
+    widgets::{choose::Choose, export::Export, overlay::Overlay, review::Review},
+};
+
+/// Names that are asked for at once.
+const NAMES: usize = 60;
+
+pub(super) fn answer(model: &mut Model, ticket: Ticket, answer: Result<Answer, Trouble>) -> Vec<Task> {
+    if !model.tickets.redeem(ticket) {
+        return Vec::new();
+    }
+    if !matches!(ticket.slot, Slot::Pulse | Slot::Contexts) {
+        model.dirty = true;
+        model.slow = false;
+    }
+    match answer {
+        // nothing that the daemon said
+        Ok(answer @ (Answer::Contexts(_) | Answer::Switched(_))) => took(model, ticket, answer),
+        Ok(answer) => {
+            let mut tasks = online(model);
+            tasks.extend(arrived(model, ticket, answer));
+            tasks
+        }
+        Err(trouble) => failed(model, ticket, trouble),
+    }
+}
+
+fn arrived(model: &mut Model, ticket: Ticket, answer: Answer) -> Vec<Task> {
+    let mut tasks = took(model, ticket, answer);
+    if matches!(ticket.slot, Slot::Page(room, Way::Fresh) if Some(room) == model.room()) {
+        // the list has its height before anything moves in it
+        let height = model.list().map_or(1, |list| listed::height(model, list));
+        if let Some(list) = model.list_mut() {
+            list.set_height(height);
+        }
+        tasks.extend(catch_up(model));
+    }
+    // what is shown is known up to a row now: from there on it is followed
+    if matches!(ticket.slot, Slot::Stats | Slot::Page(..)) && !model.tickets.waits_for(Slot::Stream) {
+        tasks.extend(follow(model));
+    }
+    tasks
+}
+
+fn took(model: &mut Model, ticket: Ticket, answer: Answer) -> Vec<Task> {
+    let now = model.now;
+    match (ticket.slot, answer) {
+        (_, Answer::Who(user, capabilities)) => {
+            model.login.busy = None;
+            model.login.notice = None;
+            model.login.problem = None;
+            let server = model.login.server.value().trim().trim_end_matches('/');
+            if server != model.place.server {
+                // another daemon than the context's was typed: the context says nothing about it
+                model.place = Place { server: server.to_owned(), ..Place::default() };
+            }
+            if let Some((_, form)) = model.draft.take().filter(|(whose, _)| *whose == user.id) {
+                model.overlay = Some(Overlay::Form(form));
+            }
+            model.who = Some(Who { user: *user, permissions: capabilities.permissions });
+            model.screen = model.return_to.take().unwrap_or(Screen::Home);
+            let mut tasks = load(model);
+            tasks.push(Task::Wake(PULSE, crate::message::Alarm::Pulse));
+            return tasks;
+        }
+        (_, Answer::Pulse(events)) => {
+            let mut tasks = live::news(model, events);
+            if model.focused && !model.streaming {
+                tasks.push(Task::Wake(PULSE, crate::message::Alarm::Pulse));
+            }
+            return tasks;
+        }
+        (_, Answer::Stats(stats)) => {
+            model.head = Some(model.head.unwrap_or(0).max(stats.log_head));
+            model.home.stats = Some((*stats, now));
+            model.home.trouble = None;
+        }
+        (Slot::Page(room, way), Answer::Events(page)) => {
+            let newest = page.rows.iter().map(|event| event.seq).max();
+            if room == Room::Home || model.head.is_none() {
+                model.head = model.head.max(newest).or(Some(0));
+            }
+            let list = if room == Room::Home { &mut model.home.feed } else { &mut model.events };
+            list.take(way, page, now);
+        }
+        (Slot::Page(_, way), Answer::Audit(page)) => {
+            if model.head.is_none() {
+                model.head = page.rows.iter().map(|entry| entry.0.seq).max();
+            }
+            model.audit.take(way, page, now);
+        }
+        (Slot::Page(_, way), Answer::Users(page)) => {
+            for user in &page.rows {
+                model.names.insert(user.id, user.email.to_string());
+            }
+            model.users.list.take(way, page, now);
+        }
+        (Slot::Page(_, way), Answer::Sessions(page)) => model.sessions.take(way, page, now),
+        (Slot::Page(_, way), Answer::Roles(page)) => model.roles.take(way, page, now),
+        (_, Answer::Permissions(allowed)) => Users::take_allowed(model, Ok(*allowed)),
+        (_, Answer::Timeline(id, events)) => model.users.timeline = Some((id, Ok(events))),
+        (_, Answer::Names(names)) => {
+            model.names.extend(names);
+        }
+        (_, Answer::AllRoles(roles)) => Choose::roles_came(model, roles),
+        (_, Answer::Verified(report)) => {
+            model.verified = Some((report, now));
+            match report.first_broken_seq {
+                None if report.ok => {
+                    let rows = crate::text::number(report.checked);
+                    model.say(format!("the chain is whole: {rows} rows recomputed"));
+                }
+                broken => model.complain(format!(
+                    "the chain is broken{}",
+                    broken.map_or_else(String::new, |seq| format!(
+                        " at row {seq}; :audit shows what is around it"
+                    ))
+                )),
+            }
+        }
+        (_, Answer::Contexts(contexts)) => {
+            model.contexts = contexts;
+            model.dirty = true;
+            Choose::contexts_came(model);
+        }
+        (_, Answer::Switched(opened)) => return switched(model, *opened),
+        (_, Answer::Exported(rows, path)) => Export::done(model, rows, &path),
+        (_, Answer::Rehearsed(effect)) => Review::rehearsed(model, effect),
+        (_, Answer::Changed(effect)) => return Review::done(model, effect),
+        (_, Answer::Verdict(verdict)) => return Review::resolved(model, *verdict),
+        _ => {}
+    }
+    Vec::new()
+}
+
+fn failed(model: &mut Model, ticket: Ticket, trouble: Trouble) -> Vec<Task> {
+    model.ahead.clear();
+    match ticket.slot {
+        Slot::Contexts => {
+            // the file of contexts, not the daemon
+            model.dirty = true;
+            model.report("contexts", &trouble);
+            return Vec::new();
+        }
+        Slot::Export => {
+            Export::failed(model, &trouble);
+            if !matches!(trouble, Trouble::Unreachable(_)) {
+                return Vec::new();
+            }
+        }
+        _ => {}
+    }
+    if let Trouble::Unreachable(why) = &trouble {
+        if model.who.is_some() {
+            let mut tasks = offline(model, ticket, why.clone());
+            if ticket.slot == Slot::Change {
+                tasks.extend(Review::failed(model, trouble));
+            } else {
+                keep(model, ticket, trouble);
+            }
+            tasks.extend([Task::Drop(Slot::Permissions), Task::Drop(Slot::Timeline)]);
+            return tasks;
+        }
+        model.link = Link::Unknown;
+    }
+    let signing_in = ticket.slot == Slot::Session;
+    if !signing_in && trouble.ends_the_session() && model.who.is_some() {
+        return end_session(model, &format!("the session ended: {}", trouble.message()));
+    }
+    if signing_in {
+        match (model.login.busy.is_some(), &trouble) {
+            // the stored session was tried unasked; that there is none is nobody's mistake
+            (false, Trouble::SignedOut) => model.login.notice = None,
+            (false, _) if trouble.ends_the_session() => {
+                model.login.notice = Some(format!("the session ended: {}", trouble.message()));
+            }
+            _ => model.login.fail(trouble),
+        }
+        model.dirty = true;
+        return Vec::new();
+    }
+    match ticket.slot {
+        Slot::Pulse => {
+            // the daemon answered, if only to refuse; the next pulse may be luckier
+            model.dirty = true;
+            let mut tasks = online(model);
+            tasks.push(Task::Wake(PULSE * 5, crate::message::Alarm::Pulse));
+            return tasks;
+        }
+        Slot::Change => return Review::failed(model, trouble),
+        Slot::Names => return Vec::new(),
+        Slot::Page(room, Way::Fresh) => {
+            // the record under the cursor is gone, or its cursor was signed with a key that is
+            if matches!(&trouble, Trouble::Refused { error, .. } if error.code == ErrorCode::NotFound) {
+                let (list, tickets) = model.list_and_tickets(room);
+                return list.reload_without_cursor(tickets);
+            }
+        }
+        _ => {}
+    }
+    let doing = match ticket.slot {
+        Slot::Verify => "the chain was not checked",
+        Slot::Choice => "the roles could not be read",
+        _ => "could not be read",
+    };
+    model.report(doing, &trouble);
+    if ticket.slot == Slot::Choice {
+        model.overlay = None;
+    }
+    keep(model, ticket, trouble);
+    Vec::new()
+}
+
+/// Keeps why something could not be read beside what it is about.
+fn keep(model: &mut Model, ticket: Ticket, trouble: Trouble) {
+    match ticket.slot {
+        Slot::Stats => model.home.trouble = Some(trouble),
+        Slot::Page(room, Way::Fresh) => model.list_and_tickets(room).0.fail(trouble),
+        Slot::Permissions => Users::take_allowed(model, Err(trouble)),
+        Slot::Timeline => {
+            if let Some(id) = model.current_id().map(str::to_owned) {
+                model.users.timeline = Some((id, Err(trouble)));
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Asks what the people are called whose ids stand on the screen, once for each.
+pub(super) fn names(model: &mut Model) -> Option<Task> {
+    if model.is_offline()
+        || model.tickets.waits_for(Slot::Names)
+        || !model.may(bursar_shared::permission::Permission::UsersRead)
+    {
+        return None;
+    }
+    let wanted: Vec<UserId> = match model.screen {
+        Screen::Sessions => model.sessions.window.visible().map(|row| row.record.user_id).collect(),
+        Screen::Home => {
+            model.home.feed.window.visible().flat_map(|row| audit::people_of(&row.record)).collect()
+        }
+        Screen::Events => {
+            model.events.window.visible().flat_map(|row| audit::people_of(&row.record)).collect()
+        }
+        Screen::Audit => {
+            model.audit.window.visible().flat_map(|row| audit::people_of(&row.record.0)).collect()
+        }
+        _ => return None,
+    };
+    let me = model.who.as_ref().map(|who| who.user.id);
+    let unknown: BTreeSet<UserId> =
+        wanted.into_iter().filter(|id| Some(*id) != me && !model.names.contains_key(id)).collect();
+    let unknown: Vec<UserId> = unknown.into_iter().take(NAMES).collect();
+    if unknown.is_empty() {
+        return None;
+    }
+    for id in &unknown {
+        // asked for once, whatever comes of it
+        model.names.insert(*id, crate::text::brief(&id.to_string()));
+    }
+    Some(Task::Ask(model.tickets.issue(Slot::Names), Request::Names(unknown)))
+}

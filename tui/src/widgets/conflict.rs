@@ -1,0 +1,216 @@
+//! Two people changed the same: what you read, what they wrote, what you typed, side by side.
+
+use bursar_shared::operations::users::User;
+use ratatui::layout::Rect;
+
+use super::{
+    canvas::{Canvas, Hit, bit},
+    form::Form,
+    overlay::{Overlay, keys, middle},
+};
+use crate::{
+    keys::{Code, Key},
+    message::Task,
+    model::Model,
+    text::{Clean, clock},
+};
+
+/// A member that somebody changed.
+#[derive(Debug)]
+struct Member {
+    pointer: String,
+    name: String,
+    read: String,
+    theirs: String,
+    /// What was typed here, if anything was.
+    mine: Option<String>,
+    /// Whether what was typed here is kept.
+    keep: bool,
+}
+
+/// Two people changed the same.
+#[derive(Debug)]
+pub struct Conflict {
+    form: Box<Form>,
+    theirs: Box<User>,
+    members: Vec<Member>,
+    at: usize,
+}
+
+/// The members of a person that a form edits: where, what they are called, and what they are.
+fn members(user: &User) -> Vec<(String, String, String)> {
+    let external = user.external_id.as_ref().map(ToString::to_string).unwrap_or_default();
+    let mut all = vec![
+        ("/email".to_owned(), "email".to_owned(), user.email.to_string()),
+        ("/name".to_owned(), "name".to_owned(), user.name.to_string()),
+        ("/externalId".to_owned(), "external id".to_owned(), external),
+        ("/status".to_owned(), "status".to_owned(), user.status.to_string()),
+        ("/roles".to_owned(), "roles".to_owned(), user.roles.join(", ")),
+    ];
+    all.extend(user.metadata.0.iter().map(|(key, value)| {
+        let pointer = format!("/metadata/{}", key.replace('~', "~0").replace('/', "~1"));
+        (pointer, key.clone(), value.clone())
+    }));
+    all
+}
+
+impl Conflict {
+    /// What was typed here, beside what the other one saved.
+    pub fn new(form: Box<Form>, theirs: Box<User>) -> Self {
+        let before = form.before.as_deref().map_or_else(Vec::new, members);
+        let typed = form.typed();
+        let now = members(&theirs);
+        let find = |all: &[(String, String, String)], pointer: &str| {
+            all.iter().find(|(known, ..)| known == pointer).map(|(_, _, value)| value.clone())
+        };
+        let mut names: Vec<(String, String)> = Vec::new();
+        for (pointer, name) in before
+            .iter()
+            .chain(&now)
+            .map(|(pointer, name, _)| (pointer, name))
+            .chain(typed.iter().map(|(pointer, name, ..)| (pointer, name)))
+        {
+            if !names.iter().any(|(known, _)| known == pointer) {
+                names.push((pointer.clone(), name.clone()));
+            }
+        }
+        let members = names
+            .into_iter()
+            .map(|(pointer, name)| {
+                let read = find(&before, &pointer).unwrap_or_default();
+                let theirs = find(&now, &pointer).unwrap_or_default();
+                let mine =
+                    typed.iter().find(|(known, ..)| *known == pointer).map(|(.., typed)| typed.clone());
+                // where both changed the same to different things, theirs stays until one says otherwise
+                let keep = mine.as_ref().is_some_and(|mine| read == theirs || *mine == theirs);
+                Member { pointer, name, read, theirs, mine, keep }
+            })
+            .filter(|member| member.mine.is_some() || member.read != member.theirs)
+            .collect();
+        Self { form, theirs, members, at: 0 }
+    }
+
+    /// Keeps what was typed in a member, or what they wrote.
+    pub fn turn(&mut self, at: usize) {
+        self.at = at;
+        if let Some(member) = self.members.get_mut(at).filter(|member| member.mine.is_some()) {
+            member.keep = !member.keep;
+        }
+    }
+
+    fn all(&mut self, keep: bool) {
+        for member in self.members.iter_mut().filter(|member| member.mine.is_some()) {
+            member.keep = keep;
+        }
+    }
+
+    /// A key.
+    pub fn key(model: &mut Model, key: Key) -> Vec<Task> {
+        let Some(Overlay::Conflict(conflict)) = &mut model.overlay else { return Vec::new() };
+        let last = conflict.members.len().saturating_sub(1);
+        match (key.ctrl, key.code) {
+            (false, Code::Char('j') | Code::Down | Code::Tab) => conflict.at = (conflict.at + 1).min(last),
+            (false, Code::Char('k') | Code::Up | Code::BackTab) => {
+                conflict.at = conflict.at.saturating_sub(1);
+            }
+            (false, Code::Char(' ')) => conflict.turn(conflict.at),
+            (false, Code::Char('m')) => conflict.all(true),
+            (false, Code::Char('t')) => conflict.all(false),
+            (false, Code::Enter) => return Self::go_on(model),
+            (false, Code::Esc | Code::Char('q')) => {
+                model.overlay = None;
+                model.say("theirs stays; nothing was changed");
+            }
+            _ => {}
+        }
+        Vec::new()
+    }
+
+    /// Back to the form, which is about their copy now and holds what is kept of one's own.
+    fn go_on(model: &mut Model) -> Vec<Task> {
+        let Some(Overlay::Conflict(conflict)) = model.overlay.take() else { return Vec::new() };
+        let keep =
+            |pointer: &str| conflict.members.iter().any(|member| member.pointer == pointer && member.keep);
+        let form = conflict.form.onto(&conflict.theirs, keep);
+        if form.typed().is_empty() {
+            model.say("theirs stays; nothing of yours is left to save");
+            return Vec::new();
+        }
+        model.overlay = Some(Overlay::Form(Box::new(form)));
+        Vec::new()
+    }
+
+    /// Draws it.
+    pub fn draw(&self, canvas: &mut Canvas<'_>) {
+        let theme = canvas.theme;
+        let whole = canvas.area();
+        let height = u16::try_from(self.members.len() + 9).unwrap_or(u16::MAX);
+        let area = middle(whole, whole.width.saturating_sub(4).min(108), height);
+        let version = self.form.before.as_ref().map_or(0, |user| user.version);
+        let title = format!("Somebody else saved {} first", self.theirs.email);
+        let versions = format!("{version} {} {}", theme.glyphs.arrow, self.theirs.version);
+        let facts = [bit(format!("version {versions}"), theme.dim)];
+        let inside = canvas.frame(area, &[bit(title, theme.warn)], &facts);
+        let (x, width) = (inside.x + 2, inside.width.saturating_sub(4));
+        let name = 13.min(width / 4);
+        let cell = width.saturating_sub(name + 3) / 3;
+        let columns = [x + name, x + name + cell + 1, x + name + 2 * (cell + 1)];
+        let words = format!(
+            "They saved at {}. Nothing of yours is in the daemon yet.",
+            clock(self.theirs.updated_at)
+        );
+        canvas.text(x, inside.y, width, &Clean::of(words), theme.text);
+        let heads = ["YOU READ", "THEY WROTE", "YOU TYPED"];
+        if inside.height > 3 {
+            for (at, head) in columns.into_iter().zip(heads) {
+                canvas.text(at, inside.y + 2, cell, &Clean::fixed(head), theme.dim);
+            }
+        }
+        let rows = usize::from(inside.height.saturating_sub(6)).max(1);
+        let first = (self.at + 1).saturating_sub(rows);
+        for (line, (at, member)) in self.members.iter().enumerate().skip(first).take(rows).enumerate() {
+            let y = inside.y + 3 + line as u16;
+            if y + 2 >= inside.bottom() {
+                break;
+            }
+            let both = member.mine.is_some() && member.read != member.theirs;
+            let style = if both { theme.warn } else { theme.dim };
+            canvas.text(x, y, name.saturating_sub(1), &Clean::of(&member.name), style);
+            let empty = |text: &str| if text.is_empty() { "(empty)".to_owned() } else { text.to_owned() };
+            canvas.text(columns[0], y, cell, &Clean::of(empty(&member.read)), theme.dim);
+            let kept = |kept: bool, text: &str| {
+                let sign = if kept { theme.glyphs.mark } else { " " };
+                format!("{sign} {}", empty(text))
+            };
+            let style = |kept: bool| if kept { theme.good } else { theme.dim };
+            let theirs = !member.keep;
+            canvas.text(columns[1], y, cell, &Clean::of(kept(theirs, &member.theirs)), style(theirs));
+            if let Some(mine) = &member.mine {
+                canvas.text(columns[2], y, cell, &Clean::of(kept(member.keep, mine)), style(member.keep));
+            }
+            let place = Rect { x: inside.x, y, width: inside.width, height: 1 };
+            canvas.hits.push((place, Hit::Item(at)));
+            if at == self.at {
+                canvas.restyle(place, theme.cursor);
+                canvas.text(inside.x, y, 1, &Clean::fixed(theme.glyphs.cursor), theme.cursor);
+            }
+        }
+        if inside.height > 2 {
+            let kept = self.members.iter().filter(|member| member.keep).count();
+            let word = match kept {
+                0 => "nothing of yours is kept: theirs stays as it is".to_owned(),
+                1 => "1 of yours goes on top of theirs; enter goes back to the form".to_owned(),
+                many => format!("{many} of yours go on top of theirs; enter goes back to the form"),
+            };
+            canvas.text(x, inside.bottom() - 2, width, &Clean::of(word), theme.text);
+            let all = [
+                ("space", "yours or theirs"),
+                ("m", "all mine"),
+                ("t", "all theirs"),
+                ("enter", "goes on"),
+                ("esc", "gives up"),
+            ];
+            keys(canvas, x, inside.bottom() - 1, width, &all);
+        }
+    }
+}

@@ -1,0 +1,515 @@
+//! Fields of a person to be filled in: refused in the daemon's words while typing, shown beside what was.
+//!
+//! Nothing changes here: `^s` leads to a review, which comes back here when it is cancelled.
+
+use bursar_shared::{
+    decode::{Decode, Decoder},
+    error::{ApiError, ErrorCode, Violation},
+    field::UserKind,
+    operations::users::{CreateUser, UpdateUser, User},
+};
+use ratatui::layout::Rect;
+use serde_json::{Map, Value, json};
+use tui_input::Input;
+
+use super::{
+    canvas::{Bit, Canvas, Hit, bit},
+    field,
+    overlay::{Overlay, keys, middle},
+    review::{Review, Subject},
+};
+use crate::{
+    change::Change,
+    keys::{Code, Key},
+    message::Task,
+    model::Model,
+    text::Clean,
+};
+
+/// How a field is filled in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// Typed.
+    Text,
+    /// One of these words.
+    Words(&'static [&'static str]),
+    /// Typed as `key=value`; becomes a field of its own.
+    More,
+}
+
+/// A field.
+#[derive(Debug, Clone)]
+struct Field {
+    /// Where it is in the request: `/email`, `/metadata/team`.
+    pointer: String,
+    label: String,
+    input: Input,
+    /// What is there now; nothing when it is new.
+    was: Option<String>,
+    kind: Kind,
+    /// It was typed in and left: what is wrong with it is said.
+    touched: bool,
+    fault: Option<String>,
+    help: &'static str,
+}
+
+/// Fields of a person, new or not.
+#[derive(Debug, Clone)]
+pub struct Form {
+    /// Who is edited, as they were read; nobody when somebody is made.
+    pub before: Option<Box<User>>,
+    fields: Vec<Field>,
+    at: usize,
+    /// What is wrong with no field in particular.
+    problem: Option<String>,
+    /// `esc` was pressed once.
+    leaving: bool,
+}
+
+impl Field {
+    fn new(pointer: &str, label: &str, was: Option<String>, help: &'static str) -> Self {
+        Self {
+            pointer: pointer.to_owned(),
+            label: label.to_owned(),
+            input: Input::new(was.clone().unwrap_or_default()),
+            was,
+            kind: Kind::Text,
+            touched: false,
+            fault: None,
+            help,
+        }
+    }
+
+    fn fact(key: &str, value: &str, was: Option<String>) -> Self {
+        let pointer = format!("/metadata/{}", key.replace('~', "~0").replace('/', "~1"));
+        Self { input: Input::new(value.to_owned()), ..Self::new(&pointer, key, was, "empty takes it out") }
+    }
+
+    fn is_fact(&self) -> bool {
+        self.pointer.starts_with("/metadata/")
+    }
+
+    fn changed(&self) -> bool {
+        self.input.value() != self.was.as_deref().unwrap_or_default()
+    }
+}
+
+const MORE: &str = "key=value and enter: a fact that is kept with the person";
+
+impl Form {
+    /// For a new person.
+    pub fn create() -> Self {
+        let mut kind = Field::new("/kind", "Kind", None, "left and right choose");
+        kind.kind = Kind::Words(UserKind::WORDS);
+        kind.input = Input::new("human".to_owned());
+        let mut form = Self {
+            before: None,
+            fields: vec![
+                Field::new("/email", "Email", None, "unique among people not deleted"),
+                Field::new("/name", "Name", None, "one line"),
+                kind,
+                Field::new("/roles", "Roles", None, "names of roles, separated by commas"),
+                Field::new("/externalId", "External id", None, "your own id of them, if there is one"),
+            ],
+            at: 0,
+            problem: None,
+            leaving: false,
+        };
+        form.add_more();
+        form
+    }
+
+    /// For somebody who is there.
+    pub fn edit(user: &User) -> Self {
+        let external = user.external_id.as_ref().map(ToString::to_string).unwrap_or_default();
+        let mut fields = vec![
+            Field::new("/email", "Email", Some(user.email.to_string()), "unique among people not deleted"),
+            Field::new("/name", "Name", Some(user.name.to_string()), "one line"),
+            Field::new(
+                "/externalId",
+                "External id",
+                Some(external),
+                "your own id of them; empty takes it out",
+            ),
+        ];
+        fields
+            .extend(user.metadata.0.iter().map(|(key, value)| Field::fact(key, value, Some(value.clone()))));
+        let before = Some(Box::new(user.clone()));
+        let mut form = Self { before, fields, at: 0, problem: None, leaving: false };
+        form.add_more();
+        form
+    }
+
+    fn add_more(&mut self) {
+        let mut more = Field::new("/metadata", "+ fact", None, MORE);
+        more.kind = Kind::More;
+        self.fields.push(more);
+    }
+
+    /// The same typing about another copy of the person: what the other one saved is what was.
+    #[must_use]
+    pub fn onto(&self, theirs: &User, keep: impl Fn(&str) -> bool) -> Self {
+        let mut form = Self::edit(theirs);
+        for field in self.fields.iter().filter(|field| field.changed() && field.kind != Kind::More) {
+            if !keep(&field.pointer) {
+                continue;
+            }
+            match form.fields.iter_mut().find(|other| other.pointer == field.pointer) {
+                Some(other) => other.input = field.input.clone(),
+                None => {
+                    let at = form.fields.len() - 1;
+                    form.fields.insert(at, Field::fact(&field.label, field.input.value(), None));
+                }
+            }
+        }
+        form.at = self.at.min(form.fields.len() - 1);
+        form
+    }
+
+    /// What was typed: where, what it is called, what was, and what is typed now.
+    pub fn typed(&self) -> Vec<(String, String, Option<String>, String)> {
+        let changed = self.fields.iter().filter(|field| field.changed() && field.kind != Kind::More);
+        changed
+            .map(|field| {
+                let typed = field.input.value().to_owned();
+                (field.pointer.clone(), field.label.to_lowercase(), field.was.clone(), typed)
+            })
+            .collect()
+    }
+
+    fn changes(&self) -> usize {
+        self.fields.iter().filter(|field| field.changed() && field.pointer != "/kind").count()
+    }
+
+    /// The request as far as it was filled in.
+    fn members(&self) -> Map<String, Value> {
+        let mut members = Map::new();
+        let mut facts = Map::new();
+        let editing = self.before.is_some();
+        if let Some(user) = &self.before {
+            members.insert("id".to_owned(), json!(user.id));
+        }
+        for field in &self.fields {
+            let text = field.input.value();
+            let name = field.pointer.trim_start_matches('/');
+            match field.pointer.as_str() {
+                "/metadata" => {
+                    if let Some((key, value)) = text.split_once('=') {
+                        facts.insert(key.trim().to_owned(), json!(value));
+                    }
+                }
+                _ if field.is_fact() => {
+                    if field.changed() || !editing {
+                        let value = if text.is_empty() { Value::Null } else { json!(text) };
+                        facts.insert(field.label.clone(), value);
+                    }
+                }
+                _ if editing && !field.changed() => {}
+                "/roles" => {
+                    let roles = text.split([',', ' ']).filter(|role| !role.is_empty());
+                    members.insert(name.to_owned(), roles.map(Value::from).collect());
+                }
+                "/externalId" if text.is_empty() => {
+                    if editing {
+                        members.insert(name.to_owned(), Value::Null);
+                    }
+                }
+                _ => {
+                    members.insert(name.to_owned(), json!(text));
+                }
+            }
+        }
+        if !editing {
+            facts.retain(|_, value| !value.is_null());
+        }
+        if !facts.is_empty() {
+            members.insert("metadata".to_owned(), Value::Object(facts));
+        }
+        members
+    }
+
+    /// Reads what was filled in as the daemon would, and puts what is wrong beside its field.
+    fn check(&mut self) -> Option<Change> {
+        let members = Value::Object(self.members());
+        let mut wrong = Vec::new();
+        let mut at = Decoder::new(&mut wrong, false);
+        let change = match self.before {
+            Some(_) => UpdateUser::decode(&members, &mut at).map(Box::new).map(Change::Edit),
+            None => CreateUser::decode(&members, &mut at).map(Box::new).map(Change::Create),
+        };
+        self.blame(&wrong);
+        let more = self.fields.iter_mut().find(|field| field.kind == Kind::More);
+        if let Some(more) =
+            more.filter(|more| !more.input.value().is_empty() && !more.input.value().contains('='))
+        {
+            more.fault = Some("must look like key=value".to_owned());
+            return None;
+        }
+        change.filter(|_| wrong.is_empty())
+    }
+
+    /// Puts what is wrong beside the fields it is about.
+    fn blame(&mut self, wrong: &[Violation]) {
+        self.problem = None;
+        for field in &mut self.fields {
+            field.fault = None;
+        }
+        for one in wrong {
+            let about = |field: &&mut Field| {
+                one.pointer == field.pointer
+                    || one.pointer.strip_prefix(&field.pointer).is_some_and(|rest| rest.starts_with('/'))
+            };
+            match self.fields.iter_mut().find(about) {
+                Some(field) => {
+                    field.fault.get_or_insert_with(|| one.message.clone());
+                }
+                None => self.problem = Some(format!("{} {}", one.pointer, one.message)),
+            }
+        }
+    }
+
+    /// The daemon refused what was filled in.
+    pub fn refuse(&mut self, error: &ApiError) {
+        let wrong = error.violations();
+        if wrong.is_empty() {
+            let email = error.code == ErrorCode::AlreadyExists && error.message.contains("email");
+            match self.fields.iter_mut().find(|field| email && field.pointer == "/email") {
+                Some(field) => {
+                    field.touched = true;
+                    field.fault = Some(error.message.clone());
+                }
+                None => self.problem = Some(error.message.clone()),
+            }
+        } else {
+            self.blame(&wrong);
+            for field in &mut self.fields {
+                field.touched |= field.fault.is_some();
+            }
+        }
+        if let Some(at) = self.fields.iter().position(|field| field.fault.is_some()) {
+            self.at = at;
+        }
+    }
+
+    /// Goes to a field.
+    pub fn to(&mut self, at: usize) {
+        let at = at.min(self.fields.len() - 1);
+        if at != self.at {
+            let field = &mut self.fields[self.at];
+            field.touched |= field.changed() || !field.input.value().is_empty();
+        }
+        self.at = at;
+    }
+
+    /// What was typed as `key=value` becomes a field of its own.
+    fn add(&mut self) {
+        let text = self.fields[self.at].input.value().to_owned();
+        let Some((key, value)) = text.split_once('=') else { return };
+        let key = key.trim();
+        match self.fields.iter_mut().find(|field| field.is_fact() && field.label == key) {
+            Some(field) => field.input = Input::new(value.to_owned()),
+            None => {
+                self.fields.insert(self.at, Field::fact(key, value, None));
+                self.at += 1;
+            }
+        }
+        self.fields[self.at].input = Input::default();
+    }
+
+    /// Text was pasted.
+    pub fn paste(&mut self, text: &str) {
+        let field = &mut self.fields[self.at];
+        if !matches!(field.kind, Kind::Words(_)) {
+            field::paste(&mut field.input, text);
+            self.check();
+        }
+    }
+
+    /// A key.
+    pub fn key(model: &mut Model, key: Key) -> Vec<Task> {
+        let Some(Overlay::Form(form)) = &mut model.overlay else { return Vec::new() };
+        let count = form.fields.len();
+        let leaving = std::mem::take(&mut form.leaving);
+        let kind = form.fields[form.at].kind;
+        match (key.ctrl, key.code) {
+            (false, Code::Esc) | (true, Code::Char('g')) => {
+                if form.changes() > 0 && !leaving {
+                    form.leaving = true;
+                } else {
+                    model.overlay = None;
+                    model.say("nothing was changed");
+                }
+            }
+            (true, Code::Char('s')) => return Self::submit(model),
+            (true, Code::Char('z')) => {
+                let field = &mut form.fields[form.at];
+                field.input = Input::new(field.was.clone().unwrap_or_default());
+                form.check();
+            }
+            (false, Code::Enter) if kind == Kind::More => {
+                if form.fields[form.at].input.value().is_empty() {
+                    return Self::submit(model);
+                }
+                form.add();
+                form.check();
+                form.fields[form.at].touched = true;
+            }
+            (false, Code::Tab | Code::Down | Code::Enter) => form.to((form.at + 1) % count),
+            (false, Code::BackTab | Code::Up) => form.to((form.at + count - 1) % count),
+            (false, code) if matches!(kind, Kind::Words(_)) => {
+                let Kind::Words(words) = kind else { return Vec::new() };
+                let field = &mut form.fields[form.at];
+                let at = words.iter().position(|word| *word == field.input.value()).unwrap_or(0);
+                let next = match code {
+                    Code::Right | Code::Char(' ' | 'l') => (at + 1) % words.len(),
+                    Code::Left | Code::Char('h') => (at + words.len() - 1) % words.len(),
+                    _ => at,
+                };
+                field.input = Input::new(words[next].to_owned());
+            }
+            _ => {
+                let field = &mut form.fields[form.at];
+                if field::edit(&mut field.input, key) {
+                    form.check();
+                }
+            }
+        }
+        Vec::new()
+    }
+
+    /// To the review, if nothing is wrong.
+    fn submit(model: &mut Model) -> Vec<Task> {
+        let Some(Overlay::Form(form)) = &mut model.overlay else { return Vec::new() };
+        if form.changes() == 0 && form.before.is_some() {
+            form.problem = Some("nothing was changed yet".to_owned());
+            return Vec::new();
+        }
+        for field in &mut form.fields {
+            field.touched = true;
+        }
+        let Some(change) = form.check() else {
+            if let Some(at) = form.fields.iter().position(|field| field.fault.is_some()) {
+                form.at = at;
+            }
+            return Vec::new();
+        };
+        let (subject, version) = match &form.before {
+            Some(user) => (Subject::Person(user.clone()), Some(user.version)),
+            None => (Subject::Called(form.fields[0].input.value().to_owned()), None),
+        };
+        let form = form.clone();
+        let tasks = Review::begin(model, change, subject, version);
+        if let Some(Overlay::Review(review)) = &mut model.overlay {
+            review.form = Some(form);
+        }
+        tasks
+    }
+
+    /// What is said about a field.
+    fn note(&self, at: usize, theme: &crate::look::Theme) -> Option<Bit> {
+        let field = &self.fields[at];
+        match (&field.fault, &field.was) {
+            (Some(fault), _) if field.touched => {
+                Some(bit(format!("{} {fault}", theme.glyphs.stop), theme.bad))
+            }
+            (_, Some(was)) if field.changed() && was.is_empty() => {
+                Some(bit(format!("{} was empty", theme.glyphs.changed), theme.warn))
+            }
+            (_, Some(was)) if field.changed() => {
+                Some(bit(format!("{} was: {was}", theme.glyphs.changed), theme.warn))
+            }
+            (_, None) if field.is_fact() => Some(bit("new", theme.good)),
+            _ if at == self.at => Some(bit(field.help, theme.dim)),
+            _ => None,
+        }
+    }
+
+    /// Draws it.
+    pub fn draw(&self, canvas: &mut Canvas<'_>, model: &Model) {
+        let theme = canvas.theme;
+        let whole = canvas.area();
+        // a line for each field and one for what is said about it, if there is room for both
+        let tall = whole.height.saturating_sub(6);
+        let step: u16 = if usize::from(tall) >= self.fields.len() * 2 + 4 { 2 } else { 1 };
+        let wanted = u16::try_from(self.fields.len()).unwrap_or(u16::MAX).saturating_mul(step) + 6;
+        let area = middle(whole, whole.width.saturating_sub(4).min(92), wanted.min(whole.height));
+        let title = match &self.before {
+            Some(user) => format!("Edit {}", user.email),
+            None => "New user".to_owned(),
+        };
+        let mut facts = Vec::new();
+        if let Some(user) = &self.before {
+            facts.push(bit(format!("version {} {}", user.version, theme.glyphs.dot), theme.dim));
+        }
+        facts.extend(super::review::place(model, &theme));
+        let inside = canvas.frame(area, &[bit(title, theme.accent)], &facts);
+        let (x, width) = (inside.x + 2, inside.width.saturating_sub(4));
+        let label = if width >= 50 { 14 } else { 0 };
+        let rows = usize::from(inside.height.saturating_sub(4) / step).max(1);
+        let first = (self.at + 1).saturating_sub(rows);
+        for (line, (at, field)) in self.fields.iter().enumerate().skip(first).take(rows).enumerate() {
+            let y = inside.y + 1 + line as u16 * step;
+            if y >= inside.bottom() {
+                break;
+            }
+            let on = at == self.at;
+            let style = if on { theme.accent } else { theme.text };
+            canvas.text(x, y, label.max(1) - 1, &Clean::of(&field.label), style);
+            if on {
+                canvas.text(inside.x, y, 1, &Clean::fixed(theme.glyphs.cursor), theme.accent);
+            }
+            let note = self.note(at, &theme);
+            let room = width.saturating_sub(label);
+            // beside the field where there is no line for it below
+            let cells = if step == 1 && note.is_some() && room >= 50 { room / 2 } else { room };
+            let place = Rect { x: x + label, y, width: cells, height: 1 };
+            let hit = u8::try_from(at).ok();
+            match field.kind {
+                Kind::Words(words) => {
+                    let mut at_x = place.x;
+                    for word in words {
+                        let chosen = *word == field.input.value();
+                        let sign = if chosen { format!("({})", theme.glyphs.good) } else { "( )".to_owned() };
+                        let style = match (chosen, on) {
+                            (true, true) => theme.field_on,
+                            (true, false) => theme.strong,
+                            _ => theme.dim,
+                        };
+                        let text = Clean::of(format!("{sign} {word}"));
+                        at_x += canvas.text(at_x, y, place.right().saturating_sub(at_x), &text, style) + 2;
+                    }
+                    if let Some(hit) = hit {
+                        canvas.hits.push((place, Hit::Field(hit)));
+                    }
+                }
+                _ => field::draw(canvas, place, &field.input, false, on, hit),
+            }
+            if let Some(note) = note {
+                if step == 2 && y + 1 < inside.bottom() {
+                    canvas.line(x + label, y + 1, room, &[note]);
+                } else if cells < room {
+                    canvas.line(x + label + cells + 1, y, room - cells - 1, &[note]);
+                } else if on {
+                    canvas.line(x, inside.bottom().saturating_sub(3), width, &[note]);
+                }
+            }
+        }
+        let wrong = self.fields.iter().filter(|field| field.touched && field.fault.is_some()).count();
+        let word = match (&self.problem, wrong, self.changes()) {
+            _ if self.leaving => bit("esc again throws the typing away; any other key goes on", theme.warn),
+            (Some(problem), ..) => bit(format!("{} {problem}", theme.glyphs.stop), theme.bad),
+            (None, 0, 0) => bit("nothing was typed yet", theme.dim),
+            (None, 0, 1) => bit("1 field changed; ^s shows what would happen", theme.good),
+            (None, 0, many) => bit(format!("{many} fields changed; ^s shows what would happen"), theme.good),
+            (None, 1, _) => bit("1 problem; ^s works when it is gone", theme.bad),
+            (None, many, _) => bit(format!("{many} problems; ^s works when they are gone"), theme.bad),
+        };
+        if inside.height >= 4 {
+            canvas.line(x, inside.bottom() - 2, width, &[word]);
+            let all = [("tab", "next"), ("^s", "reviews"), ("^z", "as it was"), ("esc", "leaves")];
+            let y = inside.bottom() - 1;
+            keys(canvas, x, y, width, &all);
+            canvas.hits.push((Rect { x: x + 11, y, width: 10, height: 1 }, Hit::Button(0)));
+        }
+    }
+}
