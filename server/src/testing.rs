@@ -278,7 +278,6 @@ fn database_url(server: &str, name: &str) -> String {
 
 /// A database of its own for a test, made from a template that is migrated once.
 fn fresh_database(server: &str) -> Database {
-    static COUNT: AtomicU32 = AtomicU32::new(0);
     #[derive(diesel::QueryableByName)]
     struct Found {
         #[diesel(sql_type = diesel::sql_types::BigInt)]
@@ -299,7 +298,8 @@ fn fresh_database(server: &str) -> Database {
         admin.batch_execute(&format!("ALTER DATABASE {template}_new RENAME TO {template}")).unwrap();
     }
     admin.batch_execute("SELECT pg_advisory_unlock(77)").unwrap();
-    let name = format!("bursar_test_{}_{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+    // numbers of processes come again; what an earlier one left is nobody's business here
+    let name = bursar_shared::id::request_id().replace("req_", "bursar_test_");
     admin.batch_execute(&format!("CREATE DATABASE {name} TEMPLATE {template}")).unwrap();
     // what a test survives is the death of the daemon, not of the machine
     admin.batch_execute(&format!("ALTER DATABASE {name} SET synchronous_commit = off")).unwrap();
