@@ -23,7 +23,7 @@ use crate::{
     log::{Bus, Row, Stamp},
     metrics::{Kind, Metrics},
     repositories::{roles::Standing, secrets, sessions},
-    services::{stream::Streams, system::KeptStats},
+    services::{ledger::KeptImbalances, stream::Streams, system::KeptStats},
 };
 
 /// Requests that are worked on at the same time, at most.
@@ -56,6 +56,8 @@ pub struct App {
     pub caches: Caches,
     /// Figures that were asked for already.
     pub stats: KeptStats,
+    /// How old the sum of the ledger is.
+    pub imbalances: KeptImbalances,
     /// Figures for `/metrics`.
     pub metrics: Arc<Metrics>,
     /// Bounds what is worked on at the same time.
@@ -166,6 +168,7 @@ impl App {
             lockouts: Lockouts::new(clock.clone()),
             caches: Caches::new(&clock),
             stats: KeptStats::default(),
+            imbalances: KeptImbalances::default(),
             metrics,
             in_flight: Semaphore::new(IN_FLIGHT),
             draining: watch::Sender::new(false),

@@ -98,6 +98,7 @@ impl Row {
             created_at: Timestamp::from_micros(self.created_at),
             updated_at: Timestamp::from_micros(self.updated_at),
             sessions: None,
+            accounts: None,
         })
     }
 }

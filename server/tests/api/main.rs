@@ -10,11 +10,13 @@
 )]
 
 mod arrows;
+mod attack;
 mod authorization;
 mod faults;
 mod hostile;
 mod lists;
 mod log;
+mod money;
 mod openapi;
 mod people;
 mod schema;
