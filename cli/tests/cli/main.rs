@@ -1,6 +1,7 @@
 //! The program as its users run it: stdout, stderr and exit codes against a real daemon.
 
 mod changing;
+mod money;
 mod pty;
 mod reading;
 mod signing;

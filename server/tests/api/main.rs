@@ -12,6 +12,7 @@
 mod arrows;
 mod attack;
 mod authorization;
+mod bank;
 mod faults;
 mod hostile;
 mod lists;
