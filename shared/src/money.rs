@@ -211,6 +211,11 @@ amounts! {
     Limit from 0;
 }
 
+impl Amount {
+    /// The least there is: one minor unit.
+    pub const ONE: Self = Self(1);
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

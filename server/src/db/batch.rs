@@ -108,10 +108,18 @@ impl Tx<'_> {
     /// # Errors
     /// Those of the database.
     pub fn money(&mut self, whats: Vec<What>, issues: bool) -> Result<Vec<Moved>> {
+        self.money_at(whats, issues, self.now)
+    }
+
+    /// The same at another time: for generators of history.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub fn money_at(&mut self, whats: Vec<What>, issues: bool, at: Timestamp) -> Result<Vec<Moved>> {
         let stamp = self.stamp.clone();
         let command = |what| Command { what, stamp: stamp.clone(), issues };
         let commands: Vec<Command> = whats.into_iter().map(command).collect();
-        ledger::apply(self.conn, &commands, self.now, self.rows)
+        ledger::apply(self.conn, &commands, at, self.rows)
     }
 
     /// Runs a part that may be refused by itself: what it wrote and logged is undone then, and the

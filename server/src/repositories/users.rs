@@ -317,6 +317,18 @@ pub fn some_customer(conn: &mut Conn, random: u64) -> Result<Option<Row>> {
         .optional()?)
 }
 
+/// Ids and names of some active customers who were there before a moment, the latest first.
+pub fn customers_before(conn: &mut Conn, before: Timestamp, most: i64) -> Result<Vec<(String, String)>> {
+    Ok(users::table
+        .filter(users::status.eq(UserStatus::Active.as_str()))
+        .filter(users::password_hash.is_null())
+        .filter(users::created_at.lt(before.micros()))
+        .order((users::created_at.desc(), users::id.desc()))
+        .limit(most)
+        .select((users::id, users::name))
+        .load(conn)?)
+}
+
 /// People by where they stand.
 pub fn count_by_status(conn: &mut Conn) -> Result<BTreeMap<String, i64>> {
     let counts: Vec<(String, i64)> =
