@@ -9,7 +9,9 @@ use crate::commands::tui;
 #[cfg(feature = "server")]
 use crate::commands::{demo, server};
 use crate::{
-    commands::{api, auth, context, log, pending, roles, sessions, system, users},
+    commands::{
+        accounts, api, auth, context, ledger, log, pending, roles, sessions, system, transfers, users,
+    },
     context::{Cx, Globals},
     error::{Failure, Result},
     help, output,
@@ -63,6 +65,9 @@ const GROUPS: &[Group] = &[
     group!("roles", "Named sets of permissions", roles::Roles, roles::run),
     single!("permissions", "All permissions there are", roles::Permissions, roles::permissions),
     group!("sessions", "Who is signed in, and where", sessions::Sessions, sessions::run),
+    group!("accounts", "Accounts, what they hold and held", accounts::Accounts, accounts::run),
+    group!("transfers", "Money that moves, or is held", transfers::Transfers, transfers::run),
+    group!("ledger", "The books as a whole", ledger::Ledger, ledger::run),
     group!("events", "What changed", log::Events, log::events),
     group!("audit", "Everything that was done or tried, tamper-evident", log::Audit, log::audit),
     single!("stats", "Figures for a first look", system::Stats, system::stats),

@@ -111,11 +111,27 @@ pub(crate) async fn run<R>(
     client: &Client,
     view: &View,
     args: &ListArgs,
-    mut list: List<R>,
+    list: List<R>,
 ) -> Result<()>
 where
     R: Resource,
     List<R>: Operation<Answer = Page<R>>,
+{
+    run_as(cx, client, view, args, list, |list| list).await
+}
+
+/// Writes a list that is part of another request: the entries of an account.
+pub(crate) async fn run_as<R, O>(
+    cx: &Cx,
+    client: &Client,
+    view: &View,
+    args: &ListArgs,
+    mut list: List<R>,
+    wrap: impl FnOnce(List<R>) -> O,
+) -> Result<()>
+where
+    R: Resource,
+    O: Operation<Answer = Page<R>>,
 {
     let style = cx.style()?;
     let screen = style.for_people() && !args.all && args.limit.is_none() && list.page.is_none();
@@ -130,10 +146,11 @@ where
             list.total = Some(TotalMode::Bounded);
         }
     }
+    let op = wrap(list);
     if cx.globals.as_curl {
-        return curl::print(client, &list, &Default::default());
+        return curl::print(client, &op, &Default::default());
     }
-    let target = wire::encode(&list).map_err(|wrong| Failure::new(1, wrong.to_string()))?.target;
+    let target = wire::encode(&op).map_err(|wrong| Failure::new(1, wrong.to_string()))?.target;
     let mut pages = client.raw_pages(&target);
     if let Some(limit) = limit {
         pages = pages.limit(limit);

@@ -82,6 +82,11 @@ impl Style {
         self.format.unwrap_or(if io::stdout().is_terminal() { Format::Table } else { Format::Tsv })
     }
 
+    /// Whether it goes out in the shape of the wire.
+    pub(crate) fn is_json(&self) -> bool {
+        self.jq.is_some() || matches!(self.format, Some(Format::Json | Format::Jsonl))
+    }
+
     /// Whether a person reads this: nobody named a format, and it goes to a terminal.
     pub(crate) fn for_people(&self) -> bool {
         self.format.is_none() && self.jq.is_none() && io::stdout().is_terminal()
@@ -292,7 +297,7 @@ impl Sink {
                     if place > 0 {
                         self.buffer.push(b',');
                     }
-                    cells::csv(cells::at(row, path), &mut self.buffer);
+                    cells::csv(&cells::shown(row, path), &mut self.buffer);
                 }
                 self.buffer.extend(b"\r\n");
             }
@@ -305,13 +310,13 @@ impl Sink {
                     if place > 0 {
                         self.buffer.push(b'\t');
                     }
-                    cells::tsv(cells::at(row, path), &mut self.buffer);
+                    cells::tsv(&cells::shown(row, path), &mut self.buffer);
                 }
                 self.buffer.push(b'\n');
             }
             _ if self.many => {
                 let cells: Vec<String> =
-                    columns.iter().map(|(_, path)| cells::table(cells::at(row, path))).collect();
+                    columns.iter().map(|(_, path)| cells::table(&cells::shown(row, path))).collect();
                 if self.widths.is_empty() {
                     self.waiting.push(cells);
                     if self.waiting.len() >= FIRST_PAGE {
@@ -331,17 +336,17 @@ impl Sink {
         let mut lines: Vec<(String, String)> = Vec::new();
         if self.style.fields.is_empty() {
             for column in self.view.columns {
-                lines.push((column.title.to_owned(), cells::table(cells::at(row, column.path))));
+                lines.push((column.title.to_owned(), cells::table(&cells::shown(row, column.path))));
             }
-            for (name, value) in row.as_object().into_iter().flatten() {
+            for (name, _) in row.as_object().into_iter().flatten() {
                 let shown = self.view.columns.iter().any(|c| c.path.split('.').next() == Some(name));
                 if !shown {
-                    lines.push((title(name), cells::table(value)));
+                    lines.push((title(name), cells::table(&cells::shown(row, name))));
                 }
             }
         } else {
             for name in &self.style.fields {
-                lines.push((name.clone(), cells::table(cells::at(row, name))));
+                lines.push((name.clone(), cells::table(&cells::shown(row, name))));
             }
         }
         let wide = lines.iter().map(|(name, _)| name.width()).max().unwrap_or(0);

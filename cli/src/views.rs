@@ -149,6 +149,98 @@ pub(crate) const STATUS: View = View {
     ],
 };
 
+/// Accounts.
+pub(crate) const ACCOUNTS: View = View {
+    name: "accounts",
+    key: "id",
+    columns: &[
+        col("Id", "id"),
+        col("Number", "number"),
+        col("Name", "name"),
+        col("Currency", "currency"),
+        col("Posted", "balances.posted"),
+        col("Available", "balances.available"),
+        col("Status", "status"),
+        col("Owner", "ownerId"),
+    ],
+};
+
+/// What an account held.
+pub(crate) const BALANCE: View = View {
+    name: "balances",
+    key: "accountId",
+    columns: &[
+        col("Account", "accountId"),
+        col("At", "asOf"),
+        col("Currency", "currency"),
+        col("Posted", "balances.posted"),
+        col("Pending in", "balances.pendingIn"),
+        col("Pending out", "balances.pendingOut"),
+        col("Available", "balances.available"),
+    ],
+};
+
+/// What happened to an account.
+pub(crate) const ENTRIES: View = View {
+    name: "entries",
+    key: "seq",
+    columns: &[
+        col("Seq", "seq"),
+        col("Time", "createdAt"),
+        col("Kind", "kind"),
+        col("Side", "side"),
+        col("Amount", "amount"),
+        col("Change", "change"),
+        col("Posted", "posted"),
+        col("Currency", "currency"),
+        col("Transfer", "transferId"),
+    ],
+};
+
+/// Transfers.
+pub(crate) const TRANSFERS: View = View {
+    name: "transfers",
+    key: "id",
+    columns: &[
+        col("Id", "id"),
+        col("Kind", "kind"),
+        col("Status", "status"),
+        col("Amount", "amount"),
+        col("Currency", "currency"),
+        col("From", "fromAccountId"),
+        col("To", "toAccountId"),
+        col("Reason", "reason"),
+        col("Created", "createdAt"),
+    ],
+};
+
+/// Both sides of every currency.
+pub(crate) const TRIAL_BALANCE: View = View {
+    name: "currencies",
+    key: "currency",
+    columns: &[
+        col("Currency", "currency"),
+        col("Accounts", "accounts"),
+        col("Debits", "debits"),
+        col("Credits", "credits"),
+        col("Pending", "pending"),
+        col("Imbalance", "imbalance"),
+    ],
+};
+
+/// What recomputing the books came to.
+pub(crate) const LEDGER_REPORT: View = View {
+    name: "ledger",
+    key: "ok",
+    columns: &[
+        col("Ok", "ok"),
+        col("Accounts", "checked.accounts"),
+        col("Transfers", "checked.transfers"),
+        col("Entries", "checked.entries"),
+        col("Problems", "problems"),
+    ],
+};
+
 /// Changes on their way.
 pub(crate) const PENDING: View = View {
     name: "pending",

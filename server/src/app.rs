@@ -24,6 +24,7 @@ use crate::{
     metrics::{Kind, Metrics},
     repositories::{roles::Standing, secrets, sessions},
     services::{
+        ledger::KeptImbalances,
         stream::Streams,
         system::{KeptOwner, KeptStats},
     },
@@ -61,6 +62,8 @@ pub struct App {
     pub stats: KeptStats,
     /// Whether there is an owner, for those who ask whether the daemon is ready.
     pub owner: KeptOwner,
+    /// How old the sum of the ledger is.
+    pub imbalances: KeptImbalances,
     /// Figures for `/metrics`.
     pub metrics: Arc<Metrics>,
     /// Bounds what is worked on at the same time.
@@ -172,6 +175,7 @@ impl App {
             caches: Caches::new(&clock),
             stats: KeptStats::default(),
             owner: KeptOwner::default(),
+            imbalances: KeptImbalances::default(),
             metrics,
             in_flight: Semaphore::new(IN_FLIGHT),
             draining: watch::Sender::new(false),

@@ -12,10 +12,9 @@ use std::{
 use bursar_shared::{
     envelope::Meta,
     error::{ApiError, ErrorCode},
-    field::UserStatus,
     id::{SessionId, UserId},
-    operation::{Access, Admits, Answer, Needs, Public, SignedIn},
-    operations::log::Actor,
+    operation::{Access, Admits, Answer, Created, Needs, Public, SignedIn},
+    operations::{log::Actor, transfers::Transfer},
     permission::{Permission, Permissions, Permit},
     time::Timestamp,
 };
@@ -24,18 +23,20 @@ use tokio::time::Instant;
 
 use crate::{
     app::Shared,
-    db::{Conn, How, Kept, Keyed, Outcome, Plain, Stored, Tx, Written},
+    db::{Conn, How, Kept, Keyed, Order, Outcome, Plain, Stored, Tx, Written},
     error::{Error, Result, broken, refuse},
+    ledger::{Asker, What},
     log::Stamp,
     repositories::{
         roles::{self, Standing},
         sessions,
     },
-    services::auth::session_revoked,
 };
 
 /// How long a verdict is kept under its key.
 const KEEP: Duration = Duration::from_secs(72 * 3_600);
+/// The same where money moves: who comes back later must not move it again.
+const KEEP_MONEY: Duration = Duration::from_secs(30 * 86_400);
 
 /// Members that are shown once: null in what is kept under an idempotency key.
 const SHOWN_ONCE: &[&str] = &["resetToken"];
@@ -145,16 +146,9 @@ impl Actors for Caller {
         Some(self.user.to_string())
     }
     fn still(&self, conn: &mut Conn, at: Timestamp) -> Result<()> {
-        let now = roles::standing(conn, &self.user)?.filter(|now| now.status == UserStatus::Active);
+        let now = roles::standing(conn, &self.user)?;
         let live = sessions::find(conn, self.session)?.is_some_and(|session| session.is_live(at));
-        let Some(now) = now.filter(|_| live) else { return Err(session_revoked()) };
-        let withdrawn = self.permissions.minus(now.permissions());
-        if withdrawn.is_empty() {
-            return Ok(());
-        }
-        Err(ApiError::new(ErrorCode::Forbidden, "Your rights were changed while this waited.")
-            .with(json!({ "missing": withdrawn }))
-            .into())
+        Ok(roles::still(self.permissions, now.as_ref().filter(|_| live))?)
     }
 }
 
@@ -176,6 +170,8 @@ pub struct Beside {
     pub key: Option<String>,
     /// SHA-256 over method, path, query and body; only with a key.
     pub fingerprint: String,
+    /// Whether money moves: the key is required, and kept longer.
+    pub keyed: bool,
     /// The version part of `If-Match`.
     pub if_match: Option<i64>,
     /// Only to see what would happen.
@@ -259,6 +255,17 @@ impl<W: Actors + Clone + Send + Sync + 'static> Cx<W> {
         Ok(value)
     }
 
+    fn how(&self) -> How {
+        let keep = if self.beside.keyed { KEEP_MONEY } else { KEEP };
+        let key = self.beside.key.clone().zip(self.who.principal()).map(|(key, principal)| Keyed {
+            principal,
+            key,
+            fingerprint: self.beside.fingerprint.clone(),
+            keep,
+        });
+        How { stamp: self.stamp(), key, dry_run: self.beside.dry_run }
+    }
+
     fn stamp(&self) -> Stamp {
         Stamp { actor: self.who.actor(self.beside.ip), request_id: self.beside.request_id.clone() }
     }
@@ -274,13 +281,7 @@ impl<W: Actors + Clone + Send + Sync + 'static> Cx<W> {
         F: Fn(&mut Tx<'_>) -> Result<Outcome<A>> + Send + Sync + 'static,
     {
         self.in_time()?;
-        let key = self.beside.key.clone().zip(self.who.principal()).map(|(key, principal)| Keyed {
-            principal,
-            key,
-            fingerprint: self.beside.fingerprint.clone(),
-            keep: KEEP,
-        });
-        let how = How { stamp: self.stamp(), key, dry_run: self.beside.dry_run };
+        let how = self.how();
         let who = self.who.clone();
         let written = self
             .app
@@ -326,6 +327,27 @@ impl<W: Actors + Clone + Send + Sync + 'static> Cx<W> {
         match written {
             Written::Done(Plain(value)) => Ok(value),
             Written::Replayed(_) => Err(broken("a write without a key was replayed")("impossible".into())),
+        }
+    }
+}
+
+impl Cx {
+    /// Moves money, in a batch with others who do: queue, key, ledger, log rows, commit, answer. With
+    /// `dryRun` it is rolled back.
+    ///
+    /// # Errors
+    /// Refusals of the ledger, of the key, and of the database.
+    pub async fn post(&self, what: What) -> Result<Created<Transfer>> {
+        self.in_time()?;
+        let (user, session, permissions) = (self.who.user, self.who.session, self.who.permissions);
+        let asker = Some(Asker { user, session, permissions });
+        let issues = self.who.permissions.has(Permission::LedgerIssue);
+        match self.app.db.post(self.how(), Order { what, issues, asker }).await? {
+            Written::Done(moved) => Ok(moved),
+            Written::Replayed(stored) => {
+                self.notes.replayed.store(true, Ordering::Relaxed);
+                replayed(stored, self.now())
+            }
         }
     }
 }

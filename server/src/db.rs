@@ -6,10 +6,14 @@
 mod batch;
 mod conn;
 mod keys;
+mod money;
 mod open;
+#[macro_use]
+pub(crate) mod statement;
 mod watch;
 
 use std::{
+    hash::{Hash, Hasher},
     path::Path,
     sync::{
         Arc,
@@ -18,7 +22,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bursar_shared::error::ErrorCode;
+use bursar_shared::{error::ErrorCode, operation::Created, operations::transfers::Transfer};
 use diesel::{
     Connection,
     connection::{AnsiTransactionManager, TransactionManager},
@@ -27,6 +31,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 
 #[cfg(feature = "testing")]
 pub use self::open::{connect_to_write, schema_fingerprint};
+pub(crate) use self::statement::statement;
 use self::{
     batch::{Job, Settled},
     open::{Manager, Purpose},
@@ -35,6 +40,7 @@ pub use self::{
     batch::{Kept, Outcome, Plain, Tx},
     conn::{Conn, MultiBackend},
     keys::{Keyed, Stored, find as find_verdict, purge as purge_verdicts},
+    money::Order,
     open::{Engine, FolderLock, Location, SchemaState, migrate, schema_state},
 };
 use crate::{
@@ -62,6 +68,8 @@ const KEPT: usize = 2;
 const QUEUE: usize = 4_096;
 /// Writes that share a commit at most.
 const GROUP: usize = 256;
+/// Threads that move money on PostgreSQL: while one waits for its commit, the other goes on.
+const MONEY_WRITERS: usize = 2;
 /// How long a caller waits for a connection.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// How long a write may wait in the queue; afterwards it is dropped and nothing has changed.
@@ -109,8 +117,13 @@ struct Inner {
 enum Writer {
     /// One thread, many writes a commit.
     Sqlite(mpsc::Sender<Job>),
-    /// Many connections, one write a commit each.
-    Postgres { pool: r2d2::Pool<Manager>, writing: Arc<Semaphore>, waiting: Arc<AtomicUsize> },
+    /// Many connections, one write a commit each; and threads for money, many movements a commit.
+    Postgres {
+        pool: r2d2::Pool<Manager>,
+        writing: Arc<Semaphore>,
+        waiting: Arc<AtomicUsize>,
+        money: Vec<mpsc::Sender<Job>>,
+    },
 }
 
 /// Counts a write as waiting until it is dropped.
@@ -180,25 +193,24 @@ impl Db {
         // the first connection is tried outside the pool, which would hide why it fails
         open::connect(location, Purpose::Read)?;
         let permits = usize::try_from(pool_size).unwrap_or(4);
-        let engine = location.engine();
-        let writer = match engine {
-            Engine::Sqlite => {
-                let (queue, jobs) = mpsc::channel(QUEUE);
-                let worker = batch::Worker {
-                    location: location.clone(),
-                    clock: clock.clone(),
-                    bus: bus.clone(),
-                    figures: figures.clone(),
-                };
-                std::thread::Builder::new()
-                    .name("bursar-writer".to_owned())
-                    .spawn(move || worker.run(jobs, GROUP))?;
-                Writer::Sqlite(queue)
-            }
+        let worker = |name: &str| -> std::io::Result<mpsc::Sender<Job>> {
+            let (queue, jobs) = mpsc::channel(QUEUE);
+            let worker = batch::Worker {
+                location: location.clone(),
+                clock: clock.clone(),
+                bus: bus.clone(),
+                figures: figures.clone(),
+            };
+            std::thread::Builder::new().name(name.to_owned()).spawn(move || worker.run(jobs, GROUP))?;
+            Ok(queue)
+        };
+        let writer = match location.engine() {
+            Engine::Sqlite => Writer::Sqlite(worker("bursar-writer")?),
             Engine::Postgres => Writer::Postgres {
                 pool: pool(Purpose::Write)?,
                 writing: Arc::new(Semaphore::new(permits)),
                 waiting: Arc::default(),
+                money: (0..MONEY_WRITERS).map(|_| worker("bursar-money")).collect::<std::io::Result<_>>()?,
             },
         };
         let inner = Inner {
@@ -230,7 +242,7 @@ impl Db {
     pub fn takes_writes(&self) -> bool {
         match &self.inner.writer {
             Writer::Sqlite(queue) => !queue.is_closed(),
-            Writer::Postgres { .. } => true,
+            Writer::Postgres { money, .. } => money.iter().all(|queue| !queue.is_closed()),
         }
     }
 
@@ -238,7 +250,10 @@ impl Db {
     pub fn queued(&self) -> usize {
         match &self.inner.writer {
             Writer::Sqlite(queue) => QUEUE - queue.capacity(),
-            Writer::Postgres { waiting, .. } => waiting.load(Ordering::Relaxed),
+            Writer::Postgres { waiting, money, .. } => {
+                let of_money: usize = money.iter().map(|queue| QUEUE - queue.capacity()).sum();
+                of_money + waiting.load(Ordering::Relaxed)
+            }
         }
     }
 
@@ -316,17 +331,8 @@ impl Db {
     {
         let (job, answer) = Job::new(label, how, Instant::now() + WRITE_PATIENCE, change);
         match &self.inner.writer {
-            Writer::Sqlite(queue) => {
-                queue.try_send(job).map_err(|full| match full {
-                    mpsc::error::TrySendError::Full(_) => {
-                        later(ErrorCode::Overloaded, "Too many writes are waiting.", Duration::from_secs(1))
-                    }
-                    mpsc::error::TrySendError::Closed(_) => {
-                        later(ErrorCode::ShuttingDown, "The daemon is stopping.", Duration::from_secs(2))
-                    }
-                })?;
-            }
-            Writer::Postgres { pool, writing, waiting } => {
+            Writer::Sqlite(queue) => enqueue(queue, job)?,
+            Writer::Postgres { pool, writing, waiting, .. } => {
                 // writes wait their turn as they do behind SQLite's one writer; requests in flight are bounded
                 let counted = Counted::new(waiting);
                 let permit = tokio::time::timeout(WRITE_PATIENCE, writing.clone().acquire_owned())
@@ -345,6 +351,41 @@ impl Db {
         }
         answer.wait().await
     }
+
+    /// Moves money: in a batch with its neighbours.
+    ///
+    /// # Errors
+    /// Refusals of the ledger; `OVERLOADED` when the queue is full; `TIMEOUT` when it waited too long.
+    /// In all cases nothing was changed, unless the error says otherwise.
+    pub async fn post(&self, how: How, order: Order) -> Result<Written<Created<Transfer>>> {
+        // the same key always goes to the same writer, so that two of one never wait for each other
+        let place = how.key.as_ref().map_or(0, |key| {
+            let mut sum = std::hash::DefaultHasher::new();
+            (&key.principal, &key.key).hash(&mut sum);
+            sum.finish()
+        });
+        let (job, answer) = Job::money("money", how, Instant::now() + WRITE_PATIENCE, order);
+        match &self.inner.writer {
+            Writer::Sqlite(queue) => enqueue(queue, job)?,
+            Writer::Postgres { money, .. } => {
+                let place = usize::try_from(place % money.len().max(1) as u64).unwrap_or(0);
+                enqueue(&money[place], job)?;
+            }
+        }
+        answer.wait().await
+    }
+}
+
+/// Puts a job into a queue that is never longer than it may be.
+fn enqueue(queue: &mpsc::Sender<Job>, job: Job) -> Result<()> {
+    queue.try_send(job).map_err(|full| match full {
+        mpsc::error::TrySendError::Full(_) => {
+            later(ErrorCode::Overloaded, "Too many writes are waiting.", Duration::from_secs(1))
+        }
+        mpsc::error::TrySendError::Closed(_) => {
+            later(ErrorCode::ShuttingDown, "The daemon is stopping.", Duration::from_secs(2))
+        }
+    })
 }
 
 impl Inner {

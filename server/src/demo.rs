@@ -1,6 +1,8 @@
 //! A lifelike store of any size, the same for the same seed: people, sessions and a log that tells
 //! how they came.
 
+mod money;
+
 use std::time::Duration;
 
 use bursar_shared::{
@@ -39,6 +41,8 @@ const HISTORY: i64 = 730 * DAY;
 pub struct Size {
     /// People, the staff included.
     pub users: u64,
+    /// Transfers between some of them.
+    pub transfers: u64,
     /// The same seed makes the same people.
     pub seed: u64,
 }
@@ -267,7 +271,7 @@ struct Person {
     suspended: Option<(Timestamp, &'static str)>,
 }
 
-/// Fills an empty store, and tells how far it is: people written, of so many.
+/// Fills an empty store, and tells how far it is: people written, of so many; then transfers.
 ///
 /// # Errors
 /// When the store cannot be used, or is not empty.
@@ -300,6 +304,7 @@ pub async fn fill(
         progress(written, total);
     }
     let seed = dice.roll();
+    money::fill(&db, size.transfers, now, &mut dice, &progress).await?;
     change(&db, move |tx| last_day(tx, now, &mut Dice(seed))).await?;
     Ok(())
 }

@@ -7,10 +7,11 @@ use tokio::{sync::watch, time::MissedTickBehavior};
 
 use crate::{
     app::Shared,
-    db::{How, Outcome, Plain, purge_verdicts},
-    error::later,
+    db::{How, Order, Outcome, Plain, purge_verdicts},
+    error::{Error, later},
+    ledger::What,
     log::Stamp,
-    repositories::{log, sessions},
+    repositories::{log, sessions, transfers},
 };
 
 /// How often the daemon looks whether somebody else wrote: `admin create` beside it on SQLite, other
@@ -18,6 +19,11 @@ use crate::{
 const LISTEN: Duration = Duration::from_millis(250);
 /// A log that does not answer within this counts as not heard: well below the second, too.
 const PATIENCE: Duration = Duration::from_millis(500);
+/// How often holds that ran out are looked for. A capture that comes after the end is refused all the
+/// same, so this is only about when the money is free again.
+const EXPIRE: Duration = Duration::from_secs(5);
+/// Holds let go at once, at most.
+const SOME: i64 = 256;
 /// How often old rows are looked for.
 const PURGE: Duration = Duration::from_secs(600);
 /// How long a session that ended is kept.
@@ -72,6 +78,46 @@ pub async fn listen(app: Shared, mut stop: watch::Receiver<bool>) {
                 tracing::warn!(why = %why, "the log cannot be heard; caches are bypassed");
             }
             Err(_) => {}
+        }
+    }
+}
+
+/// Lets go of holds that ran out, until told to stop.
+pub async fn expire(app: Shared, mut stop: watch::Receiver<bool>) {
+    let mut ticks = tokio::time::interval(EXPIRE);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = ticks.tick() => {}
+            _ = stop.changed() => return,
+        }
+        loop {
+            let now = app.clock.now();
+            let due = match app.db.look_up(move |conn| transfers::expired(conn, now, SOME)).await {
+                Ok((due, _)) => due,
+                Err(why) => {
+                    tracing::warn!(why = %why, "holds that ran out could not be looked for");
+                    break;
+                }
+            };
+            let found = due.len();
+            let all = due.into_iter().map(|id| {
+                let how = How { stamp: Stamp::system("expiry"), key: None, dry_run: false };
+                app.db.post(how, Order { what: What::Expire(id), issues: true, asker: None })
+            });
+            let mut failed = false;
+            for done in futures_util::future::join_all(all).await {
+                // somebody was quicker: then there is nothing to do
+                if let Err(why) = done.map(drop)
+                    && !matches!(why, Error::Refused(_))
+                {
+                    tracing::warn!(why = %why, "a hold that ran out could not be let go");
+                    failed = true;
+                }
+            }
+            if failed || found < usize::try_from(SOME).unwrap_or(usize::MAX) {
+                break;
+            }
         }
     }
 }

@@ -4,23 +4,29 @@
 //! transaction of its effect; its number and hash are given last before COMMIT, so numbers have no
 //! gaps and follow the commits.
 
-use std::sync::{Arc, OnceLock};
+use std::{
+    marker::PhantomData,
+    sync::{Arc, OnceLock},
+};
 
 use bursar_shared::{
     id::EventId,
     operations::log::{Actor, Event, Subject},
     time::Timestamp,
 };
-use diesel::prelude::*;
+use diesel::{
+    prelude::*,
+    sql_types::{Array, BigInt, Nullable, Text},
+};
 use ring::digest;
 use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use crate::{
-    db::{Conn, both},
+    db::{Conn, statement},
     error::Result,
-    schema::{log, log_head},
+    schema::log,
 };
 
 /// The hash before the first row.
@@ -236,23 +242,133 @@ pub fn append(conn: &mut Conn, rows: &mut [Row]) -> QueryResult<()> {
         return Ok(());
     }
     let count = i64::try_from(rows.len()).unwrap_or(i64::MAX);
-    let (seq, mut hash): (i64, String) = diesel::update(log_head::table.find(1))
-        .set(log_head::seq.eq(log_head::seq + count))
-        .returning((log_head::seq, log_head::hash))
-        .get_result(conn)?;
+    let (seq, mut hash): (i64, String) = match conn {
+        Conn::Pg(pg) => TakeNumbersToo { count, _of: PhantomData }.get_result(pg)?,
+        Conn::Sqlite(sqlite) => TakeNumbers { count, _of: PhantomData }.get_result(sqlite)?,
+    };
     for (row, seq) in rows.iter_mut().zip(seq - count + 1..) {
         row.seq = seq;
         row.hash = row.hash_after(&hash);
         hash.clone_from(&row.hash);
     }
-    // fifteen values a row; SQLite binds at most 32,766
-    for some in rows.chunks(1_000) {
-        both!(conn, |conn| diesel::insert_into(log::table).values(some).execute(conn))?;
-    }
-    diesel::update(log_head::table.find(1)).set(log_head::hash.eq(hash)).execute(conn)?;
+    insert(conn, rows)?;
+    match conn {
+        Conn::Pg(pg) => StoreHashToo { hash: &hash, _of: PhantomData }.execute(pg)?,
+        Conn::Sqlite(sqlite) => StoreHash { hash: &hash, _of: PhantomData }.execute(sqlite)?,
+    };
     Ok(())
 }
 
+statement! {
+    /// Takes numbers from the one row that every writer waits for.
+    sqlite TakeNumbers { count: i64 as BigInt } -> (BigInt, Text),
+    "UPDATE log_head SET seq = seq + ? WHERE id = 1 RETURNING seq, hash"
+}
+statement! {
+    /// The same.
+    postgres TakeNumbersToo { count: i64 as BigInt } -> (BigInt, Text),
+    "UPDATE log_head SET seq = seq + ? WHERE id = 1 RETURNING seq, hash"
+}
+statement! {
+    /// The last hash from now on.
+    sqlite StoreHash { hash: &'a str as Text },
+    "UPDATE log_head SET hash = ? WHERE id = 1"
+}
+statement! {
+    /// The same.
+    postgres StoreHashToo { hash: &'a str as Text },
+    "UPDATE log_head SET hash = ? WHERE id = 1"
+}
+statement! {
+    /// A row of the log.
+    sqlite InsertRow {
+        seq: i64 as BigInt,
+        id: &'a str as Text,
+        kind: &'a str as Text,
+        at: i64 as BigInt,
+        actor_id: Option<&'a str> as Nullable<Text>,
+        actor_kind: &'a str as Text,
+        actor_ip: Option<&'a str> as Nullable<Text>,
+        request_id: &'a str as Text,
+        resource_type: &'a str as Text,
+        resource_id: Option<&'a str> as Nullable<Text>,
+        resource_version: Option<i64> as Nullable<BigInt>,
+        data: &'a str as Text,
+        changes: &'a str as Text,
+        hash: &'a str as Text,
+    },
+    "INSERT INTO log (seq, id, type, at, actor_id, actor_kind, actor_ip, request_id, resource_type, resource_id, resource_version, data, changes, hash) \
+     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+}
+statement! {
+    /// Rows of the log.
+    postgres InsertRows {
+        seq: Vec<i64> as Array<BigInt>,
+        id: Vec<&'a str> as Array<Text>,
+        kind: Vec<&'a str> as Array<Text>,
+        at: Vec<i64> as Array<BigInt>,
+        actor_id: Vec<Option<&'a str>> as Array<Nullable<Text>>,
+        actor_kind: Vec<&'a str> as Array<Text>,
+        actor_ip: Vec<Option<&'a str>> as Array<Nullable<Text>>,
+        request_id: Vec<&'a str> as Array<Text>,
+        resource_type: Vec<&'a str> as Array<Text>,
+        resource_id: Vec<Option<&'a str>> as Array<Nullable<Text>>,
+        resource_version: Vec<Option<i64>> as Array<Nullable<BigInt>>,
+        data: Vec<&'a str> as Array<Text>,
+        changes: Vec<&'a str> as Array<Text>,
+        hash: Vec<&'a str> as Array<Text>,
+    },
+    "INSERT INTO log (seq, id, type, at, actor_id, actor_kind, actor_ip, request_id, resource_type, resource_id, resource_version, data, changes, hash) \
+     SELECT * FROM unnest(?::bigint[], ?::text[], ?::text[], ?::bigint[], ?::text[], ?::text[], ?::text[], ?::text[], ?::text[], ?::text[], ?::bigint[], ?::text[], ?::text[], ?::text[])"
+}
+
+fn insert(conn: &mut Conn, rows: &[Row]) -> QueryResult<()> {
+    match conn {
+        Conn::Sqlite(sqlite) => {
+            for row in rows {
+                InsertRow {
+                    seq: row.seq,
+                    id: &row.id,
+                    kind: &row.kind,
+                    at: row.at,
+                    actor_id: row.actor_id.as_deref(),
+                    actor_kind: &row.actor_kind,
+                    actor_ip: row.actor_ip.as_deref(),
+                    request_id: &row.request_id,
+                    resource_type: &row.resource_type,
+                    resource_id: row.resource_id.as_deref(),
+                    resource_version: row.resource_version,
+                    data: &row.data,
+                    changes: &row.changes,
+                    hash: &row.hash,
+                    _of: PhantomData,
+                }
+                .execute(sqlite)?;
+            }
+        }
+        Conn::Pg(pg) => {
+            InsertRows {
+                seq: rows.iter().map(|row| row.seq).collect(),
+                id: rows.iter().map(|row| row.id.as_str()).collect(),
+                kind: rows.iter().map(|row| row.kind.as_str()).collect(),
+                at: rows.iter().map(|row| row.at).collect(),
+                actor_id: rows.iter().map(|row| row.actor_id.as_deref()).collect(),
+                actor_kind: rows.iter().map(|row| row.actor_kind.as_str()).collect(),
+                actor_ip: rows.iter().map(|row| row.actor_ip.as_deref()).collect(),
+                request_id: rows.iter().map(|row| row.request_id.as_str()).collect(),
+                resource_type: rows.iter().map(|row| row.resource_type.as_str()).collect(),
+                resource_id: rows.iter().map(|row| row.resource_id.as_deref()).collect(),
+                resource_version: rows.iter().map(|row| row.resource_version).collect(),
+                data: rows.iter().map(|row| row.data.as_str()).collect(),
+                changes: rows.iter().map(|row| row.changes.as_str()).collect(),
+                hash: rows.iter().map(|row| row.hash.as_str()).collect(),
+                _of: PhantomData,
+            }
+            .execute(pg)?;
+        }
+    }
+    Ok(())
+}
 /// Called with rows that were committed, before anybody is answered.
 type Listener = Box<dyn Fn(&[Row]) + Send + Sync>;
 

@@ -191,6 +191,8 @@ pub struct Metrics {
     pub batch: Histogram,
     /// Microseconds a commit took.
     pub commit: Histogram,
+    /// What the ledger is off by, by currency.
+    imbalances: Mutex<Vec<(String, i64)>>,
     /// Figures that somebody else keeps, by name.
     sources: Mutex<BTreeMap<&'static str, Source>>,
 }
@@ -206,6 +208,7 @@ impl Default for Metrics {
             queries: Counter::default(),
             batch: Histogram::new(SIZES),
             commit: Histogram::new(TIMES),
+            imbalances: Mutex::default(),
             sources: Mutex::default(),
         }
     }
@@ -238,6 +241,11 @@ impl Metrics {
         let mut sources = self.sources.lock().unwrap_or_else(PoisonError::into_inner);
         let source = sources.entry(name).or_insert_with(|| Source { help, kind, series: Vec::new() });
         source.series.push((labels.join(","), Box::new(read)));
+    }
+
+    /// Sets what the ledger is off by, by currency: always nothing.
+    pub fn set_imbalances(&self, by_currency: Vec<(String, i64)>) {
+        *self.imbalances.lock().unwrap_or_else(PoisonError::into_inner) = by_currency;
     }
 
     /// All figures in the text format 0.0.4.
@@ -275,6 +283,11 @@ impl Metrics {
         self.batch.render(&mut out, "bursar_commit_batch", "", 1.0);
         head(&mut out, "bursar_commit_seconds", "histogram", "Time a commit took, sync included.");
         self.commit.render(&mut out, "bursar_commit_seconds", "", 1e6);
+        let name = "bursar_ledger_imbalance";
+        head(&mut out, name, "gauge", "Credits minus debits, in minor units; anything but 0 is an alarm.");
+        for (currency, off) in self.imbalances.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+            line(&mut out, format_args!("{name}{{{}}} {off}", label("currency", currency)));
+        }
         for (name, source) in self.sources.lock().unwrap_or_else(PoisonError::into_inner).iter() {
             head(&mut out, name, if source.kind == Kind::Counter { "counter" } else { "gauge" }, source.help);
             for (labels, read) in &source.series {

@@ -31,6 +31,10 @@ struct Described {
     status: u16,
     paged: bool,
     streamed: bool,
+    /// Whether it needs an idempotency key.
+    keyed: bool,
+    /// Whether it is also answered as a table.
+    csv: bool,
     /// Beyond the usual ones.
     errors: &'static [ErrorCode],
     body_limit: usize,
@@ -92,6 +96,9 @@ impl Described {
             "sessions" => "sessions",
             "events" => "events",
             "audit" => "audit",
+            "accounts" => "accounts",
+            "transfers" => "transfers",
+            "ledger" => "ledger",
             _ => "system",
         }
     }
@@ -110,6 +117,9 @@ const TAGS: &[(&str, &str)] = &[
     ("users", "People and services."),
     ("roles", "Roles and the permissions they give."),
     ("sessions", "Everybody's sign-ins."),
+    ("accounts", "Accounts, their balances and entries."),
+    ("transfers", "Money that moves, or is held."),
+    ("ledger", "The books as a whole."),
     ("events", "What changed."),
     ("audit", "Everything that happened, chained by hashes."),
     ("system", "About the daemon."),
@@ -143,6 +153,8 @@ impl Visitor for Reader {
             status: O::Answer::STATUS,
             paged: O::Answer::PAGED,
             streamed: O::Answer::STREAMED,
+            keyed: O::KEYED,
+            csv: O::Answer::TABLE,
             errors: O::ERRORS,
             body_limit: O::BODY_LIMIT,
             about,

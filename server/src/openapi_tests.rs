@@ -4,9 +4,6 @@ use std::collections::BTreeSet;
 
 use super::*;
 
-/// Codes that no operation answers yet; each must leave this list with the first that does.
-const UNUSED: &[ErrorCode] = &[ErrorCode::IdempotencyKeyRequired, ErrorCode::InUse];
-
 fn references<'a>(value: &'a Value, found: &mut BTreeSet<&'a str>) {
     match value {
         Value::Array(items) => items.iter().for_each(|item| references(item, found)),
@@ -74,7 +71,7 @@ fn uses_every_error_code() {
     let schema = document()["components"]["schemas"]["ErrorCode"].to_string();
     for code in ErrorCode::ALL {
         assert!(schema.contains(&format!("\"{code}\"")), "{code}");
-        assert_eq!(responses.contains(&format!("\"{code}\"")), !UNUSED.contains(code), "{code}");
+        assert!(responses.contains(&format!("\"{code}\"")), "{code}");
     }
     assert!(!schema.contains("UNKNOWN"));
 }

@@ -3,9 +3,13 @@
 //! `find` (perhaps nothing), `get` (or not found), `page`, `insert`, `update`, `remove`, `lock`,
 //! `of_<parents>` (eager loading, one query for all of them).
 
+pub mod accounts;
+pub mod entries;
+pub mod ledger;
 pub mod log;
 pub mod page;
 pub mod roles;
 pub mod secrets;
 pub mod sessions;
+pub mod transfers;
 pub mod users;

@@ -16,7 +16,9 @@ use crate::{
     app::Shared,
     openapi,
     serve::{RouterExt, refused},
-    services::{auth, bulk, log, me, roles, sessions, stream, system, users as people},
+    services::{
+        accounts, auth, bulk, ledger, log, me, roles, sessions, stream, system, transfers, users as people,
+    },
 };
 
 /// Everything.
@@ -49,6 +51,25 @@ pub fn router(app: Shared) -> Router {
         .op(sessions::list)
         .op(sessions::revoke)
         .op(sessions::revoke_all)
+        .op(accounts::list)
+        .op(accounts::create)
+        .op(accounts::get)
+        .op(accounts::update)
+        .op(accounts::freeze)
+        .op(accounts::unfreeze)
+        .op(accounts::close)
+        .op(accounts::balance)
+        .op(accounts::entries)
+        .op(accounts::statement)
+        .op(transfers::list)
+        .op(transfers::create)
+        .op(transfers::batch)
+        .op(transfers::get)
+        .op(transfers::capture)
+        .op(transfers::void)
+        .op(transfers::reverse)
+        .op(ledger::trial_balance)
+        .op(ledger::verify)
         .op(log::events)
         .stream(stream::follow)
         .op(log::audit)
@@ -105,6 +126,7 @@ async fn jwks(State(app): State<Shared>) -> Response {
 }
 
 async fn metrics(State(app): State<Shared>) -> Response {
+    ledger::show_imbalances(&app).await;
     let text = app.metrics.render();
     ([(header::CONTENT_TYPE, crate::metrics::CONTENT_TYPE)], text).into_response()
 }

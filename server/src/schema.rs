@@ -118,10 +118,85 @@ diesel::table! {
     }
 }
 
+diesel::table! {
+    counters (name) {
+        name -> Text,
+        value -> BigInt,
+    }
+}
+
+diesel::table! {
+    accounts (id) {
+        id -> Text,
+        number -> BigInt,
+        name -> Text,
+        name_sort -> Text,
+        owner_id -> Nullable<Text>,
+        system_key -> Nullable<Text>,
+        currency -> Text,
+        status -> Text,
+        overdraft_limit -> Nullable<BigInt>,
+        max_balance -> Nullable<BigInt>,
+        debits_posted -> BigInt,
+        credits_posted -> BigInt,
+        debits_pending -> BigInt,
+        credits_pending -> BigInt,
+        entry_seq -> BigInt,
+        moved_at -> BigInt,
+        external_id -> Nullable<Text>,
+        metadata -> Text,
+        version -> BigInt,
+        created_at -> BigInt,
+        updated_at -> BigInt,
+    }
+}
+
+diesel::table! {
+    transfers (id) {
+        id -> Text,
+        kind -> Text,
+        status -> Text,
+        parent_id -> Nullable<Text>,
+        from_account_id -> Text,
+        from_seq -> BigInt,
+        to_account_id -> Text,
+        to_seq -> BigInt,
+        amount -> BigInt,
+        currency -> Text,
+        captured_amount -> BigInt,
+        reversed_amount -> BigInt,
+        reason -> Nullable<Text>,
+        description -> Text,
+        external_id -> Nullable<Text>,
+        actor_id -> Nullable<Text>,
+        request_id -> Text,
+        expires_at -> Nullable<BigInt>,
+        metadata -> Text,
+        created_at -> BigInt,
+    }
+}
+
+diesel::table! {
+    entries (account_id, seq) {
+        account_id -> Text,
+        seq -> BigInt,
+        transfer_id -> Text,
+        side -> Text,
+        amount -> BigInt,
+        debits_posted -> BigInt,
+        credits_posted -> BigInt,
+        debits_pending -> BigInt,
+        credits_pending -> BigInt,
+        created_at -> BigInt,
+    }
+}
+
+diesel::joinable!(entries -> transfers (transfer_id));
 diesel::joinable!(user_roles -> users (user_id));
 diesel::joinable!(user_roles -> roles (role_id));
 diesel::joinable!(user_terms -> users (user_id));
 diesel::joinable!(sessions -> users (user_id));
+diesel::allow_tables_to_appear_in_same_query!(accounts, entries, transfers);
 diesel::allow_tables_to_appear_in_same_query!(
     users,
     user_terms,

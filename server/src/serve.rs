@@ -28,7 +28,7 @@ use bursar_shared::{
 use futures_util::{FutureExt as _, StreamExt as _};
 use serde_json::json;
 
-use self::beside::{beside, fingerprint};
+use self::beside::{beside, fingerprint, wants_csv};
 use crate::{
     app::Shared,
     cx::{Admit, Caller, Cx, Notes, user_actor},
@@ -170,16 +170,27 @@ where
     let result = run::<O, _, F, Fut>(&app, &mut parts, body, service, &mut seen).await;
     let etag_wanted = parts.headers.get(header::IF_NONE_MATCH).cloned();
     let (status, mut response, code, fault) = match result {
-        Ok(answer) => {
-            let (data, extras) = answer.into_parts();
-            let (status, response) =
-                success::<O>(&app, &parts, data.as_ref(), extras, etag_wanted.as_ref(), &seen);
-            (status, response, None, None)
-        }
+        Ok(answer) => match answer.csv().filter(|_| wants_csv(&parts)) {
+            Some(table) => (200, csv(table), None, None),
+            None => {
+                let (data, extras) = answer.into_parts();
+                let (status, response) =
+                    success::<O>(&app, &parts, data.as_ref(), extras, etag_wanted.as_ref(), &seen);
+                (status, response, None, None)
+            }
+        },
         Err(why) => failed(&app, why, &seen),
     };
     finish(&mut response, &seen, O::PATH.starts_with("/v1/auth/"));
     write_line::<O>(&app, &seen, status, code, fault);
+    response
+}
+
+/// A table for spreadsheets: with the stream the only answer without the envelope.
+fn csv(table: String) -> Response {
+    let mut response = Response::new(Body::from(table));
+    let kind = HeaderValue::from_static("text/csv; charset=utf-8");
+    response.headers_mut().insert(header::CONTENT_TYPE, kind);
     response
 }
 
@@ -414,6 +425,7 @@ fn success<O: Operation>(
     let link = extras.pagination.as_ref().and_then(|pagination| links(parts, pagination));
     meta.pagination = extras.pagination;
     meta.included = extras.included;
+    meta.currencies = extras.currencies;
     let unchanged = etag.as_ref().is_some_and(|etag| {
         etag_wanted.and_then(|value| value.to_str().ok()).is_some_and(|list| {
             // the weak comparison (RFC 9110, 13.1.2): proxies that compress weaken tags

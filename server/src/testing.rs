@@ -6,10 +6,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot set itself up should stop at once")]
 
 use std::{
-    sync::{
-        OnceLock,
-        atomic::{AtomicU32, Ordering},
-    },
+    sync::{OnceLock, atomic::Ordering},
     time::Duration,
 };
 

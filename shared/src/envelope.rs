@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     error::ApiError,
+    money::Currencies,
     page::{Included, Pagination},
     time::Timestamp,
 };
@@ -36,6 +37,9 @@ pub struct Meta {
     /// Lists with includes only: what was left out.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub included: BTreeMap<String, Included>,
+    /// Where money appears: how many digits stand behind the decimal point of each currency.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub currencies: Currencies,
     /// True when nothing was really changed.
     #[serde(default, skip_serializing_if = "is_false")]
     pub dry_run: bool,
@@ -56,6 +60,7 @@ impl Meta {
             request_id,
             pagination: None,
             included: BTreeMap::new(),
+            currencies: Currencies::new(),
             dry_run: false,
             replayed: false,
         }

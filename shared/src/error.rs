@@ -158,6 +158,28 @@ codes! {
     BatchAborted "BATCH_ABORTED" 409 Conflict;
     /// Somebody else saved first; `details.current` is their copy.
     VersionMismatch "VERSION_MISMATCH" 412 Conflict;
+    /// Two currencies where there must be one.
+    CurrencyMismatch "CURRENCY_MISMATCH" 422 Invalid;
+    /// More than is there; `details.available` says how much is.
+    InsufficientFunds "INSUFFICIENT_FUNDS" 409 Refused;
+    /// More than the account may hold.
+    BalanceLimit "BALANCE_LIMIT" 409 Refused;
+    /// A sum beyond 2^53-1 minor units.
+    AmountOutOfRange "AMOUNT_OUT_OF_RANGE" 409 Refused;
+    /// Nothing goes out of a frozen account.
+    AccountFrozen "ACCOUNT_FROZEN" 409 Refused;
+    /// The account is closed, for ever.
+    AccountClosed "ACCOUNT_CLOSED" 409 Refused;
+    /// Only an account without money and holds can be closed.
+    AccountNotEmpty "ACCOUNT_NOT_EMPTY" 409 Refused;
+    /// The hold was captured, voided or has expired; or it never was one.
+    HoldNotPending "HOLD_NOT_PENDING" 409 Refused;
+    /// More than was held.
+    CaptureExceedsHold "CAPTURE_EXCEEDS_HOLD" 409 Refused;
+    /// More than is left to reverse.
+    ReversalExceedsTransfer "REVERSAL_EXCEEDS_TRANSFER" 409 Refused;
+    /// Holds, voids, expiries and reversals cannot be reversed.
+    NotReversible "NOT_REVERSIBLE" 409 Refused;
     /// Too many wrong passwords.
     TemporarilyLocked "TEMPORARILY_LOCKED" 423 Throttled;
     /// Too many requests.

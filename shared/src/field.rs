@@ -161,6 +161,13 @@ texts! {
         Ok(Self(text.to_owned()))
     } schema { "type": "string", "minLength": 1, "maxLength": 200 }
 
+    /// A note of several lines: 0 to 2000 characters, newlines and tabs allowed.
+    Note(text) {
+        length(text, 0, 2_000)?;
+        no_controls(text, &['\n', '\t'])?;
+        Ok(Self(text.to_owned()))
+    } schema { "type": "string", "maxLength": 2000 }
+
     /// The caller's own id of a record: 1 to 128 visible ASCII characters, unique per resource.
     ExternalId(text) {
         length(text, 1, 128)?;
@@ -211,7 +218,7 @@ texts! {
     } schema { "type": "string", "pattern": "^[a-z][a-z0-9_-]{0,39}$" }
 }
 
-shown! { Email Name Reason ExternalId RoleName }
+shown! { Email Name Reason Note ExternalId RoleName }
 hidden! { Password Secret PasswordHash }
 
 /// A hash that somebody else made decides how much work a sign-in costs us, so its cost is capped.
@@ -382,6 +389,64 @@ words! {
         Atomic "atomic",
         /// Each item by itself.
         Independent "independent",
+    }
+    /// Where an account stands.
+    AccountStatus {
+        /// Money comes and goes.
+        Active "active",
+        /// Money may come in, nothing goes out.
+        Frozen "frozen",
+        /// Empty, and nothing moves any more.
+        Closed "closed",
+    }
+    /// What a system account stands for.
+    SystemKey {
+        /// Everything outside: money comes from it and goes to it.
+        World "world",
+        /// What was earned.
+        Revenue "revenue",
+    }
+    /// What a transfer does.
+    TransferKind {
+        /// Moves money.
+        Transfer "transfer",
+        /// Keeps money back for the receiver.
+        Hold "hold",
+        /// Moves money that was held, and lets go of the rest.
+        Capture "capture",
+        /// Lets go of money that was held.
+        Void "void",
+        /// Lets go of money that was held too long.
+        Expiry "expiry",
+        /// Moves money back.
+        Reversal "reversal",
+    }
+    /// Where a transfer stands.
+    TransferStatus {
+        /// Done.
+        Posted "posted",
+        /// A hold that waits for its end.
+        Pending "pending",
+        /// A hold that was captured.
+        Captured "captured",
+        /// A hold that was let go.
+        Voided "voided",
+        /// A hold that ran out.
+        Expired "expired",
+    }
+    /// Whether money moves at once.
+    TransferMode {
+        /// It moves.
+        Post "post",
+        /// It is only kept back.
+        Hold "hold",
+    }
+    /// On which side of an account an entry stands.
+    Side {
+        /// Money out.
+        Debit "debit",
+        /// Money in.
+        Credit "credit",
     }
     /// Which end of a list to enter at.
     Position {

@@ -141,6 +141,10 @@ ids! {
     SessionId "ses";
     /// One row of the log.
     EventId "evt";
+    /// An account: money of one currency.
+    AccountId "acc";
+    /// A movement of money between two accounts.
+    TransferId "trf";
 }
 
 /// A fresh request id (`req_...`); clients may send their own. It is no secret, so its random part does

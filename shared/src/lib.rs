@@ -12,6 +12,7 @@ pub mod error;
 pub mod field;
 pub mod filter;
 pub mod id;
+pub mod money;
 pub mod operation;
 pub mod operations;
 pub mod page;

@@ -9,6 +9,7 @@ use crate::{
     decode::Decode,
     envelope::Meta,
     error::ErrorCode,
+    money::{Currencies, exponents},
     page::{Included, Page, Pagination, Resource},
     permission::{Permission, Permit},
 };
@@ -101,6 +102,9 @@ pub trait Operation: Serialize + Decode + Send + Sync + 'static {
     /// The most bytes its body may have.
     const BODY_LIMIT: usize = 1 << 20;
 
+    /// Whether it is refused without an `Idempotency-Key`: where money moves.
+    const KEYED: bool = false;
+
     /// Whether `?dryRun=true` can be asked of it: of every write but signing in and out.
     fn takes_dry_run() -> bool {
         Self::METHOD != Method::Get && !Self::PATH.starts_with("/v1/auth/")
@@ -118,6 +122,8 @@ pub struct Extras {
     pub location: Option<String>,
     /// The version part and the rest of the entity tag.
     pub etag: Option<String>,
+    /// The exponents of the currencies in the data.
+    pub currencies: Currencies,
 }
 
 /// What an operation answers with.
@@ -130,12 +136,19 @@ pub trait Answer: Sized + Send + 'static {
     const PAGED: bool = false;
     /// Whether it goes on and on instead of ending with an envelope: `text/event-stream`.
     const STREAMED: bool = false;
+    /// Whether it can also be written as a table.
+    const TABLE: bool = false;
 
     /// The data alone.
     fn data(&self) -> Option<&Self::Data>;
 
     /// For the wire.
     fn into_parts(self) -> (Option<Self::Data>, Extras);
+
+    /// The same as a table for spreadsheets, where there is one: for callers who accept `text/csv`.
+    fn csv(&self) -> Option<String> {
+        None
+    }
 
     /// From the wire; nothing when the data should have been there and was not.
     fn from_parts(data: Option<Self::Data>, meta: Meta) -> Option<Self>;
@@ -145,6 +158,11 @@ pub trait Answer: Sized + Send + 'static {
 pub trait Located {
     /// Its path.
     fn path(&self) -> String;
+
+    /// Exponents of the currencies in it.
+    fn currencies(&self) -> Currencies {
+        Currencies::new()
+    }
 }
 
 /// What a create answers with: 201 and a `Location`.
@@ -159,8 +177,8 @@ impl<T: Located + Serialize + DeserializeOwned + JsonSchema + Send + Sync + 'sta
         Some(&self.0)
     }
     fn into_parts(self) -> (Option<T>, Extras) {
-        let location = Some(self.0.path());
-        (Some(self.0), Extras { location, ..Extras::default() })
+        let (location, currencies) = (Some(self.0.path()), self.0.currencies());
+        (Some(self.0), Extras { location, currencies, ..Extras::default() })
     }
     fn from_parts(data: Option<T>, _: Meta) -> Option<Self> {
         data.map(Self)
@@ -212,8 +230,9 @@ impl<R: Resource> Answer for Page<R> {
         Some(&self.rows)
     }
     fn into_parts(self) -> (Option<Vec<R>>, Extras) {
-        let extras =
-            Extras { pagination: Some(self.pagination), included: self.included, ..Extras::default() };
+        let currencies = exponents(self.rows.iter().flat_map(Resource::currencies));
+        let pagination = Some(self.pagination);
+        let extras = Extras { pagination, included: self.included, currencies, ..Extras::default() };
         (Some(self.rows), extras)
     }
     fn from_parts(data: Option<Vec<R>>, meta: Meta) -> Option<Self> {
@@ -223,7 +242,7 @@ impl<R: Resource> Answer for Page<R> {
 
 /// Answers that are only their data.
 macro_rules! plain {
-    ($($type:ty $(, etag $etag:expr)?;)+) => {$(
+    ($($type:ty $(, etag $etag:expr)? $(, currencies $currencies:expr)? $(, csv $csv:expr)?;)+) => {$(
         impl $crate::operation::Answer for $type {
             type Data = Self;
             fn data(&self) -> Option<&Self> {
@@ -232,10 +251,16 @@ macro_rules! plain {
             fn into_parts(self) -> (Option<Self>, $crate::operation::Extras) {
                 let extras = $crate::operation::Extras {
                     $(etag: { let etag: fn(&$type) -> String = $etag; Some(etag(&self)) },)?
+                    $(currencies: { let of: fn(&$type) -> $crate::money::Currencies = $currencies; of(&self) },)?
                     ..Default::default()
                 };
                 (Some(self), extras)
             }
+            $(const TABLE: bool = { let _: fn(&$type) -> String = $csv; true };
+            fn csv(&self) -> Option<String> {
+                let csv: fn(&$type) -> String = $csv;
+                Some(csv(self))
+            })?
             fn from_parts(data: Option<Self>, _: $crate::envelope::Meta) -> Option<Self> {
                 data
             }

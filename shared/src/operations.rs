@@ -2,16 +2,22 @@
 //!
 //! method, path, who may call it, request -> answer, and the errors beyond the usual ones.
 
+pub mod accounts;
 pub mod auth;
+pub mod ledger;
 pub mod log;
 pub mod roles;
 pub mod system;
+pub mod transfers;
 pub mod users;
 
+use accounts::*;
 use auth::*;
+use ledger::*;
 use log::*;
 use roles::*;
 use system::*;
+use transfers::*;
 use users::*;
 
 use crate::{
@@ -22,7 +28,7 @@ use crate::{
 };
 
 macro_rules! operations {
-    ($($method:ident $path:literal $access:ty, $name:ty as $text:literal -> $answer:ty $(, body $limit:literal)? $(; ! $($error:ident)+)?;)+) => {
+    ($($method:ident $path:literal $access:ty, $name:ty as $text:literal -> $answer:ty $(, body $limit:literal)? $(, key $keyed:literal)? $(; ! $($error:ident)+)?;)+) => {
         $(impl Operation for $name {
             const NAME: &'static str = $text;
             const METHOD: Method = Method::$method;
@@ -31,6 +37,7 @@ macro_rules! operations {
             type Answer = $answer;
             const ERRORS: &'static [ErrorCode] = &[$($(ErrorCode::$error),+)?];
             $(const BODY_LIMIT: usize = $limit;)?
+            $(const KEYED: bool = $keyed;)?
         })+
 
         /// Every operation, for tests and documents that must not miss one.
@@ -39,6 +46,7 @@ macro_rules! operations {
             method: Method::$method,
             path: $path,
             access: <$access as Admits>::ACCESS,
+            keyed: <$name as Operation>::KEYED,
         }),+];
 
         /// Shows every operation as a type.
@@ -59,6 +67,8 @@ pub struct Row {
     pub path: &'static str,
     /// Who may call it.
     pub access: Access,
+    /// Whether it is refused without an `Idempotency-Key`.
+    pub keyed: bool,
 }
 
 /// Somebody who wants to see every operation as a type.
@@ -83,10 +93,10 @@ operations! {
 
     Get    "/v1/users"                Needs<UsersRead>,         List<User>       as "ListUsers"        -> Page<User>; ! NotFound QueryTooBroad;
     Post   "/v1/users"                Needs<UsersWrite>,        CreateUser       as "CreateUser"       -> Created<User>; ! AlreadyExists Escalation;
-    Post   "/v1/users/bulk"           Needs<UsersWrite>,        BulkUsers        as "BulkUsers"        -> BulkResult, body 8388608; ! AlreadyExists Escalation NotFound VersionMismatch IllegalTransition LastOwner SelfAction BatchAborted;
+    Post   "/v1/users/bulk"           Needs<UsersWrite>,        BulkUsers        as "BulkUsers"        -> BulkResult, body 8388608; ! AlreadyExists Escalation NotFound InUse VersionMismatch IllegalTransition LastOwner SelfAction BatchAborted;
     Get    "/v1/users/{id}"           Needs<UsersRead>,         GetUser          as "GetUser"          -> User; ! NotFound;
     Patch  "/v1/users/{id}"           Needs<UsersWrite>,        UpdateUser       as "UpdateUser"       -> User; ! NotFound AlreadyExists VersionMismatch IllegalTransition Escalation;
-    Delete "/v1/users/{id}"           Needs<UsersDelete>,       DeleteUser       as "DeleteUser"       -> Done; ! NotFound VersionMismatch IllegalTransition Escalation LastOwner SelfAction;
+    Delete "/v1/users/{id}"           Needs<UsersDelete>,       DeleteUser       as "DeleteUser"       -> Done; ! NotFound InUse VersionMismatch IllegalTransition Escalation LastOwner SelfAction;
     Post   "/v1/users/{id}/suspend"   Needs<UsersSuspend>,      SuspendUser      as "SuspendUser"      -> User; ! NotFound VersionMismatch IllegalTransition Escalation LastOwner SelfAction;
     Post   "/v1/users/{id}/activate"  Needs<UsersSuspend>,      ActivateUser     as "ActivateUser"     -> User; ! NotFound VersionMismatch IllegalTransition Escalation;
     Put    "/v1/users/{id}/roles"     Needs<RolesGrant>,        SetUserRoles     as "SetUserRoles"     -> User; ! NotFound VersionMismatch IllegalTransition Escalation LastOwner;
@@ -100,6 +110,28 @@ operations! {
     Get    "/v1/sessions"             Needs<SessionsRead>,      List<Session>    as "ListSessions"     -> Page<Session>; ! NotFound QueryTooBroad;
     Delete "/v1/sessions/{id}"        Needs<SessionsRevoke>,    RevokeSession    as "RevokeSession"    -> Done; ! NotFound Escalation;
     Post   "/v1/sessions/revoke"      Needs<SessionsRevoke>,    RevokeSessions   as "RevokeSessions"   -> Revoked; ! NotFound Escalation;
+
+    Get    "/v1/accounts"             Needs<AccountsRead>,      List<Account>    as "ListAccounts"     -> Page<Account>; ! NotFound QueryTooBroad;
+    Post   "/v1/accounts"             Needs<AccountsWrite>,     CreateAccount    as "CreateAccount"    -> Created<Account>; ! AlreadyExists NotFound IllegalTransition;
+    Get    "/v1/accounts/{id}"        Needs<AccountsRead>,      GetAccount       as "GetAccount"       -> Account; ! NotFound;
+    Patch  "/v1/accounts/{id}"        Needs<AccountsWrite>,     UpdateAccount    as "UpdateAccount"    -> Account; ! NotFound AlreadyExists VersionMismatch IllegalTransition InsufficientFunds BalanceLimit;
+    Post   "/v1/accounts/{id}/freeze" Needs<AccountsFreeze>,    FreezeAccount    as "FreezeAccount"    -> Account; ! NotFound VersionMismatch IllegalTransition;
+    Post   "/v1/accounts/{id}/unfreeze" Needs<AccountsFreeze>,  UnfreezeAccount  as "UnfreezeAccount"  -> Account; ! NotFound VersionMismatch IllegalTransition;
+    Post   "/v1/accounts/{id}/close"  Needs<AccountsClose>,     CloseAccount     as "CloseAccount"     -> Account, key true; ! NotFound VersionMismatch IllegalTransition AccountNotEmpty InsufficientFunds BalanceLimit AmountOutOfRange AccountFrozen AccountClosed CurrencyMismatch;
+    Get    "/v1/accounts/{id}/balance" Needs<AccountsRead>,     GetBalance       as "GetBalance"       -> Balance; ! NotFound;
+    Get    "/v1/accounts/{id}/entries" Needs<AccountsRead>,     ListEntries      as "ListEntries"      -> Page<Entry>; ! NotFound QueryTooBroad;
+    Get    "/v1/accounts/{id}/statement" Needs<AccountsRead>,   GetStatement     as "GetStatement"     -> Statement; ! NotFound QueryTooBroad;
+
+    Get    "/v1/transfers"            Needs<TransfersRead>,     List<Transfer>   as "ListTransfers"    -> Page<Transfer>; ! NotFound QueryTooBroad;
+    Post   "/v1/transfers"            Needs<TransfersCreate>,   CreateTransfer   as "CreateTransfer"   -> Created<Transfer>, key true; ! NotFound AlreadyExists CurrencyMismatch InsufficientFunds BalanceLimit AmountOutOfRange AccountFrozen AccountClosed;
+    Post   "/v1/transfers/batch"      Needs<TransfersCreate>,   BatchTransfers   as "BatchTransfers"   -> BatchResult, body 8388608, key true; ! NotFound AlreadyExists CurrencyMismatch InsufficientFunds BalanceLimit AmountOutOfRange AccountFrozen AccountClosed BatchAborted;
+    Get    "/v1/transfers/{id}"       Needs<TransfersRead>,     GetTransfer      as "GetTransfer"      -> Transfer; ! NotFound;
+    Post   "/v1/transfers/{id}/capture" Needs<TransfersCreate>, CaptureTransfer  as "CaptureTransfer"  -> Created<Transfer>, key true; ! NotFound HoldNotPending CaptureExceedsHold AccountFrozen AmountOutOfRange;
+    Post   "/v1/transfers/{id}/void"  Needs<TransfersCreate>,   VoidTransfer     as "VoidTransfer"     -> Created<Transfer>, key true; ! NotFound HoldNotPending;
+    Post   "/v1/transfers/{id}/reverse" Needs<TransfersReverse>, ReverseTransfer as "ReverseTransfer"  -> Created<Transfer>, key true; ! NotFound NotReversible ReversalExceedsTransfer InsufficientFunds BalanceLimit AmountOutOfRange AccountFrozen AccountClosed;
+
+    Get    "/v1/ledger/trial-balance" Needs<LedgerRead>,        GetTrialBalance  as "GetTrialBalance"  -> TrialBalance;
+    Post   "/v1/ledger/verify"        Needs<LedgerVerify>,      VerifyLedger     as "VerifyLedger"     -> LedgerReport;
 
     Get    "/v1/events"               Needs<EventsRead>,        List<Event>      as "ListEvents"       -> Page<Event>; ! NotFound QueryTooBroad;
     Get    "/v1/events/stream"        Needs<EventsRead>,        StreamEvents     as "StreamEvents"     -> Streamed<Event>;

@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 pub use self::list::{List, unknown_field};
-use crate::{permission::Permission, time::TimeExpr};
+use crate::{money::Currency, permission::Permission, time::TimeExpr};
 
 /// Rows a page has when nobody says.
 pub const DEFAULT_PAGE_SIZE: u32 = 20;
@@ -254,6 +254,11 @@ pub trait Resource:
 
     /// What tells this row from all others.
     fn id(&self) -> String;
+
+    /// The currencies of the money in this row.
+    fn currencies(&self) -> Vec<Currency> {
+        Vec::new()
+    }
 
     /// The field of this name.
     fn field(name: &str) -> Option<&'static Field> {

@@ -7,6 +7,9 @@ use std::{fmt, ops, str::FromStr, time::Duration};
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::Value;
+
+use crate::decode::{Decode, Decoder};
 
 const SECOND: i64 = 1_000_000;
 const DAY: i64 = 86_400 * SECOND;
@@ -184,6 +187,35 @@ impl fmt::Display for TimeExpr {
             Self::Ago(seconds) => write!(f, "-{seconds}s"),
             Self::Today => f.write_str("today"),
         }
+    }
+}
+
+impl Serialize for TimeExpr {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(self)
+    }
+}
+
+impl Decode for TimeExpr {
+    fn decode(value: &Value, at: &mut Decoder<'_>) -> Option<Self> {
+        let text = at.text(value)?;
+        text.parse().map_err(|wrong: String| at.fail("format", wrong)).ok()
+    }
+}
+
+impl JsonSchema for TimeExpr {
+    fn inline_schema() -> bool {
+        true
+    }
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "TimeExpr".into()
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": "string",
+            "description": "A time, a day, today, or a distance back like -7d.",
+            "examples": ["2026-01-15"],
+        })
     }
 }
 

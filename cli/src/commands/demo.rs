@@ -26,6 +26,9 @@ pub(crate) struct Demo {
     /// How many people
     #[arg(long, default_value_t = 2_000, value_parser = clap::value_parser!(u64).range(1..=50_000_000))]
     users: u64,
+    /// How many transfers between some of them
+    #[arg(long, default_value_t = 2_000, value_parser = clap::value_parser!(u64).range(0..=100_000_000))]
+    transfers: u64,
     /// The same number brings the same people
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -92,10 +95,10 @@ pub(crate) fn run(cx: &Cx, args: Demo) -> Result<()> {
 /// Makes the people, and says how far it is when there are many.
 async fn fill(cx: &Cx, config: &Config, args: &Demo) -> Result<()> {
     const MANY: u64 = 100_000;
-    let size = Size { users: args.users, seed: args.seed };
+    let size = Size { users: args.users, transfers: args.transfers, seed: args.seed };
     let progress = |written: u64, total: u64| {
         if total >= MANY && written.is_multiple_of(MANY) {
-            cx.say(&format!("{written} of {total} people"));
+            cx.say(&format!("{written} of {total}"));
         }
     };
     demo::fill(config, size, progress).await.map_err(broken)

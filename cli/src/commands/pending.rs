@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use bursar_shared::client::{self, How, session};
+use bursar_shared::{
+    client::{self, How, session},
+    operations::ALL,
+};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
@@ -17,6 +20,22 @@ use crate::{
 
 /// How long the daemon keeps what a key was answered.
 const KEPT: Duration = Duration::from_secs(72 * 3_600);
+/// The same where money moves.
+const KEPT_MONEY: Duration = Duration::from_secs(30 * 86_400);
+
+/// How long the daemon keeps what this change was answered.
+fn kept(pending: &Pending) -> Duration {
+    let path = pending.target.split('?').next().unwrap_or_default();
+    let fits = |pattern: &str| {
+        pattern.split('/').count() == path.split('/').count()
+            && pattern
+                .split('/')
+                .zip(path.split('/'))
+                .all(|(part, given)| part.starts_with('{') || part == given)
+    };
+    let moves = ALL.iter().any(|row| row.keyed && row.method.as_str() == pending.method && fits(row.path));
+    if moves { KEPT_MONEY } else { KEPT }
+}
 
 /// Commands on changes without a verdict.
 #[derive(Debug, Subcommand)]
@@ -117,7 +136,7 @@ async fn resume(cx: &Cx, journal: &Journal, pending: &Pending) -> Result<Value> 
             .hint(format!("bursar auth login --server {} --email {}", pending.server, pending.who)));
     }
     // what it was answered is forgotten by then, and the same again would be a second time
-    if session::local_now().since(pending.at) > KEPT && !cx.globals.yes {
+    if session::local_now().since(pending.at) > kept(pending) && !cx.globals.yes {
         return Err(Failure::new(6, "the daemon has forgotten this key: sending it again could do it twice")
             .hint("look whether it was done; then bursar pending drop, or resume --yes"));
     }

@@ -2,13 +2,49 @@
 
 use std::borrow::Cow;
 
-use bursar_shared::text::clean;
+use bursar_shared::{money::Currency, text::clean};
 use serde_json::Value;
 use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
 /// The value at a dotted path.
 pub(crate) fn at<'v>(row: &'v Value, path: &str) -> &'v Value {
     path.split('.').fold(row, |value, name| value.get(name).unwrap_or(&Value::Null))
+}
+
+/// Members that hold money, in minor units of the currency that the row names.
+const MONEY: &[&str] = &[
+    "amount",
+    "capturedAmount",
+    "reversedAmount",
+    "posted",
+    "pendingIn",
+    "pendingOut",
+    "available",
+    "overdraftLimit",
+    "maxBalance",
+    "change",
+    "debits",
+    "credits",
+    "pending",
+    "imbalance",
+];
+
+/// The value at a dotted path as people see it: money as decimals of the row's currency.
+pub(crate) fn shown<'v>(row: &'v Value, path: &str) -> Cow<'v, Value> {
+    let value = at(row, path);
+    let name = path.rsplit('.').next().unwrap_or(path);
+    let currency = row.get("currency").and_then(Value::as_str).and_then(|code| code.parse::<Currency>().ok());
+    match (value.as_i64().filter(|_| MONEY.contains(&name)), currency) {
+        (Some(minor), Some(currency)) => Cow::Owned(Value::String(currency.decimal(minor))),
+        _ => Cow::Borrowed(value),
+    }
+}
+
+/// Whether a spreadsheet would read a number, and nothing else, in it.
+fn is_number(text: &str) -> bool {
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    digits.starts_with(|first: char| first.is_ascii_digit())
+        && digits.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.')
 }
 
 /// A value as one text: lists by commas, objects as JSON, nothing for null.
@@ -66,7 +102,9 @@ pub(crate) fn tsv(value: &Value, out: &mut Vec<u8>) {
 pub(crate) fn csv(value: &Value, out: &mut Vec<u8>) {
     let text = plain(value);
     let text: Cow<'_, str> = match value {
-        Value::String(_) | Value::Array(_) if text.starts_with(['=', '+', '-', '@', '\t', '\r']) => {
+        Value::String(_) | Value::Array(_)
+            if text.starts_with(['=', '+', '-', '@', '\t', '\r']) && !is_number(&text) =>
+        {
             format!("'{text}").into()
         }
         _ => text.into(),
@@ -118,6 +156,8 @@ mod tests {
             (json!("-x"), "'-x"),
             (json!("@sum"), "'@sum"),
             (json!(-5), "-5"),
+            (json!("-5.20"), "-5.20"),
+            (json!("-5+1"), "'-5+1"),
             (json!("=a,\"b\""), "\"'=a,\"\"b\"\"\""),
             (json!("two\nlines"), "\"two\nlines\""),
             (json!(["a", "b"]), "\"a,b\""),
@@ -125,6 +165,15 @@ mod tests {
         ] {
             assert_eq!(written(csv, &value), cell);
         }
+    }
+
+    #[test]
+    fn money_is_shown_by_its_currency() {
+        let row = json!({ "currency": "EUR", "balances": { "posted": -1205 }, "amount": 7, "number": 7 });
+        let text = |path: &str| plain(&shown(&row, path));
+        assert_eq!([text("balances.posted"), text("amount"), text("number")], ["-12.05", "0.07", "7"]);
+        assert_eq!(plain(&shown(&json!({ "currency": "JPY", "amount": 7 }), "amount")), "7");
+        assert_eq!(plain(&shown(&json!({ "amount": 7 }), "amount")), "7");
     }
 
     #[test]

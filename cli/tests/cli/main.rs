@@ -2,6 +2,7 @@
 
 mod changing;
 mod living;
+mod money;
 mod pty;
 mod reading;
 mod signing;

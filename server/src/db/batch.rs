@@ -14,7 +14,8 @@ use std::{
 
 use bursar_shared::{
     error::{ApiError, ErrorCode},
-    operation::Answer,
+    operation::{Answer, Created},
+    operations::transfers::Transfer,
     time::Timestamp,
 };
 use diesel::{
@@ -27,6 +28,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::{
     Conn, Figures, How, Location, Waiting, Written, keys,
     keys::{Claim, Stored},
+    money::{self, Order},
     open,
     open::Purpose,
     watch,
@@ -34,10 +36,11 @@ use super::{
 use crate::{
     clock::Clock,
     error::{Error, Refusal, Result, Trouble, broken, database_error, refuse, trouble},
+    ledger::{self, Command, Verdict as Moved, What},
     log::{self, Bus, Draft, Row, Stamp},
 };
 
-type Manager = <Conn as Connection>::TransactionManager;
+pub(super) type Manager = <Conn as Connection>::TransactionManager;
 
 /// How a write ends when nothing broke.
 #[derive(Debug)]
@@ -99,6 +102,26 @@ impl Tx<'_> {
         self.now
     }
 
+    /// Moves money within this transaction, in order; each command has its own verdict. `issues`: money may
+    /// come into the books and leave them.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub fn money(&mut self, whats: Vec<What>, issues: bool) -> Result<Vec<Moved>> {
+        self.money_at(whats, issues, self.now)
+    }
+
+    /// The same at another time: for generators of history.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub fn money_at(&mut self, whats: Vec<What>, issues: bool, at: Timestamp) -> Result<Vec<Moved>> {
+        let stamp = self.stamp.clone();
+        let command = |what| Command { what, stamp: stamp.clone(), issues };
+        let commands: Vec<Command> = whats.into_iter().map(command).collect();
+        ledger::apply(self.conn, &commands, at, self.rows)
+    }
+
     /// Runs a part that may be refused by itself: what it wrote and logged is undone then, and the
     /// rest goes on.
     ///
@@ -135,13 +158,13 @@ impl DerefMut for Tx<'_> {
 }
 
 /// What a job's closure came to, its value put aside.
-enum Ended {
+pub(super) enum Ended {
     Done(Option<(u16, Value)>),
     Keep(Error),
 }
 
 /// How a job is answered.
-enum Reply {
+pub(super) enum Reply {
     /// With the value that was put aside.
     Value,
     /// With a verdict of before.
@@ -150,15 +173,24 @@ enum Reply {
     Error(Error),
 }
 
-type Work = Box<dyn Fn(&mut Tx<'_>, &mut Option<Box<dyn Any + Send>>) -> Result<Ended> + Send + Sync>;
+type Change = Box<dyn Fn(&mut Tx<'_>, &mut Option<Box<dyn Any + Send>>) -> Result<Ended> + Send + Sync>;
+
+/// What a job does.
+pub(super) enum Work {
+    /// Anything, under a savepoint of its own.
+    Change(Change),
+    /// Moves money, together with others that do.
+    Money(Box<Order>),
+}
+
 type Settle = Box<dyn FnOnce(Reply, Option<Box<dyn Any + Send>>) + Send>;
 
 /// A write that waits for its turn.
 pub(super) struct Job {
     label: &'static str,
-    how: How,
-    deadline: Instant,
-    work: Work,
+    pub(super) how: How,
+    pub(super) deadline: Instant,
+    pub(super) work: Work,
     settle: Settle,
     value: Mutex<Option<Box<dyn Any + Send>>>,
 }
@@ -171,7 +203,7 @@ impl Job {
     {
         let (tell, settled) = oneshot::channel();
         let keyed = how.key.is_some();
-        let work: Work = Box::new(move |tx, put_aside| match change(tx)? {
+        let work: Change = Box::new(move |tx, put_aside| match change(tx)? {
             Outcome::Done(value) => {
                 let verdict = if keyed { value.verdict()? } else { None };
                 *put_aside = Some(Box::new(value));
@@ -179,20 +211,32 @@ impl Job {
             }
             Outcome::Keep(refusal) => Ok(Ended::Keep(refusal)),
         });
-        let settle: Settle = Box::new(move |reply, value| {
-            let written = match reply {
-                Reply::Value => match value.and_then(|value| value.downcast::<T>().ok()) {
-                    Some(value) => Ok(Written::Done(*value)),
-                    None => Err(broken("a write ended without its value")("none was put aside".into())),
-                },
-                Reply::Replayed(stored) => Ok(Written::Replayed(stored)),
-                Reply::Error(error) => Err(error),
-            };
-            // a caller who went away does not want to know
-            let _ = tell.send(written);
-        });
-        let job = Self { label, how, deadline, work, settle, value: Mutex::new(None) };
+        let job = Self {
+            label,
+            how,
+            deadline,
+            work: Work::Change(work),
+            settle: settling(tell),
+            value: Mutex::new(None),
+        };
         (job, Waiting { settled })
+    }
+
+    /// A job that moves money.
+    pub(super) fn money(
+        label: &'static str,
+        how: How,
+        deadline: Instant,
+        order: Order,
+    ) -> (Self, Waiting<Created<Transfer>>) {
+        let (tell, settled) = oneshot::channel();
+        let (work, settle) = (Work::Money(Box::new(order)), settling::<Created<Transfer>>(tell));
+        (Self { label, how, deadline, work, settle, value: Mutex::new(None) }, Waiting { settled })
+    }
+
+    /// Puts the value aside that it is answered with after COMMIT.
+    pub(super) fn put(&self, value: Created<Transfer>) {
+        *self.value.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(Box::new(value));
     }
 
     fn answer(self, reply: Reply) {
@@ -204,6 +248,22 @@ impl Job {
     pub(super) fn fail(self, why: Error) {
         self.answer(Reply::Error(why));
     }
+}
+
+/// Tells the caller who waits.
+fn settling<T: Send + 'static>(tell: oneshot::Sender<Result<Written<T>>>) -> Settle {
+    Box::new(move |reply, value| {
+        let written = match reply {
+            Reply::Value => match value.and_then(|value| value.downcast::<T>().ok()) {
+                Some(value) => Ok(Written::Done(*value)),
+                None => Err(broken("a write ended without its value")("none was put aside".into())),
+            },
+            Reply::Replayed(stored) => Ok(Written::Replayed(stored)),
+            Reply::Error(error) => Err(error),
+        };
+        // a caller who went away does not want to know
+        let _ = tell.send(written);
+    })
 }
 
 /// What became of a group.
@@ -327,23 +387,25 @@ fn attempt(conn: &mut Conn, jobs: &[Job], now: Timestamp, rows: &mut Vec<Row>) -
         Conn::Sqlite(sqlite) => AnsiTransactionManager::begin_transaction_sql(sqlite, "BEGIN IMMEDIATE")?,
         Conn::Pg(pg) => AnsiTransactionManager::begin_transaction_sql(pg, "BEGIN")?,
     }
-    let mut replies = Vec::with_capacity(jobs.len());
-    for job in jobs {
+    let mut replies: Vec<Option<Reply>> = jobs.iter().map(|_| None).collect();
+    money::run(conn, jobs, now, rows, &mut replies)?;
+    for (job, replied) in jobs.iter().zip(&mut replies) {
+        let Work::Change(work) = &job.work else { continue };
         let before = rows.len();
         if job.deadline <= Instant::now() {
-            replies.push(Reply::Error(waited_too_long()));
+            *replied = Some(Reply::Error(waited_too_long()));
             continue;
         }
         Manager::begin_transaction(conn)?;
-        match one(conn, job, now, rows) {
+        match one(conn, job, work, now, rows) {
             Ok(reply) if !job.how.dry_run => {
                 Manager::commit_transaction(conn)?;
-                replies.push(reply);
+                *replied = Some(reply);
             }
             Ok(reply) => {
                 rows.truncate(before);
                 Manager::rollback_transaction(conn)?;
-                replies.push(reply);
+                *replied = Some(reply);
             }
             Err(why) => {
                 rows.truncate(before);
@@ -356,7 +418,7 @@ fn attempt(conn: &mut Conn, jobs: &[Job], now: Timestamp, rows: &mut Vec<Row>) -
                 if Manager::rollback_transaction(conn).is_err() || again {
                     return Err(why);
                 }
-                replies.push(Reply::Error(too_slow(why)));
+                *replied = Some(Reply::Error(too_slow(told(why))));
             }
         }
     }
@@ -367,7 +429,13 @@ fn attempt(conn: &mut Conn, jobs: &[Job], now: Timestamp, rows: &mut Vec<Row>) -
     }
     log::append(conn, rows)?;
     fail::fail_point!("before-commit");
-    Ok(replies)
+    let unanswered = || Reply::Error(broken("a group of writes")("somebody was not answered".into()));
+    Ok(replies.into_iter().map(|reply| reply.unwrap_or_else(unanswered)).collect())
+}
+
+/// A rule that only the database saw broken is a refusal like any other.
+pub(super) fn told(why: Error) -> Error {
+    ledger::refusal(&why).map_or(why, Error::from)
 }
 
 /// Makes it so. After an error here nobody knows yet whether it is.
@@ -380,7 +448,7 @@ fn commit(conn: &mut Conn, figures: &Figures) -> Result<()> {
 }
 
 /// One write under a savepoint: key, closure, verdict.
-fn one(conn: &mut Conn, job: &Job, now: Timestamp, rows: &mut Vec<Row>) -> Result<Reply> {
+fn one(conn: &mut Conn, job: &Job, work: &Change, now: Timestamp, rows: &mut Vec<Row>) -> Result<Reply> {
     let key = job.how.key.as_ref().filter(|_| !job.how.dry_run);
     if let Some(key) = key {
         match keys::claim(conn, key, now)? {
@@ -400,7 +468,7 @@ fn one(conn: &mut Conn, job: &Job, now: Timestamp, rows: &mut Vec<Row>) -> Resul
     let ended = {
         let mut tx = Tx { conn, stamp: &job.how.stamp, now, rows };
         fail::fail_point!("in-write");
-        (job.work)(&mut tx, &mut value)
+        work(&mut tx, &mut value)
     };
     match ended {
         Ok(Ended::Done(verdict)) => {
@@ -448,7 +516,7 @@ fn keep_refusal(conn: &mut Conn, key: &keys::Keyed, error: &ApiError) -> Result<
     }
 }
 
-/// The one writer of a SQLite file.
+/// The one writer of a SQLite file, or a writer of money on PostgreSQL.
 pub(super) struct Worker {
     pub(super) location: Location,
     pub(super) clock: Clock,
@@ -503,8 +571,10 @@ impl Worker {
                 // never trust pages cached by a failed sync, nor a transaction of unknown depth
                 drop(open);
                 self.figures.retries.fetch_add(1, Ordering::Relaxed);
-                let transient = database_error(&why).map(trouble) == Some(Trouble::Transient);
-                if transient && tries < 3 {
+                // before COMMIT a lost connection is certain to have changed nothing
+                let passing =
+                    matches!(database_error(&why).map(trouble), Some(Trouble::Transient | Trouble::Lost));
+                if passing && tries < 3 {
                     return self.settle(conn, jobs, tries + 1);
                 }
                 // only a mistake is somebody's own; what the disk or a neighbour does concerns all alike
@@ -515,6 +585,10 @@ impl Worker {
                     return self.settle(conn, rest, tries);
                 }
                 for job in jobs {
+                    if let Some(refusal) = ledger::refusal(&why) {
+                        job.fail(refusal.into());
+                        continue;
+                    }
                     tracing::error!(label = job.label, why = %why, "write failed");
                     job.fail(super::broken_like(&why));
                 }

@@ -1,12 +1,15 @@
 //! Idempotency keys: one key has one effect and one verdict, committed together.
 
 use bursar_shared::{error::ApiError, time::Timestamp};
-use diesel::prelude::*;
+use diesel::{
+    prelude::*,
+    sql_types::{Array, BigInt, Text},
+};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use std::time::Duration;
+use std::{marker::PhantomData, time::Duration};
 
-use super::{Conn, both};
+use super::{Conn, both, statement};
 use crate::{error::Result, schema::idempotency_keys as keys};
 
 /// A key as a caller sent it.
@@ -82,6 +85,120 @@ fn insert(conn: &mut Conn, keyed: &Keyed, now: Timestamp) -> QueryResult<bool> {
         .on_conflict_do_nothing()
         .execute(conn))?;
     Ok(inserted == 1)
+}
+
+statement! {
+    /// Takes a key, if it is free.
+    sqlite TakeKey {
+        principal: &'a str as Text,
+        key: &'a str as Text,
+        fingerprint: &'a str as Text,
+        created_at: i64 as BigInt,
+        expires_at: i64 as BigInt,
+    },
+    "INSERT INTO idempotency_keys (principal, key, fingerprint, created_at, expires_at) \
+     VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING"
+}
+statement! {
+    /// Takes the keys that are free, and says which.
+    postgres TakeKeys {
+        principals: Vec<&'a str> as Array<Text>,
+        keys: Vec<&'a str> as Array<Text>,
+        fingerprints: Vec<&'a str> as Array<Text>,
+        created_at: Vec<i64> as Array<BigInt>,
+        expires_at: Vec<i64> as Array<BigInt>,
+    } -> (Text, Text),
+    "INSERT INTO idempotency_keys (principal, key, fingerprint, created_at, expires_at) \
+     SELECT * FROM unnest(?::text[], ?::text[], ?::text[], ?::bigint[], ?::bigint[]) \
+     ON CONFLICT DO NOTHING RETURNING principal, key"
+}
+statement! {
+    /// Writes a verdict.
+    sqlite SettleKey {
+        status: i64 as BigInt,
+        body: &'a str as Text,
+        principal: &'a str as Text,
+        key: &'a str as Text,
+    },
+    "UPDATE idempotency_keys SET status = ?, body = ? WHERE principal = ? AND key = ?"
+}
+statement! {
+    /// Writes verdicts.
+    postgres SettleKeys {
+        statuses: Vec<i64> as Array<BigInt>,
+        bodies: Vec<&'a str> as Array<Text>,
+        principals: Vec<&'a str> as Array<Text>,
+        keys: Vec<&'a str> as Array<Text>,
+    },
+    "UPDATE idempotency_keys AS k SET status = n.status, body = n.body \
+     FROM unnest(?::bigint[], ?::text[], ?::text[], ?::text[]) AS n(status, body, principal, key) \
+     WHERE k.principal = n.principal AND k.key = n.key"
+}
+
+/// Takes many keys, given in their order, or finds what became of each.
+pub(super) fn claim_all(conn: &mut Conn, wanted: &[&Keyed], now: Timestamp) -> Result<Vec<Claim>> {
+    if wanted.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut taken = vec![false; wanted.len()];
+    match conn {
+        Conn::Sqlite(sqlite) => {
+            for (keyed, taken) in wanted.iter().zip(&mut taken) {
+                let Keyed { principal, key, fingerprint, keep } = keyed;
+                let (created_at, expires_at) = (now.micros(), (now + *keep).micros());
+                let one = TakeKey { principal, key, fingerprint, created_at, expires_at, _of: PhantomData };
+                *taken = one.execute(sqlite)? == 1;
+            }
+        }
+        Conn::Pg(pg) => {
+            let found: Vec<(String, String)> = TakeKeys {
+                created_at: vec![now.micros(); wanted.len()],
+                principals: wanted.iter().map(|keyed| keyed.principal.as_str()).collect(),
+                keys: wanted.iter().map(|keyed| keyed.key.as_str()).collect(),
+                fingerprints: wanted.iter().map(|keyed| keyed.fingerprint.as_str()).collect(),
+                expires_at: wanted.iter().map(|keyed| (now + keyed.keep).micros()).collect(),
+                _of: PhantomData,
+            }
+            .load(pg)?;
+            for (keyed, taken) in wanted.iter().zip(&mut taken) {
+                *taken = found.iter().any(|(who, key)| *who == keyed.principal && *key == keyed.key);
+            }
+        }
+    }
+    let one = |(keyed, taken): (&&Keyed, bool)| match taken {
+        true => Ok(Claim::New),
+        false => claim(conn, keyed, now),
+    };
+    wanted.iter().zip(taken).map(one).collect()
+}
+
+/// Writes many verdicts beside their effects.
+pub(super) fn settle_all(conn: &mut Conn, verdicts: &[(&Keyed, u16, Stored)]) -> Result<()> {
+    if verdicts.is_empty() {
+        return Ok(());
+    }
+    let write = |(.., stored): &(&Keyed, u16, Stored)| Ok(serde_json::to_string(stored)?);
+    let bodies: Vec<String> = verdicts.iter().map(write).collect::<Result<_>>()?;
+    match conn {
+        Conn::Sqlite(sqlite) => {
+            for ((keyed, status, _), body) in verdicts.iter().zip(&bodies) {
+                let Keyed { principal, key, .. } = keyed;
+                let status = i64::from(*status);
+                SettleKey { status, body, principal, key, _of: PhantomData }.execute(sqlite)?;
+            }
+        }
+        Conn::Pg(pg) => {
+            SettleKeys {
+                statuses: verdicts.iter().map(|(_, status, _)| i64::from(*status)).collect(),
+                bodies: bodies.iter().map(String::as_str).collect(),
+                principals: verdicts.iter().map(|(keyed, ..)| keyed.principal.as_str()).collect(),
+                keys: verdicts.iter().map(|(keyed, ..)| keyed.key.as_str()).collect(),
+                _of: PhantomData,
+            }
+            .execute(pg)?;
+        }
+    }
+    Ok(())
 }
 
 /// Writes the verdict beside the effect.

@@ -248,7 +248,10 @@ pub fn connect_to_write(location: &Location) -> Result<Conn, BoxError> {
 /// What tells this schema from others, for tests that keep a template.
 #[cfg(feature = "testing")]
 pub fn schema_fingerprint() -> String {
-    let text = concat!(include_str!("../../../migrations/postgres/0001_people/up.sql"));
+    let text = concat!(
+        include_str!("../../../migrations/postgres/0001_people/up.sql"),
+        include_str!("../../../migrations/postgres/0002_money/up.sql"),
+    );
     let sum = ring::digest::digest(&ring::digest::SHA256, text.as_bytes());
     sum.as_ref().iter().take(4).map(|byte| format!("{byte:02x}")).collect()
 }

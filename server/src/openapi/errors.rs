@@ -34,6 +34,9 @@ pub(super) fn of(operation: &Described) -> BTreeMap<u16, Vec<ErrorCode>> {
     if operation.has_dry_run() {
         codes.push(Code::IdempotencyKeyReused);
     }
+    if operation.keyed {
+        codes.push(Code::IdempotencyKeyRequired);
+    }
     if operation.access != Access::Public {
         codes.extend([Code::Unauthenticated, Code::TokenExpired, Code::TokenInvalid, Code::SessionRevoked]);
     }

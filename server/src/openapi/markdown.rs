@@ -70,7 +70,8 @@ fn one(out: &mut String, operation: &Described) {
     let mut also = Vec::new();
     for (applies, name) in [
         (operation.has_dry_run(), "`?dryRun`"),
-        (operation.has_key(), "`Idempotency-Key`"),
+        (operation.has_key() && !operation.keyed, "`Idempotency-Key`"),
+        (operation.keyed, "`Idempotency-Key` (required)"),
         (operation.has_if_match(), "`If-Match`"),
         (operation.has_not_modified(), "`If-None-Match`"),
         (operation.streamed, "`Last-Event-ID`"),

@@ -56,7 +56,8 @@ pub(super) fn operation(
     }
     for (applies, name) in [
         (operation.has_dry_run(), "dryRun"),
-        (operation.has_key(), "Idempotency-Key"),
+        (operation.has_key() && !operation.keyed, "Idempotency-Key"),
+        (operation.keyed, "Required-Idempotency-Key"),
         (operation.has_if_match(), "If-Match"),
         (operation.has_not_modified(), "If-None-Match"),
         (operation.streamed, "Last-Event-ID"),
@@ -171,19 +172,19 @@ fn success(operation: &Described) -> Value {
         (false, 201) => ("Meta", "Created."),
         (false, _) => ("Meta", "Done."),
     };
-    json!({
-        "description": description,
-        "headers": headers,
-        "content": { "application/json": { "schema": {
-            "type": "object",
-            "required": ["data", "error", "meta"],
-            "properties": {
-                "data": operation.data,
-                "error": { "type": "null" },
-                "meta": { "$ref": format!("#/components/schemas/{meta}") },
-            },
-        } } },
-    })
+    let mut content = json!({ "application/json": { "schema": {
+        "type": "object",
+        "required": ["data", "error", "meta"],
+        "properties": {
+            "data": operation.data,
+            "error": { "type": "null" },
+            "meta": { "$ref": format!("#/components/schemas/{meta}") },
+        },
+    } } });
+    if operation.csv {
+        content["text/csv"] = json!({ "schema": { "type": "string" } });
+    }
+    json!({ "description": description, "headers": headers, "content": content })
 }
 
 /// Parameters that many operations share.
@@ -198,6 +199,12 @@ pub(super) fn parameters() -> Value {
             "name": "Idempotency-Key", "in": "header", "required": false,
             "schema": { "type": "string", "minLength": 16, "maxLength": 128, "pattern": "^[!-~]+$" },
             "description": "The same request with the same key is done once, and answered the same again.",
+        },
+        "Required-Idempotency-Key": {
+            "name": "Idempotency-Key", "in": "header", "required": true,
+            "schema": { "type": "string", "minLength": 16, "maxLength": 128, "pattern": "^[!-~]+$" },
+            "description": "Money moves only with a key: the same request with the same key moves it once, and is \
+                answered the same again. Not asked for with dryRun.",
         },
         "If-Match": {
             "name": "If-Match", "in": "header", "required": false,

@@ -22,7 +22,8 @@ use crate::{
 };
 
 /// Kinds that `/events` never shows: they are no changes.
-const AUDIT_ONLY: &[&str] = &["session.refreshed", "session.login_failed", "access.denied", "audit.verified"];
+const AUDIT_ONLY: &[&str] =
+    &["session.refreshed", "session.login_failed", "access.denied", "audit.verified", "ledger.verified"];
 
 /// Whether a row of this kind tells of a change.
 pub fn is_change(kind: &str) -> bool {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use bursar_shared::{
+    error::{ApiError, ErrorCode},
     field::UserStatus,
     id::{RoleId, UserId},
     operations::roles::Role,
@@ -128,6 +129,45 @@ pub fn standing(conn: &mut Conn, id: &UserId) -> Result<Option<Standing>> {
         .map(|(name, built_in, grants)| (name.clone(), allowed(name, *built_in == 1, grants)))
         .collect();
     Ok(Some(Standing { status, roles }))
+}
+
+/// Where these people stand; strangers are missing. One query for all.
+pub fn standings(conn: &mut Conn, ids: &[UserId]) -> Result<BTreeMap<UserId, Standing>> {
+    type Held = Option<(String, i64, String)>;
+    let texts: Vec<String> = ids.iter().map(UserId::to_string).collect();
+    let rows: Vec<(String, String, Held)> = users::table
+        .left_join(user_roles::table.inner_join(roles::table))
+        .filter(users::id.eq_any(texts))
+        .select((users::id, users::status, (roles::name, roles::built_in, roles::permissions).nullable()))
+        .load(conn)?;
+    let mut found: BTreeMap<UserId, Standing> = BTreeMap::new();
+    for (id, status, role) in rows {
+        let id = id.parse().map_err(|why| broken("id of a user")(Box::new(why)))?;
+        let status = status.parse().map_err(|why| broken("status of a user")(Box::new(why)))?;
+        let standing = found.entry(id).or_insert_with(|| Standing { status, roles: BTreeMap::new() });
+        if let Some((name, built_in, grants)) = role {
+            let held = allowed(&name, built_in == 1, &grants);
+            standing.roles.insert(name, held);
+        }
+    }
+    Ok(found)
+}
+
+/// Refuses when somebody may no longer do what they could when they were admitted: a write may have
+/// waited.
+///
+/// # Errors
+/// `SESSION_REVOKED`, and `FORBIDDEN` with what was withdrawn.
+pub fn still(held: Permissions, now: Option<&Standing>) -> std::result::Result<(), ApiError> {
+    let Some(now) = now.filter(|now| now.status == UserStatus::Active) else {
+        return Err(ApiError::new(ErrorCode::SessionRevoked, "The session was ended; sign in again."));
+    };
+    let withdrawn = held.minus(now.permissions());
+    if withdrawn.is_empty() {
+        return Ok(());
+    }
+    Err(ApiError::new(ErrorCode::Forbidden, "Your rights were changed while this waited.")
+        .with(serde_json::json!({ "missing": withdrawn })))
 }
 
 /// One page of roles.

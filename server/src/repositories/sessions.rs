@@ -1,6 +1,6 @@
 //! Sessions in the store: one row a sign-in, whatever the number of its refreshes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use bursar_shared::{
     field::UserStatus,
@@ -175,6 +175,14 @@ pub fn of_users(
         }
     }
     Ok(of)
+}
+
+/// Which of these sessions are live.
+pub fn live_among(conn: &mut Conn, ids: &[SessionId], now: Timestamp) -> Result<HashSet<String>> {
+    let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
+    let rows: Vec<Row> =
+        sessions::table.filter(sessions::id.eq_any(ids)).select(Row::as_select()).load(conn)?;
+    Ok(rows.into_iter().filter(|row| row.is_live(now)).map(|row| row.id).collect())
 }
 
 /// How many sessions are live.

@@ -98,6 +98,7 @@ impl Row {
             created_at: Timestamp::from_micros(self.created_at),
             updated_at: Timestamp::from_micros(self.updated_at),
             sessions: None,
+            accounts: None,
         })
     }
 }
@@ -314,6 +315,18 @@ pub fn some_customer(conn: &mut Conn, random: u64) -> Result<Option<Row>> {
         .select(Row::as_select())
         .first(conn)
         .optional()?)
+}
+
+/// Ids and names of some active customers who were there before a moment, the latest first.
+pub fn customers_before(conn: &mut Conn, before: Timestamp, most: i64) -> Result<Vec<(String, String)>> {
+    Ok(users::table
+        .filter(users::status.eq(UserStatus::Active.as_str()))
+        .filter(users::password_hash.is_null())
+        .filter(users::created_at.lt(before.micros()))
+        .order((users::created_at.desc(), users::id.desc()))
+        .limit(most)
+        .select((users::id, users::name))
+        .load(conn)?)
 }
 
 /// People by where they stand.

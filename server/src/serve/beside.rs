@@ -54,6 +54,11 @@ pub(super) fn beside<O: Operation>(parts: &Parts, seen: &Seen) -> Result<Beside>
         }
     };
     let dry_run = O::takes_dry_run() && dry_run(parts.uri.query().unwrap_or(""))?;
+    if O::KEYED && key.is_none() && !dry_run {
+        let why = "Money moves only with an Idempotency-Key: 16 to 128 visible ASCII characters, made for this \
+                   request and sent again with it.";
+        return Err(refuse(ErrorCode::IdempotencyKeyRequired, why));
+    }
     let user_agent = parts.headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok());
     Ok(Beside {
         request_id: seen.request_id.clone(),
@@ -61,6 +66,7 @@ pub(super) fn beside<O: Operation>(parts: &Parts, seen: &Seen) -> Result<Beside>
         user_agent: user_agent.map(|text| text.chars().take(200).collect()),
         key,
         fingerprint: String::new(),
+        keyed: O::KEYED,
         if_match,
         dry_run,
         last_event_id,
@@ -86,4 +92,11 @@ pub(super) fn fingerprint<O: Operation>(parts: &Parts, query: &str, body: &[u8])
         sum.update(part);
     }
     sum.finish().as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Whether the caller names `text/csv` as what they accept.
+pub(super) fn wants_csv(parts: &Parts) -> bool {
+    let accepted = parts.headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    let mut kinds = accepted.flat_map(|list| list.split(','));
+    kinds.any(|kind| kind.split(';').next().unwrap_or("").trim().eq_ignore_ascii_case("text/csv"))
 }

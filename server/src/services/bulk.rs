@@ -104,7 +104,7 @@ fn brings_password(item: &BulkItem) -> bool {
 }
 
 /// The first bad item gives status and code; the others say that they were not done.
-fn aborted(index: u32, refusal: Refusal, count: usize) -> Error {
+pub(super) fn aborted(index: u32, refusal: Refusal, count: usize) -> Error {
     let items: Vec<Value> = (0u32..)
         .take(count)
         .map(|other| match other == index {

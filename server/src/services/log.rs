@@ -16,11 +16,17 @@ use crate::{
 
 /// Which resource types somebody with these permissions sees changes of.
 pub(super) fn visible(held: Permissions) -> Vec<String> {
-    [("user", Permission::UsersRead), ("session", Permission::SessionsRead), ("role", Permission::RolesRead)]
-        .into_iter()
-        .filter(|(_, needs)| held.has(*needs))
-        .map(|(kind, _)| kind.to_owned())
-        .collect()
+    [
+        ("user", Permission::UsersRead),
+        ("session", Permission::SessionsRead),
+        ("role", Permission::RolesRead),
+        ("account", Permission::AccountsRead),
+        ("transfer", Permission::TransfersRead),
+    ]
+    .into_iter()
+    .filter(|(_, needs)| held.has(*needs))
+    .map(|(kind, _)| kind.to_owned())
+    .collect()
 }
 
 /// One page of changes.

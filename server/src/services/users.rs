@@ -25,6 +25,7 @@ use crate::{
     error::{Error, Result, broken, not_found, refuse},
     log::Draft,
     repositories::{
+        accounts,
         roles::{self, Standing},
         sessions, users,
     },
@@ -38,8 +39,12 @@ const INCLUDE_LIMIT: u32 = 10;
 /// One page of people, with what was asked to come along: one query each, whatever the size.
 pub async fn list(cx: Cx, list: List<User>) -> Result<Page<User>> {
     let with_sessions = list.include.contains(&"sessions");
+    let with_accounts = list.include.contains(&"accounts");
     if with_sessions {
         cx.who.needs(Permission::SessionsRead)?;
+    }
+    if with_accounts {
+        cx.who.needs(Permission::AccountsRead)?;
     }
     let (now, current, app) = (cx.now(), cx.who.session, cx.app.clone());
     cx.read(move |conn| {
@@ -52,24 +57,44 @@ pub async fn list(cx: Cx, list: List<User>) -> Result<Page<User>> {
             .map(|row| row.user(roles.remove(&row.id).unwrap_or_default()))
             .collect::<Result<Vec<User>>>()?;
         let mut included = BTreeMap::new();
+        let limit = list.include_limit.unwrap_or(INCLUDE_LIMIT);
         if with_sessions {
-            let limit = list.include_limit.unwrap_or(INCLUDE_LIMIT);
             let mut of = sessions::of_users(conn, &ids, limit.into(), now)?;
             let mut truncated = Vec::new();
             for user in &mut rows {
-                let mut list = of.remove(&user.id.to_string()).unwrap_or_default();
-                if list.len() > limit as usize {
-                    truncated.push(user.id.to_string());
-                    list.truncate(limit as usize);
-                }
+                let list = children(&mut of, user.id, limit, &mut truncated);
                 let list = list.iter().map(|row| row.session(Some(current))).collect::<Result<_>>()?;
                 user.sessions = Some(list);
             }
             included.insert("sessions".to_owned(), Included { limit, truncated });
         }
+        if with_accounts {
+            let mut of = accounts::of_users(conn, &ids, limit.into())?;
+            let mut truncated = Vec::new();
+            for user in &mut rows {
+                let list = children(&mut of, user.id, limit, &mut truncated);
+                user.accounts = Some(list.iter().map(accounts::Row::account).collect::<Result<_>>()?);
+            }
+            included.insert("accounts".to_owned(), Included { limit, truncated });
+        }
         Ok(Page { rows, pagination: page.pagination, included })
     })
     .await
+}
+
+/// The children of a person, cut to what was asked for; who has more goes to `truncated`.
+fn children<T>(
+    of: &mut BTreeMap<String, Vec<T>>,
+    id: UserId,
+    limit: u32,
+    truncated: &mut Vec<String>,
+) -> Vec<T> {
+    let mut list = of.remove(&id.to_string()).unwrap_or_default();
+    if list.len() > limit as usize {
+        truncated.push(id.to_string());
+        list.truncate(limit as usize);
+    }
+    list
 }
 
 /// A person, from the cache.
@@ -390,6 +415,12 @@ pub(super) fn delete_in(tx: &mut Tx<'_>, caller: &Caller, id: UserId, if_match: 
     let (mut row, before, standing) = lock_for(tx, caller, id, if_match)?;
     refuse_deleted(&row, "deleted")?;
     keep_an_owner(tx, &row, &standing)?;
+    let open = accounts::count_open_of(tx, &row.id)?;
+    if open > 0 {
+        let message = "The person has accounts that are not closed; close them first.";
+        let facts = json!({ "accounts": open, "filter": format!("ownerId:{}", row.id) });
+        return Err(ApiError::new(ErrorCode::InUse, message).with(facts).into());
+    }
     row.status = UserStatus::Deleted.as_str().to_owned();
     row.password_hash = None;
     save(tx, &mut row, &before, "user.deleted", &json!({}))?;

@@ -58,16 +58,17 @@ async fn runs_as_a_daemon() {
 }
 
 /// A daemon in a process of its own.
-struct Daemon {
+pub struct Daemon {
     child: Child,
     said: BufReader<std::process::ChildStdout>,
     tell: ChildStdin,
-    url: String,
+    /// Where it listens.
+    pub url: String,
 }
 
 impl Daemon {
     /// Starts one on the store of a test server that is paused.
-    fn start(s: &TestServer) -> Self {
+    pub fn start(s: &TestServer) -> Self {
         let location = match s.location() {
             Location::Sqlite(path) => format!("sqlite:{}", path.display()),
             Location::Postgres(url) => url.clone(),
@@ -108,24 +109,25 @@ impl Daemon {
     }
 
     /// Breaks it at a named place.
-    fn breaks(&mut self, name: &str, actions: &str) {
+    pub fn breaks(&mut self, name: &str, actions: &str) {
         writeln!(self.tell, "{name}={actions}").unwrap();
         self.hears("BROKEN ");
     }
 
     /// Waits until the writes of its start are done, so that what is broken next is a write of ours.
-    async fn settled(self, token: &str) -> Self {
+    pub async fn settled(self, token: &str) -> Self {
         assert!(self.client(token).call(&VerifyAudit {}).await.unwrap().ok);
         self
     }
 
-    fn client(&self, token: &str) -> Client {
+    /// A client that sends this token.
+    pub fn client(&self, token: &str) -> Client {
         let options = Options { timeout: Duration::from_secs(5), ..Options::default() };
         Client::new(&self.url, options).unwrap().with_session(Store::key(&secret(token)))
     }
 
     /// Ends it without a word.
-    fn kill(mut self) {
+    pub fn kill(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
@@ -155,7 +157,7 @@ impl Drop for Daemon {
 }
 
 /// A paused server with an owner, and the owner's token.
-async fn paused() -> (TestServer, String) {
+pub async fn paused() -> (TestServer, String) {
     let mut s = TestServer::start().await;
     let token = access(&s.signed_in("owner", "owner").await).await;
     s.pause().await;

@@ -10,11 +10,14 @@
 )]
 
 mod arrows;
+mod attack;
 mod authorization;
+mod bank;
 mod faults;
 mod hostile;
 mod lists;
 mod log;
+mod money;
 mod openapi;
 mod people;
 mod schema;

@@ -340,11 +340,20 @@ pub fn fill(path: &str, id: &str, key: &str) -> String {
 
 /// An id that nobody has, of the kind that the path asks for.
 pub fn unknown_id(path: &str) -> &'static str {
-    let kinds = [("/users/", "usr"), ("/roles/", "rol"), ("/sessions/", "ses"), ("/audit/", "evt")];
+    let kinds = [
+        ("/users/", "usr"),
+        ("/roles/", "rol"),
+        ("/sessions/", "ses"),
+        ("/audit/", "evt"),
+        ("/accounts/", "acc"),
+        ("/transfers/", "trf"),
+    ];
     match kinds.iter().find(|(part, _)| path.contains(part)).map(|(_, kind)| *kind) {
         Some("rol") => "rol_01h455vb4pex5vsknk084sn02q",
         Some("ses") => "ses_01h455vb4pex5vsknk084sn02q",
         Some("evt") => "evt_01h455vb4pex5vsknk084sn02q",
+        Some("acc") => "acc_01h455vb4pex5vsknk084sn02q",
+        Some("trf") => "trf_01h455vb4pex5vsknk084sn02q",
         _ => "usr_01h455vb4pex5vsknk084sn02q",
     }
 }

@@ -237,8 +237,6 @@ async fn every_operation_of_the_table_is_mounted_and_nothing_else() {
     }
     for path in [
         "/v1/orders",
-        "/v1/accounts",
-        "/v1/transfers",
         "/v1/users/bulk/x",
         "/v1/auth",
         "/v1/admin",
@@ -250,6 +248,61 @@ async fn every_operation_of_the_table_is_mounted_and_nothing_else() {
     ] {
         assert_eq!(get(path).bearer(&token).send(&s).await.verdict(), "404 NOT_FOUND", "{path}");
     }
+}
+
+#[test]
+fn money_is_read_as_it_is_written() {
+    use bursar_shared::{
+        field::TransferMode,
+        money::{Amount, Limit, MAX_MINOR},
+        operations::{
+            accounts::{CloseAccount, CreateAccount, Entry, GetStatement, ListEntries, UpdateAccount},
+            transfers::{CreateTransfer, ReverseTransfer, Seconds},
+        },
+        time::TimeExpr,
+    };
+    let wallet = "acc_01h455vb4pex5vsknk084sn02q".parse().unwrap();
+    let world = "world:JPY".parse().unwrap();
+    there_and_back(&CreateTransfer {
+        from_account_id: world,
+        to_account_id: wallet,
+        amount: Amount::new(MAX_MINOR).unwrap(),
+        currency: "JPY".parse().unwrap(),
+        mode: Some(TransferMode::Hold),
+        expires_in_seconds: Some(Seconds(60)),
+        reason: Some("rent".parse().unwrap()),
+        description: Some("two\nlines\tand a tab".parse().unwrap()),
+        external_id: Some("inv-7".parse().unwrap()),
+        metadata: None,
+    })
+    .unwrap();
+    let id = "trf_01h455vb4pex5vsknk084sn02q".parse().unwrap();
+    there_and_back(&ReverseTransfer { id, amount: Amount::new(1), reason: "x".parse().unwrap() }).unwrap();
+    for limit in [Change::Keep, Change::Set(None), Change::Set(Limit::new(0))] {
+        there_and_back(&CreateAccount {
+            name: "a".parse().unwrap(),
+            currency: "EUR".parse().unwrap(),
+            owner_id: None,
+            overdraft_limit: limit.clone(),
+            max_balance: Limit::new(5),
+            external_id: None,
+            metadata: None,
+        })
+        .unwrap();
+        there_and_back(&UpdateAccount {
+            id: world,
+            name: Change::Keep,
+            overdraft_limit: Change::Keep,
+            max_balance: limit,
+            external_id: Change::Set(None),
+            metadata: Change::Keep,
+        })
+        .unwrap();
+    }
+    there_and_back(&CloseAccount { id: wallet, sweep_to_account_id: Some(world), reason: None }).unwrap();
+    let list = List::<Entry>::new().size(7).with("side", Op::Eq, "debit").unwrap();
+    there_and_back(&ListEntries { id: world, list }).unwrap();
+    there_and_back(&GetStatement { id: wallet, from: TimeExpr::Ago(86_400), to: TimeExpr::Today }).unwrap();
 }
 
 #[tokio::test]

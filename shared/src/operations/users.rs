@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::auth::Session;
+use super::{accounts::Account, auth::Session};
 use crate::{
     decode::{Change, Decode, Decoder},
     error::ApiError,
@@ -13,6 +13,7 @@ use crate::{
         UserKind, UserStatus,
     },
     id::UserId,
+    money::Currency,
     operation::{Located, plain},
     page::{Field, Include, Kind, Op, Resource},
     permission::{Permission, Permissions},
@@ -51,6 +52,9 @@ pub struct User {
     /// With `include=sessions`: their live sessions, newest first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sessions: Option<Vec<Session>>,
+    /// With `include=accounts`: their accounts, newest first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accounts: Option<Vec<Account>>,
 }
 
 impl Resource for User {
@@ -66,11 +70,18 @@ impl Resource for User {
         Field::optional_range("lastLoginAt", Kind::Time),
     ];
     const SORTS: &'static [&'static str] = &["createdAt", "name", "email"];
-    const INCLUDES: &'static [Include] = &[Include { name: "sessions", needs: Permission::SessionsRead }];
+    const INCLUDES: &'static [Include] = &[
+        Include { name: "sessions", needs: Permission::SessionsRead },
+        Include { name: "accounts", needs: Permission::AccountsRead },
+    ];
     const SEARCH: bool = true;
 
     fn id(&self) -> String {
         self.id.to_string()
+    }
+
+    fn currencies(&self) -> Vec<Currency> {
+        self.accounts.iter().flatten().map(|account| account.currency).collect()
     }
 }
 

@@ -1,0 +1,182 @@
+//! Money from the command line: decimals in and out, minor units in JSON, and rules that say no.
+
+use serde_json::json;
+
+use crate::support::house;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn decimals_for_people_and_minor_units_for_programs() {
+    let (_daemon, home) = house().await;
+    let args = [
+        "accounts",
+        "create",
+        "--name",
+        "Wallet",
+        "--currency",
+        "EUR",
+        "--overdraft-limit",
+        "5.00",
+        "--max-balance",
+        "none",
+        "-o",
+        "json",
+    ];
+    let wallet = home.run(&args).json();
+    assert_eq!(
+        (&wallet["overdraftLimit"], &wallet["maxBalance"], &wallet["number"]),
+        (&json!(500), &json!(null), &json!(1))
+    );
+    home.run(&["accounts", "create", "--name", "Shop", "--currency", "EUR"]).ok();
+    let paid = home
+        .run(&[
+            "transfers",
+            "create",
+            "--from",
+            "world:EUR",
+            "--to",
+            "1",
+            "--amount",
+            "12.5",
+            "--currency",
+            "EUR",
+            "--reason",
+            "deposit",
+            "-o",
+            "json",
+        ])
+        .json();
+    assert_eq!((&paid["amount"], &paid["toAccountId"]), (&json!(1_250), &wallet["id"]));
+    assert_eq!(
+        home.run(&["accounts", "get", "1", "--fields", "balances.posted,balances.available"]).ok(),
+        "12.50\t17.50\n"
+    );
+    assert_eq!(
+        home.run(&["accounts", "balance", "world:EUR", "--fields", "balances.posted,currency", "-o", "csv"])
+            .ok(),
+        "balances.posted,currency\r\n-12.50,EUR\r\n"
+    );
+    // more digits than the currency has are refused, not rounded
+    let wrong = home
+        .run(&["transfers", "create", "--from", "1", "--to", "2", "--amount", "1.005", "--currency", "EUR"])
+        .fails(2);
+    assert!(wrong.contains("more than 2 digits"), "{wrong}");
+    let short = home
+        .run(&["transfers", "create", "--from", "1", "--to", "2", "--amount", "17.51", "--currency", "EUR"])
+        .fails(12);
+    assert!(short.contains("INSUFFICIENT_FUNDS") && short.contains("17.50 EUR"), "{short}");
+    let hold = home
+        .run(&[
+            "transfers",
+            "create",
+            "--from",
+            "1",
+            "--to",
+            "2",
+            "--amount",
+            "4",
+            "--currency",
+            "EUR",
+            "--hold",
+            "--expires-in",
+            "600",
+            "-o",
+            "json",
+        ])
+        .json();
+    let id = hold["id"].as_str().unwrap();
+    let captured = home.run(&["transfers", "capture", id, "--amount", "3.99", "-o", "json"]).json();
+    assert_eq!((&captured["kind"], &captured["amount"]), (&json!("capture"), &json!(399)));
+    home.run(&["transfers", "void", id]).fails(12);
+    let back = home
+        .run(&[
+            "transfers",
+            "reverse",
+            captured["id"].as_str().unwrap(),
+            "--amount",
+            "0.99",
+            "--reason",
+            "mistake",
+            "--fields",
+            "amount",
+        ])
+        .ok();
+    assert_eq!(back, "0.99\n");
+    let tried = home.run(&[
+        "transfers",
+        "create",
+        "--from",
+        "1",
+        "--to",
+        "2",
+        "--amount",
+        "1",
+        "--currency",
+        "EUR",
+        "--dry-run",
+    ]);
+    assert!(tried.code == 0 && tried.err.contains("nothing was changed"), "{}", tried.err);
+    let entries = home.run(&["accounts", "entries", "1", "--fields", "seq,kind,change,posted"]).ok();
+    assert_eq!(
+        entries,
+        "4\treversal\t0.99\t9.50\n3\tcapture\t-3.99\t8.51\n2\thold\t0.00\t12.50\n1\ttransfer\t12.50\t12.50\n"
+    );
+    let statement = home.run(&["accounts", "statement", "1", "-o", "json"]).json();
+    assert_eq!((&statement["opening"]["posted"], &statement["closing"]["posted"]), (&json!(0), &json!(950)));
+    assert_eq!(home.run(&["ledger", "trial-balance"]).ok(), "EUR\t3\t17.48\t17.48\t0.00\t0.00\n");
+    assert_eq!(home.run(&["ledger", "verify"]).ok(), "true\t3\t4\t8\t\n");
+    let listed = home.run(&["transfers", "list", "--filter", "kind:hold", "-o", "name"]).ok();
+    assert_eq!(
+        home.run(&["transfers", "get", listed.trim(), "--fields", "status,capturedAmount"]).ok(),
+        "captured\t3.99\n"
+    );
+    home.run(&["accounts", "freeze", "1", "--reason", "suspicious"]).ok();
+    home.run(&["accounts", "close", "1", "--sweep-to", "2"]).fails(2);
+    home.run(&["accounts", "close", "1", "--sweep-to", "2", "--yes"]).fails(12);
+    home.run(&["accounts", "unfreeze", "1"]).ok();
+    assert_eq!(
+        home.run(&[
+            "accounts",
+            "close",
+            "1",
+            "--sweep-to",
+            "2",
+            "--yes",
+            "--fields",
+            "status,balances.posted"
+        ])
+        .ok(),
+        "closed\t0.00\n"
+    );
+    assert_eq!(
+        home.run(&[
+            "accounts",
+            "list",
+            "--filter",
+            "status:active",
+            "--sort",
+            "number",
+            "--fields",
+            "number,balances.posted"
+        ])
+        .ok(),
+        "2\t12.50\n3\t-12.50\n"
+    );
+    home.run(&["accounts", "get", "99"]).fails(3);
+    assert!(home.run(&["help", "money"]).ok().contains("world:EUR"));
+    let call = home
+        .run(&[
+            "transfers",
+            "create",
+            "--from",
+            "world:EUR",
+            "--to",
+            "2",
+            "--amount",
+            "1",
+            "--currency",
+            "EUR",
+            "--as-curl",
+        ])
+        .ok();
+    assert!(call.contains("/v1/transfers") && call.to_lowercase().contains("idempotency-key"), "{call}");
+}

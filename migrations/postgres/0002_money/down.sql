@@ -1,0 +1,17 @@
+DROP TRIGGER users_with_accounts_stay ON users;
+DROP TABLE transfers;
+DROP TABLE entries;
+DROP TABLE accounts;
+DROP TABLE counters;
+DROP FUNCTION accounts_begin_at_zero();
+DROP FUNCTION accounts_identity_is_fixed();
+DROP FUNCTION accounts_closed_is_final();
+DROP FUNCTION accounts_follow_entries();
+DROP FUNCTION accounts_are_kept();
+DROP FUNCTION users_with_accounts_stay();
+DROP FUNCTION transfers_are_sound();
+DROP FUNCTION transfers_are_append_only();
+DROP FUNCTION transfers_follow_children();
+DROP FUNCTION entries_chain();
+DROP FUNCTION entries_are_append_only();
+DROP FUNCTION books_are_not_truncated();

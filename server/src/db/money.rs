@@ -1,0 +1,183 @@
+//! Money commands of a group, as one batch: keys first, then the ledger, then the verdicts under the keys.
+//!
+//! One key has one verdict. Keys are taken in one order before any account is held; those that were there
+//! are replayed, and the same key twice in a batch attaches to the first.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    time::Instant,
+};
+
+use bursar_shared::{
+    error::{ApiError, ErrorCode},
+    operation::Created,
+    time::Timestamp,
+};
+
+use super::{
+    Conn,
+    batch::{Job, Manager, Reply, Work},
+    keys::{self, Claim, Keyed, Stored},
+};
+use crate::{
+    error::{Error, Result, refuse},
+    ledger::{self, Asker, Command, What},
+    log::Row,
+};
+use diesel::connection::TransactionManager as _;
+
+/// A money command that waits for its turn.
+#[derive(Debug, Clone)]
+pub struct Order {
+    /// What is to be done.
+    pub what: What,
+    /// Whether money may come into the books and leave them.
+    pub issues: bool,
+    /// Whose rights are looked at again; nobody's for the daemon's own work.
+    pub asker: Option<Asker>,
+}
+
+/// Runs the money commands among these jobs, and answers them in their places.
+pub(super) fn run(
+    conn: &mut Conn,
+    jobs: &[Job],
+    now: Timestamp,
+    rows: &mut Vec<Row>,
+    replies: &mut [Option<Reply>],
+) -> Result<()> {
+    let mut waiting: Vec<(usize, &Job, &Order)> = Vec::with_capacity(jobs.len());
+    for (place, job) in jobs.iter().enumerate() {
+        let Work::Money(order) = &job.work else { continue };
+        if job.deadline <= Instant::now() {
+            let late = refuse(ErrorCode::Timeout, "The write waited too long; nothing was changed.");
+            replies[place] = Some(Reply::Error(late));
+        } else {
+            waiting.push((place, job, order));
+        }
+    }
+    if waiting.is_empty() {
+        return Ok(());
+    }
+    let dry_run = waiting.iter().any(|(_, job, _)| job.how.dry_run);
+    let before = rows.len();
+    Manager::begin_transaction(conn)?;
+    fail::fail_point!("in-money");
+    let mut followers: Vec<(usize, usize)> = Vec::new();
+    if !dry_run {
+        claim(conn, &mut waiting, &mut followers, now, replies)?;
+    }
+    let askers: Vec<Option<Asker>> = waiting.iter().map(|(.., order)| order.asker.clone()).collect();
+    let refused = ledger::withdrawn(conn, &askers, now)?;
+    let mut verdicts: Vec<(usize, &Job, std::result::Result<_, ApiError>)> =
+        Vec::with_capacity(waiting.len());
+    let mut commands = Vec::with_capacity(waiting.len());
+    let mut places = Vec::with_capacity(waiting.len());
+    for ((place, job, order), refusal) in waiting.into_iter().zip(refused) {
+        match refusal {
+            Some(refusal) => verdicts.push((place, job, Err(refusal))),
+            None => {
+                let stamp = job.how.stamp.clone();
+                commands.push(Command { what: order.what.clone(), stamp, issues: order.issues });
+                places.push((place, job));
+            }
+        }
+    }
+    let done = ledger::apply(conn, &commands, now, rows)?;
+    verdicts.extend(places.into_iter().zip(done).map(|((place, job), verdict)| (place, job, verdict)));
+    let mut settled: Vec<(&Keyed, u16, Stored)> = Vec::with_capacity(verdicts.len());
+    let mut stored_of: HashMap<usize, Stored> = HashMap::new();
+    for (place, job, verdict) in verdicts {
+        let (status, stored) = match &verdict {
+            Ok(transfer) => (201, Stored::Data(serde_json::to_value(transfer)?)),
+            Err(error) => (error.code.status(), Stored::Error(error.clone())),
+        };
+        if let Some(key) = job.how.key.as_ref().filter(|_| !dry_run) {
+            // whoever was told to come again must be able to, and who lacks a right now may have it then
+            let lacks = matches!(&verdict, Err(error) if error.code == ErrorCode::Forbidden);
+            if !lacks && matches!(status, 201 | 400 | 403 | 404 | 409 | 412 | 422) {
+                settled.push((key, status, stored.clone()));
+            } else {
+                keys::forget(conn, key)?;
+            }
+            stored_of.insert(place, stored);
+        }
+        replies[place] = Some(match verdict {
+            Ok(transfer) => {
+                job.put(Created(transfer));
+                Reply::Value
+            }
+            Err(error) => Reply::Error(error.into()),
+        });
+    }
+    keys::settle_all(conn, &settled)?;
+    for (place, first) in followers {
+        let stored = stored_of.get(&first).cloned();
+        replies[place] =
+            Some(stored.map_or_else(|| Reply::Error(super::batch::outcome_unknown()), Reply::Replayed));
+    }
+    if dry_run {
+        rows.truncate(before);
+        Manager::rollback_transaction(conn)?;
+    } else {
+        Manager::commit_transaction(conn)?;
+    }
+    Ok(())
+}
+
+/// Takes the keys; what has a verdict already, or is the same as another, waits no longer.
+fn claim(
+    conn: &mut Conn,
+    waiting: &mut Vec<(usize, &Job, &Order)>,
+    followers: &mut Vec<(usize, usize)>,
+    now: Timestamp,
+    replies: &mut [Option<Reply>],
+) -> Result<()> {
+    let mut first: BTreeMap<(&str, &str), (usize, &Keyed)> = BTreeMap::new();
+    waiting.retain(|(place, job, _)| {
+        let Some(key) = &job.how.key else { return true };
+        match first.get(&(key.principal.as_str(), key.key.as_str())) {
+            None => {
+                first.insert((&key.principal, &key.key), (*place, key));
+                true
+            }
+            Some((leader, same)) if same.fingerprint == key.fingerprint => {
+                followers.push((*place, *leader));
+                false
+            }
+            Some(_) => {
+                replies[*place] = Some(Reply::Error(reused()));
+                false
+            }
+        }
+    });
+    // a map: in the order of the keys
+    let wanted: Vec<&Keyed> = first.values().map(|(_, key)| *key).collect();
+    let claims = keys::claim_all(conn, &wanted, now)?;
+    for ((place, _), claim) in first.values().zip(claims) {
+        let reply = match claim {
+            Claim::New => continue,
+            Claim::Settled(stored) => {
+                for (follower, _) in followers.extract_if(.., |(_, leader)| leader == place) {
+                    replies[follower] = Some(Reply::Replayed(stored.clone()));
+                }
+                Reply::Replayed(stored)
+            }
+            Claim::Reused => {
+                for (follower, _) in followers.extract_if(.., |(_, leader)| leader == place) {
+                    replies[follower] = Some(Reply::Error(reused()));
+                }
+                Reply::Error(reused())
+            }
+        };
+        replies[*place] = Some(reply);
+        waiting.retain(|(other, ..)| other != place);
+    }
+    Ok(())
+}
+
+fn reused() -> Error {
+    refuse(
+        ErrorCode::IdempotencyKeyReused,
+        "This Idempotency-Key was used for another request; send a fresh one.",
+    )
+}
