@@ -78,7 +78,8 @@ enum Stage {
     Sending,
     /// It was sent, and nobody knows what became of it.
     Unknown(String),
-    /// It did not arrive: it can be sent again under the same key.
+    /// The daemon knew nothing of it when it was asked; it may still wait there. The same key makes
+    /// sending it again safe.
     Lost,
 }
 
@@ -373,7 +374,12 @@ impl Review {
                     model.overlay = Some(Overlay::Form(form));
                     return;
                 }
-                model.say("nothing was changed");
+                model.say(match stage {
+                    Stage::Lost => {
+                        "not sent again; it may still have been waiting: look before you repeat it"
+                    }
+                    _ => "nothing was changed",
+                });
             }
         }
     }

@@ -139,7 +139,10 @@ impl Review {
             Stage::Refused(trouble) => bit(format!("refused: {}", trouble.message()), theme.bad),
             Stage::Sending => bit("sent; waiting for the daemon…", theme.dim),
             Stage::Unknown(why) => bit(format!("outcome unknown, asked when it is back: {why}"), theme.warn),
-            Stage::Lost => bit("it did not arrive and was not done: send it again?", theme.warn),
+            Stage::Lost => bit(
+                "the daemon knows nothing of it: send it again? the key keeps it from being done twice",
+                theme.warn,
+            ),
         }
     }
 
