@@ -248,6 +248,29 @@ impl<W: Actors + Clone + Send + Sync + 'static> Cx<W> {
         self.looked(self.app.db.look_up(look)).await
     }
 
+    /// Reads a piece of a walk that takes as long as it takes: the walk itself has no end by time, and a
+    /// moment without a free connection does not end it.
+    ///
+    /// # Errors
+    /// Those of `look`, and of the database.
+    pub async fn piece<T, F>(&self, look: F) -> Result<T>
+    where
+        T: Send + 'static,
+        F: Fn(&mut Conn) -> Result<T> + Clone + Send + 'static,
+    {
+        for _ in 0..5 {
+            match self.app.db.read(look.clone()).await {
+                Err(Error::Refused(busy)) if busy.error.code == ErrorCode::Overloaded => {}
+                read => {
+                    let (value, queries) = read?;
+                    self.notes.queries.fetch_add(queries, Ordering::Relaxed);
+                    return Ok(value);
+                }
+            }
+        }
+        self.read(look).await
+    }
+
     async fn looked<T>(&self, look: impl Future<Output = Result<(T, u32)>>) -> Result<T> {
         let read = tokio::time::timeout_at(self.deadline, look).await;
         let (value, queries) = read.map_err(|_| out_of_time())??;

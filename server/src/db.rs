@@ -403,7 +403,7 @@ impl Inner {
                     tries += 1;
                     self.note_loss(&why);
                     if tries > 3 {
-                        return jobs.into_iter().for_each(|job| job.fail(broken_like(&why)));
+                        return jobs.into_iter().for_each(|job| job.fail(batch::given_up(&why)));
                     }
                     self.figures.retries.fetch_add(1, Ordering::Relaxed);
                     batch = jobs;

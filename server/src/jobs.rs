@@ -107,10 +107,10 @@ pub async fn expire(app: Shared, mut stop: watch::Receiver<bool>) {
             });
             let mut failed = false;
             for done in futures_util::future::join_all(all).await {
+                let Err(why) = done.map(drop) else { continue };
                 // somebody was quicker: then there is nothing to do
-                if let Err(why) = done.map(drop)
-                    && !matches!(why, Error::Refused(_))
-                {
+                let resolved = matches!(&why, Error::Refused(refusal) if refusal.error.code == ErrorCode::HoldNotPending);
+                if !resolved {
                     tracing::warn!(why = %why, "a hold that ran out could not be let go");
                     failed = true;
                 }

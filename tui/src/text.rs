@@ -149,6 +149,16 @@ pub fn clock(time: Timestamp) -> String {
     format!("{}Z", &time.to_string()[11..19])
 }
 
+/// When it was, in nine columns: the time of day today, else the day, else month and year.
+pub fn when(time: Timestamp, now: Timestamp) -> String {
+    let (then, today) = (time.to_string(), now.to_string());
+    match then {
+        then if then[..10] == today[..10] => clock(time),
+        then if then[..4] == today[..4] => format!("{} {}h", &then[5..10], &then[11..13]),
+        then => then[..7].to_owned(),
+    }
+}
+
 /// The day and the minute: `2026-08-22 12:04`.
 pub fn minute(time: Timestamp) -> String {
     let text = time.to_string();
@@ -226,6 +236,10 @@ mod tests {
         assert_eq!(lasted(Duration::from_secs(12 * 86_400 + 4 * 3_600 + 7)), "12 d 4 h");
         let time: Timestamp = "2026-08-22T12:04:31Z".parse().unwrap();
         assert_eq!((clock(time), minute(time)), ("12:04:31Z".into(), "2026-08-22 12:04".into()));
+        let at = |now: &str| when(time, now.parse().unwrap());
+        assert_eq!(at("2026-08-22T23:59:59Z"), "12:04:31Z");
+        assert_eq!(at("2026-08-23T00:00:00Z"), "08-22 12h");
+        assert_eq!(at("2028-01-01T00:00:00Z"), "2026-08");
     }
 
     #[test]

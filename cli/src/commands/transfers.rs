@@ -242,11 +242,12 @@ async fn create(cx: &Cx, client: &Client, args: Create) -> Result<()> {
 /// Shows what was made; people also see what both accounts hold afterwards.
 fn finish(cx: &Cx, reply: Option<Reply<Created<Transfer>>>) -> Result<()> {
     let Some(reply) = reply else { return Ok(()) };
-    let transfer = reply.answer.0;
+    let mut transfer = reply.answer.0;
     if cx.style()?.for_people() {
-        for account in transfer.accounts.iter().flatten() {
+        // said in decimals, instead of a member full of minor units
+        for account in transfer.accounts.take().into_iter().flatten() {
             let posted = transfer.currency.decimal(account.balances.posted);
-            cx.say(&format!("{}: {posted} {}", account.id, transfer.currency));
+            cx.say(&format!("{} holds {posted} {} then", account.id, transfer.currency));
         }
     }
     output::one(cx.style()?, &views::TRANSFERS, &transfer)

@@ -347,13 +347,10 @@ pub(super) fn waited_too_long() -> Error {
 
 /// A statement of a write that took too long: what a reader can do about it, a writer cannot.
 fn too_slow(why: Error) -> Error {
-    match database_error(&why).map(trouble) {
-        Some(Trouble::TooSlow) => {
-            tracing::warn!(why = %why, "a write took too long");
-            refuse(ErrorCode::Timeout, "The write took too long in the database; nothing was changed.")
-        }
-        _ => why,
+    if database_error(&why).map(trouble) != Some(Trouble::TooSlow) {
+        return why;
     }
+    refuse(ErrorCode::Timeout, "The write took too long in the database; nothing was changed.")
 }
 
 /// Whether a transaction whose COMMIT was not answered happened: its first log row is there. Nothing
@@ -413,9 +410,11 @@ fn attempt(conn: &mut Conn, jobs: &[Job], now: Timestamp, rows: &mut Vec<Row>) -
                     database_error(&why).map(trouble),
                     Some(Trouble::Transient | Trouble::Lost | Trouble::Full | Trouble::Storage)
                 );
+                // another daemon was quicker: run again, what it did is seen, and the verdict is kept
+                let overtaken = matches!(conn, Conn::Pg(_)) && ledger::refusal(&why).is_some();
                 // if SQLite ended the whole transaction, there is no savepoint to go back to; why it did
                 // says more than that
-                if Manager::rollback_transaction(conn).is_err() || again {
+                if Manager::rollback_transaction(conn).is_err() || again || overtaken {
                     return Err(why);
                 }
                 *replied = Some(Reply::Error(too_slow(told(why))));
@@ -431,6 +430,11 @@ fn attempt(conn: &mut Conn, jobs: &[Job], now: Timestamp, rows: &mut Vec<Row>) -
     fail::fail_point!("before-commit");
     let unanswered = || Reply::Error(broken("a group of writes")("somebody was not answered".into()));
     Ok(replies.into_iter().map(|reply| reply.unwrap_or_else(unanswered)).collect())
+}
+
+/// The answer to a write that is not tried again.
+pub(super) fn given_up(why: &Error) -> Error {
+    too_slow(told(super::broken_like(why)))
 }
 
 /// A rule that only the database saw broken is a refusal like any other.
@@ -574,7 +578,9 @@ impl Worker {
                 // before COMMIT a lost connection is certain to have changed nothing
                 let passing =
                     matches!(database_error(&why).map(trouble), Some(Trouble::Transient | Trouble::Lost));
-                if passing && tries < 3 {
+                // a rule that only the database saw broken: another daemon was quicker, and what it did is seen now
+                let overtaken = tries == 0 && ledger::refusal(&why).is_some();
+                if (passing && tries < 3) || overtaken {
                     return self.settle(conn, jobs, tries + 1);
                 }
                 // only a mistake is somebody's own; what the disk or a neighbour does concerns all alike
@@ -585,12 +591,8 @@ impl Worker {
                     return self.settle(conn, rest, tries);
                 }
                 for job in jobs {
-                    if let Some(refusal) = ledger::refusal(&why) {
-                        job.fail(refusal.into());
-                        continue;
-                    }
                     tracing::error!(label = job.label, why = %why, "write failed");
-                    job.fail(super::broken_like(&why));
+                    job.fail(given_up(&why));
                 }
             }
         }

@@ -6,7 +6,11 @@ use bursar_shared::{
     field::TransferKind,
     operations::ledger::{Checked, CurrencyBalance, LedgerReport, Problem},
 };
-use diesel::{dsl::sql, prelude::*, sql_types::BigInt};
+use diesel::{
+    dsl::sql,
+    prelude::*,
+    sql_types::{BigInt, Bool, Text},
+};
 
 use super::{accounts, entries, transfers};
 use crate::{
@@ -60,14 +64,14 @@ fn totals(row: &entries::Row) -> Totals {
 
 /// A walk through the books, a piece at a time: accounts, their entries, transfers. What was written stays
 /// as it is, so the pieces need no common snapshot, and no read takes long however large the books are.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Walk {
     place: Place,
     checked: Checked,
     problems: Vec<Problem>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 enum Place {
     /// After this account.
     Accounts(String),
@@ -156,8 +160,15 @@ impl Walk {
         let rows: Vec<Found> = e::table
             .left_join(t::table.on(t::id.eq(e::transfer_id)))
             .left_join(a::table.on(a::id.eq(e::account_id)))
-            .filter(e::account_id.ge(account))
-            .filter(e::account_id.gt(account).or(e::seq.gt(seq)))
+            // as one value, which both engines look up in the index: an account with a million entries would
+            // else be read from its first one for every piece
+            .filter(
+                sql::<Bool>("(entries.account_id, entries.seq) > (")
+                    .bind::<Text, _>(account)
+                    .sql(", ")
+                    .bind::<BigInt, _>(seq)
+                    .sql(")"),
+            )
             .order((e::account_id, e::seq))
             .limit(Self::PIECE)
             .select((

@@ -221,7 +221,10 @@ pub async fn close(cx: Cx, op: CloseAccount) -> Result<Account> {
     cx.write("account.close", move |tx| {
         // both at once, in their order: others move money between them meanwhile
         let sweep = op.sweep_to_account_id;
-        let known = sweep.filter(|to| matches!(accounts::find(tx, *to), Ok(Some(_))));
+        let known = match sweep {
+            Some(to) => accounts::find(tx, to)?.map(|_| to),
+            None => None,
+        };
         accounts::lock(tx, &std::iter::once(op.id).chain(known).collect::<Vec<_>>())?;
         let (mut row, before) = lock(tx, op.id, if_match)?;
         if row.status == AccountStatus::Closed.as_str() || row.system_key.is_some() {

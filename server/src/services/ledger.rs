@@ -22,7 +22,7 @@ pub async fn trial_balance(cx: Cx, _: GetTrialBalance) -> Result<TrialBalance> {
 pub async fn verify(cx: Cx, _: VerifyLedger) -> Result<LedgerReport> {
     let mut walk = Walk::begin();
     let report = loop {
-        match cx.read(move |conn| walk.step(conn)).await? {
+        match cx.piece(move |conn| walk.clone().step(conn)).await? {
             Ok(report) => break report,
             Err(further) => walk = further,
         }

@@ -60,7 +60,11 @@ pub async fn get(cx: Cx, op: GetAuditEntry) -> Result<AuditEntry> {
 pub async fn verify(cx: Cx, _: VerifyAudit) -> Result<AuditReport> {
     let mut walk = cx.read(ChainWalk::begin).await?;
     let report = loop {
-        let (walked, report) = cx.read(move |conn| walk.step(conn).map(|report| (walk, report))).await?;
+        let step = move |conn: &mut crate::db::Conn| {
+            let mut walk = walk.clone();
+            walk.step(conn).map(|report| (walk, report))
+        };
+        let (walked, report) = cx.piece(step).await?;
         walk = walked;
         if let Some(report) = report {
             break report;

@@ -13,7 +13,7 @@ use crate::{
     look::Theme,
     message::Request,
     model::Model,
-    text::{Clean, brief, clock, day, minute, number},
+    text::{Clean, brief, clock, day, minute, number, when},
     widgets::canvas::{Bit, bit},
     window::Row,
 };
@@ -29,7 +29,7 @@ macro_rules! columns {
                 right: false,
                 shown: true,
                 sort: Some("seq"),
-                cell: |row, _, theme| bit(clock($of(row).timestamp), theme.dim),
+                cell: |row, model, theme| bit(when($of(row).timestamp, model.now), theme.dim),
             },
             Column {
                 title: "EVENT",
