@@ -494,7 +494,13 @@ fn one(conn: &mut Conn, job: &Job, work: &Change, now: Timestamp, rows: &mut Vec
             rows.truncate(before);
             Manager::rollback_transaction(conn)?;
             if let Some(key) = key {
-                keep_refusal(conn, key, &refusal.error)?;
+                match keys::is_verdict(&refusal.error) {
+                    true => {
+                        let status = refusal.error.code.status();
+                        keys::settle(conn, key, status, &Stored::Error(refusal.error.clone()))?;
+                    }
+                    false => keys::forget(conn, key)?,
+                }
             }
             Ok(Reply::Error(Error::Refused(refusal)))
         }
@@ -504,19 +510,6 @@ fn one(conn: &mut Conn, job: &Job, work: &Change, now: Timestamp, rows: &mut Vec
             let _ = Manager::rollback_transaction(conn);
             Err(why)
         }
-    }
-}
-
-/// A caller who was told "refused" must not find it done by a later retry; one who was told to come
-/// again must be able to.
-fn keep_refusal(conn: &mut Conn, key: &keys::Keyed, error: &ApiError) -> Result<()> {
-    match error.code.status() {
-        // a right that is missing now may be there when the same is sent again
-        _ if error.code == ErrorCode::Forbidden => keys::forget(conn, key),
-        status @ (400 | 403 | 404 | 409 | 412 | 422) => {
-            keys::settle(conn, key, status, &Stored::Error(error.clone()))
-        }
-        _ => keys::forget(conn, key),
     }
 }
 
@@ -591,7 +584,9 @@ impl Worker {
                     return self.settle(conn, rest, tries);
                 }
                 for job in jobs {
-                    tracing::error!(label = job.label, why = %why, "write failed");
+                    if ledger::refusal(&why).is_none() {
+                        tracing::error!(label = job.label, why = %why, "write failed");
+                    }
                     job.fail(given_up(&why));
                 }
             }

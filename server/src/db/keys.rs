@@ -1,6 +1,9 @@
 //! Idempotency keys: one key has one effect and one verdict, committed together.
 
-use bursar_shared::{error::ApiError, time::Timestamp};
+use bursar_shared::{
+    error::{ApiError, ErrorCode},
+    time::Timestamp,
+};
 use diesel::{
     prelude::*,
     sql_types::{Array, BigInt, Text},
@@ -170,6 +173,13 @@ pub(super) fn claim_all(conn: &mut Conn, wanted: &[&Keyed], now: Timestamp) -> R
         false => claim(conn, keyed, now),
     };
     wanted.iter().zip(taken).map(one).collect()
+}
+
+/// Whether a refusal is the verdict of a key: a caller who was told "refused" must not find it done by a
+/// later retry, one who was told to come again must be able to, and a right that is missing now may be
+/// there then.
+pub(super) fn is_verdict(error: &ApiError) -> bool {
+    error.code != ErrorCode::Forbidden && matches!(error.code.status(), 400 | 403 | 404 | 409 | 412 | 422)
 }
 
 /// Writes many verdicts beside their effects.

@@ -16,7 +16,7 @@ use bursar_shared::{
 
 use super::{
     Conn,
-    batch::{Job, Manager, Reply, Work},
+    batch::{Job, Manager, Reply, Work, outcome_unknown, waited_too_long},
     keys::{self, Claim, Keyed, Stored},
 };
 use crate::{
@@ -49,8 +49,7 @@ pub(super) fn run(
     for (place, job) in jobs.iter().enumerate() {
         let Work::Money(order) = &job.work else { continue };
         if job.deadline <= Instant::now() {
-            let late = refuse(ErrorCode::Timeout, "The write waited too long; nothing was changed.");
-            replies[place] = Some(Reply::Error(late));
+            replies[place] = Some(Reply::Error(waited_too_long()));
         } else {
             waiting.push((place, job, order));
         }
@@ -92,9 +91,7 @@ pub(super) fn run(
             Err(error) => (error.code.status(), Stored::Error(error.clone())),
         };
         if let Some(key) = job.how.key.as_ref().filter(|_| !dry_run) {
-            // whoever was told to come again must be able to, and who lacks a right now may have it then
-            let lacks = matches!(&verdict, Err(error) if error.code == ErrorCode::Forbidden);
-            if !lacks && matches!(status, 201 | 400 | 403 | 404 | 409 | 412 | 422) {
+            if verdict.as_ref().err().is_none_or(keys::is_verdict) {
                 settled.push((key, status, stored.clone()));
             } else {
                 keys::forget(conn, key)?;
@@ -112,8 +109,7 @@ pub(super) fn run(
     keys::settle_all(conn, &settled)?;
     for (place, first) in followers {
         let stored = stored_of.get(&first).cloned();
-        replies[place] =
-            Some(stored.map_or_else(|| Reply::Error(super::batch::outcome_unknown()), Reply::Replayed));
+        replies[place] = Some(stored.map_or_else(|| Reply::Error(outcome_unknown()), Reply::Replayed));
     }
     if dry_run {
         rows.truncate(before);

@@ -1009,6 +1009,54 @@ async fn who_tampers_with_the_books_is_found() {
     assert!(text.contains("bursar_ledger_imbalance{currency=\"EUR\"} 60\n"), "{text}");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn of_many_with_one_external_id_one_is_made_and_all_verdicts_stay() {
+    let (_s, owner) = start().await;
+    let (a, b) = (open(&owner, "a", "EUR").await, open(&owner, "b", "EUR").await);
+    fund(&owner, &a, 10_000).await;
+    for round in 0..8 {
+        let name = format!("invoice-{round}");
+        let create = |external_id: Option<&str>| {
+            let external_id = external_id.map(|text| text.parse().unwrap());
+            CreateTransfer { external_id, ..transfer(&a, &b, 1) }
+        };
+        let keys: Vec<String> = (0..16).map(|_| key()).collect();
+        let batch = BatchTransfers {
+            mode: BulkMode::Independent,
+            items: [None, Some(name.as_str()), None]
+                .map(|id| serde_json::to_value(create(id)).unwrap())
+                .to_vec(),
+        };
+        let of_batch = key();
+        let all = || {
+            join_all(keys.iter().map(|key| {
+                let (owner, op, how) = (owner.clone(), create(Some(&name)), under(key));
+                async move {
+                    owner
+                        .send(&op, &how)
+                        .await
+                        .map(|done| done.answer.0.id)
+                        .map_err(|why| code::<()>(Err(why)))
+                }
+            }))
+        };
+        let whole = || async {
+            let done = owner.send(&batch, &under(&of_batch)).await.unwrap().answer;
+            done.items.into_iter().map(|item| item.status).collect::<Vec<_>>()
+        };
+        let (first, of_first) = futures_util::join!(all(), whole());
+        let made = first.iter().filter(|one| one.is_ok()).count();
+        assert_eq!(made + usize::from(of_first[1] == 201), 1, "{first:?} {of_first:?}");
+        assert_eq!((of_first[0], of_first[2]), (201, 201), "what others did is no reason to refuse these");
+        assert!(first.iter().all(|one| !matches!(one, Err(other) if *other != ErrorCode::AlreadyExists)));
+        // whoever was told "refused" is told so again, and nothing moves
+        let before = posted(&owner, &b).await;
+        assert_eq!((all().await, whole().await), (first, of_first));
+        assert_eq!(posted(&owner, &b).await, before);
+    }
+    sound(&owner).await;
+}
+
 #[tokio::test]
 async fn rights_that_are_withdrawn_while_money_waits_count() {
     let (s, owner) = start().await;
