@@ -1012,25 +1012,31 @@ async fn who_tampers_with_the_books_is_found() {
 #[tokio::test(flavor = "multi_thread")]
 async fn of_many_with_one_external_id_one_is_made_and_all_verdicts_stay() {
     let (_s, owner) = start().await;
-    let (a, b) = (open(&owner, "a", "EUR").await, open(&owner, "b", "EUR").await);
-    fund(&owner, &a, 10_000).await;
+    // between accounts of their own, so that none waits for the other's
+    let mut pairs = Vec::new();
+    for name in ["a", "b", "c", "d"] {
+        let (from, to) = (open(&owner, name, "EUR").await, open(&owner, name, "EUR").await);
+        fund(&owner, &from, 10_000).await;
+        pairs.push((from, to));
+    }
     for round in 0..8 {
         let name = format!("invoice-{round}");
-        let create = |external_id: Option<&str>| {
+        let create = |pair: usize, external_id: Option<&str>| {
             let external_id = external_id.map(|text| text.parse().unwrap());
-            CreateTransfer { external_id, ..transfer(&a, &b, 1) }
+            let (from, to) = &pairs[pair % pairs.len()];
+            CreateTransfer { external_id, ..transfer(from, to, 1) }
         };
         let keys: Vec<String> = (0..16).map(|_| key()).collect();
         let batch = BatchTransfers {
             mode: BulkMode::Independent,
             items: [None, Some(name.as_str()), None]
-                .map(|id| serde_json::to_value(create(id)).unwrap())
+                .map(|id| serde_json::to_value(create(3, id)).unwrap())
                 .to_vec(),
         };
         let of_batch = key();
         let all = || {
-            join_all(keys.iter().map(|key| {
-                let (owner, op, how) = (owner.clone(), create(Some(&name)), under(key));
+            join_all(keys.iter().enumerate().map(|(n, key)| {
+                let (owner, op, how) = (owner.clone(), create(n % 3, Some(&name)), under(key));
                 async move {
                     owner
                         .send(&op, &how)
@@ -1050,9 +1056,9 @@ async fn of_many_with_one_external_id_one_is_made_and_all_verdicts_stay() {
         assert_eq!((of_first[0], of_first[2]), (201, 201), "what others did is no reason to refuse these");
         assert!(first.iter().all(|one| !matches!(one, Err(other) if *other != ErrorCode::AlreadyExists)));
         // whoever was told "refused" is told so again, and nothing moves
-        let before = posted(&owner, &b).await;
+        let before = posted(&owner, &pairs[3].1).await;
         assert_eq!((all().await, whole().await), (first, of_first));
-        assert_eq!(posted(&owner, &b).await, before);
+        assert_eq!(posted(&owner, &pairs[3].1).await, before);
     }
     sound(&owner).await;
 }
