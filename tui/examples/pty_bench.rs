@@ -215,8 +215,11 @@ impl Daemon {
         });
         (Self(child), url)
     }
+}
 
-    fn stop(mut self) {
+/// Also after a panic: nobody else could serve the store meanwhile.
+impl Drop for Daemon {
+    fn drop(&mut self) {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
@@ -343,7 +346,7 @@ fn main() {
     let listen = url.trim_start_matches("http://").to_owned();
     let from = ours.bytes();
     let gone = Instant::now();
-    daemon.stop();
+    drop(daemon);
     let banner = ms(ours.shows(from, "OFFLINE").saturating_duration_since(gone));
     std::thread::sleep(Duration::from_secs(5).saturating_sub(gone.elapsed()));
     let from = ours.bytes();
@@ -353,7 +356,7 @@ fn main() {
     println!("{:<44} {banner:>9.2} ms     target 1000", "daemon down: banner after");
     println!("{:<44} {live:>9.2} ms     target 2000", "daemon back: live after");
     ours.press("q");
-    daemon.stop();
+    drop(daemon);
 }
 
 /// A loop that does as little as one can: wait, take everything, draw the visible rows once.
