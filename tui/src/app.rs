@@ -8,7 +8,10 @@ use std::{
 };
 
 use bursar_shared::client::session::local_now;
-use rustix::process::{Signal as ProcessSignal, getpgid, getpid, getppid, getsid, kill_process};
+use nix::{
+    sys::signal::{Signal as ProcessSignal, raise},
+    unistd::{getpgid, getpgrp, getppid, getsid},
+};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
@@ -95,8 +98,8 @@ pub(crate) async fn run(start: Start) -> io::Result<Exit> {
             signal(SignalKind::interrupt())?,
         ],
         job: [
-            signal(SignalKind::from_raw(ProcessSignal::TSTP.as_raw()))?,
-            signal(SignalKind::from_raw(ProcessSignal::CONT.as_raw()))?,
+            signal(SignalKind::from_raw(ProcessSignal::SIGTSTP as i32))?,
+            signal(SignalKind::from_raw(ProcessSignal::SIGCONT as i32))?,
         ],
     };
     let place = Place { server: start.server, context: start.context, protection: start.protection };
@@ -193,7 +196,7 @@ async fn stop(sources: &mut Sources, model: &mut Model, screen: &mut Screen) -> 
     }
     screen.leave();
     let [_, go_on] = &mut sources.job;
-    if kill_process(getpid(), ProcessSignal::STOP).is_ok() {
+    if raise(ProcessSignal::SIGSTOP).is_ok() {
         // another thread may be the one that stops first; what follows the stop is the signal to go on
         let _ = tokio::time::timeout(STOPS, go_on.recv()).await;
     }
@@ -206,9 +209,9 @@ async fn stop(sources: &mut Sources, model: &mut Model, screen: &mut Screen) -> 
 
 /// Whether somebody would start us again: a stopped process without a shell above it stays so for ever.
 fn has_shell() -> bool {
-    let Some(parent) = getppid() else { return false };
-    let same = getsid(Some(parent)).ok() == getsid(None).ok();
-    same && getpgid(Some(parent)).ok() != getpgid(None).ok()
+    // in a container the shell's ids may be unknown, which is 0 and no error
+    let parent = Some(getppid());
+    getsid(parent).ok() == getsid(None).ok() && getpgid(parent).ok() != Some(getpgrp())
 }
 
 /// Takes a message; whether the process is to stop for a while.
