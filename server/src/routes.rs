@@ -45,6 +45,7 @@ pub fn router(app: Shared) -> Router {
         .op(people::set_roles)
         .op(people::reset_password)
         .op(people::permissions)
+        .op(log::timeline)
         .op(roles::list)
         .op(roles::get)
         .op(roles::permissions)

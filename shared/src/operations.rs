@@ -102,6 +102,7 @@ operations! {
     Put    "/v1/users/{id}/roles"     Needs<RolesGrant>,        SetUserRoles     as "SetUserRoles"     -> User; ! NotFound VersionMismatch IllegalTransition Escalation LastOwner;
     Post   "/v1/users/{id}/password-reset" Needs<CredentialsReset>, ResetPassword as "ResetPassword"   -> PasswordReset; ! NotFound VersionMismatch IllegalTransition Escalation;
     Get    "/v1/users/{id}/permissions" Needs<UsersRead>,       GetUserPermissions as "GetUserPermissions" -> EffectivePermissions; ! NotFound;
+    Get    "/v1/users/{id}/timeline"  Needs<UsersRead>,         Timeline         as "ListTimeline"     -> Page<Event>; ! NotFound QueryTooBroad;
 
     Get    "/v1/roles"                Needs<RolesRead>,         List<Role>       as "ListRoles"        -> Page<Role>; ! NotFound QueryTooBroad;
     Get    "/v1/roles/{id}"           Needs<RolesRead>,         GetRole          as "GetRole"          -> Role; ! NotFound;

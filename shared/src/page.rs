@@ -1,13 +1,17 @@
 //! Lists: what a resource allows, one comparison, one page of rows.
 
 mod list;
+mod within;
 
 use std::{collections::BTreeMap, fmt, str::FromStr};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-pub use self::list::{List, unknown_field};
+pub use self::{
+    list::{List, unknown_field},
+    within::{Holds, Within},
+};
 use crate::{money::Currency, permission::Permission, time::TimeExpr};
 
 /// Rows a page has when nobody says.

@@ -5,9 +5,12 @@ use bursar_shared::{
     field::Email,
     id::UserId,
     operation::Operation,
-    operations::users::{
-        ActivateUser, CreateUser, DeleteUser, GetUser, GetUserPermissions, ResetPassword, SetUserRoles,
-        SuspendUser, UpdateUser, User,
+    operations::{
+        log::{Event, Timeline},
+        users::{
+            ActivateUser, CreateUser, DeleteUser, GetUser, GetUserPermissions, ResetPassword, SetUserRoles,
+            SuspendUser, UpdateUser, User,
+        },
     },
     page::{Condition, FilterValue, List, Op},
 };
@@ -51,6 +54,8 @@ pub(crate) enum Users {
     Roles(RolesOf),
     /// What a person may do, and by which role
     Permissions(One),
+    /// What happened to a person and what they did, the newest first
+    Timeline(OfPerson),
     /// Make a one-time token for a new password; their sessions end
     ResetPassword(ResetOne),
 }
@@ -64,6 +69,16 @@ pub(crate) struct Get {
     /// Load along: sessions
     #[arg(long, value_name = "LIST")]
     include: Option<String>,
+}
+
+/// The timeline of a person.
+#[derive(Debug, Args)]
+pub(crate) struct OfPerson {
+    /// An id or email
+    #[arg(value_name = "USER")]
+    user: String,
+    #[command(flatten)]
+    list: ListArgs,
 }
 
 /// One person.
@@ -220,6 +235,12 @@ pub(crate) fn run(cx: &Cx, command: Users) -> Result<()> {
             }
             Users::Roles(args) => roles(cx, &client, args).await,
             Users::Permissions(args) => permissions(cx, &client, &args.user).await,
+            Users::Timeline(args) => {
+                let id = id_of(&client, &args.user).await?;
+                let list = args.list.list::<Event>()?;
+                let wrap = |list: List<Event>| Timeline { id, list };
+                list::run_as(cx, &client, &views::EVENTS, &args.list, list, wrap).await
+            }
             Users::ResetPassword(args) => reset(cx, &client, args).await,
         }
     })

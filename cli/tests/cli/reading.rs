@@ -154,6 +154,8 @@ async fn the_log_the_figures_and_the_rest_can_be_read() {
     let entry = home.run(&["audit", "get", first.trim(), "-o", "json"]).json();
     assert!(entry["hash"].is_string());
     let events = home.run(&["events", "list", "--filter", "type:user.created", "--jq", ".type"]).ok();
+    let life = home.run(&["users", "timeline", "ann@example.com", "--jq", ".type"]).ok();
+    assert_eq!(life.lines().last(), Some("user.created"), "{life}");
     assert_eq!(events, "user.created\n");
     assert_eq!(home.run(&["stats", "-o", "json"]).json()["users"]["active"], 1);
     assert_eq!(home.run(&["roles", "get", "support", "--fields", "name"]).ok(), "support\n");

@@ -210,4 +210,8 @@ impl Source<Entry> for Entries<'_> {
             .first(conn)
             .optional()
     }
+
+    fn scope(&self) -> &str {
+        self.account
+    }
 }

@@ -1,8 +1,10 @@
 //! The log, read: pages for events and audit, the chain, what others wrote.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use bursar_shared::{
     id::EventId,
-    operations::log::{AuditEntry, AuditReport, Event},
+    operations::log::{AuditEntry, AuditReport, Event, Timeline},
     page::{Condition, List, Page, Resource},
     time::Timestamp,
 };
@@ -18,7 +20,7 @@ use crate::{
     db::{Conn, MultiBackend},
     error::{Result, not_found},
     log::{GENESIS, Row},
-    schema::{log, log_head},
+    schema::{accounts, entries, log, log_head, sessions},
 };
 
 /// Kinds that `/events` never shows: they are no changes.
@@ -150,6 +152,24 @@ pub fn audit(
     super::page::page(conn, &source, list, cursors, now)
 }
 
+/// One page of what concerns a person, of the resource types that the reader may see.
+///
+/// # Errors
+/// Those of [`super::page::page`].
+pub fn timeline(
+    conn: &mut Conn,
+    op: &Timeline,
+    visible: Vec<String>,
+    cursors: &CursorKey,
+    now: Timestamp,
+) -> Result<Page<Row>> {
+    let log = Log { filter: op.filter(), visible: Some(visible) };
+    let source = OfPerson { log, person: op.id.to_string() };
+    super::page::page(conn, &source, &op.list, cursors, now)
+}
+
+type Boxed = log::BoxedQuery<'static, MultiBackend>;
+
 struct Log<'a> {
     filter: &'a [Condition],
     /// Resource types to be seen; all, and what is no change, when absent.
@@ -157,7 +177,7 @@ struct Log<'a> {
 }
 
 impl Log<'_> {
-    fn filtered(&self, now: Timestamp) -> log::BoxedQuery<'static, MultiBackend> {
+    fn filtered(&self, now: Timestamp) -> Boxed {
         let mut query = log::table.into_boxed();
         if let Some(types) = &self.visible {
             query = query
@@ -185,21 +205,24 @@ impl Log<'_> {
     }
 }
 
+/// The rows that lie beyond the place where a page begins.
+fn beyond(query: Boxed, fetch: &Fetch) -> Boxed {
+    // numbers are unique: a tie-break by id would only make PostgreSQL sort
+    let Some((key, _)) = &fetch.after else { return query };
+    let seq = key.integer();
+    match (fetch.descending, fetch.inclusive) {
+        (true, false) => query.filter(log::seq.lt(seq)),
+        (true, true) => query.filter(log::seq.le(seq)),
+        (false, false) => query.filter(log::seq.gt(seq)),
+        (false, true) => query.filter(log::seq.ge(seq)),
+    }
+}
+
 impl<R: Resource> Source<R> for Log<'_> {
     type Row = Row;
 
     fn rows(&self, conn: &mut Conn, fetch: &Fetch) -> QueryResult<Vec<Row>> {
-        let mut query = self.filtered(fetch.now);
-        // numbers are unique: a tie-break by id would only make PostgreSQL sort
-        if let Some((key, _)) = &fetch.after {
-            let seq = key.integer();
-            query = match (fetch.descending, fetch.inclusive) {
-                (true, false) => query.filter(log::seq.lt(seq)),
-                (true, true) => query.filter(log::seq.le(seq)),
-                (false, false) => query.filter(log::seq.gt(seq)),
-                (false, true) => query.filter(log::seq.ge(seq)),
-            };
-        }
+        let query = beyond(self.filtered(fetch.now), fetch);
         let query =
             if fetch.descending { query.order_by(log::seq.desc()) } else { query.order_by(log::seq.asc()) };
         query.limit(fetch.limit).offset(fetch.offset).select(Row::as_select()).load(conn)
@@ -215,5 +238,115 @@ impl<R: Resource> Source<R> for Log<'_> {
 
     fn locate(&self, conn: &mut Conn, id: &str) -> QueryResult<Option<Row>> {
         log::table.filter(log::id.eq(id.to_owned())).select(Row::as_select()).first(conn).optional()
+    }
+}
+
+/// The log, as far as it concerns a person.
+struct OfPerson<'a> {
+    log: Log<'a>,
+    person: String,
+}
+
+/// In what way a row concerns a person.
+#[derive(Clone, Copy)]
+enum Part {
+    /// It tells of them.
+    Themselves,
+    /// They did it.
+    Doings,
+    /// It tells of one of their sessions, as far as these are kept.
+    Sessions,
+    /// It tells of one of their accounts.
+    Accounts,
+    /// It tells of a transfer from or to one of these.
+    Transfers,
+}
+
+impl OfPerson<'_> {
+    /// What each part is looked up by; the last three by a resource of a type, which the reader may not see.
+    const PARTS: [(Part, Option<&'static str>); 5] = [
+        (Part::Themselves, None),
+        (Part::Doings, None),
+        (Part::Sessions, Some("session")),
+        (Part::Accounts, Some("account")),
+        (Part::Transfers, Some("transfer")),
+    ];
+
+    fn parts(&self) -> impl Iterator<Item = Part> {
+        let sees = |kind: &str| self.log.visible.iter().flatten().any(|visible| visible == kind);
+        Self::PARTS.iter().filter(move |(_, kind)| kind.is_none_or(sees)).map(|(part, _)| *part)
+    }
+
+    fn part(&self, part: Part, now: Timestamp) -> Boxed {
+        let (query, person) = (self.log.filtered(now), self.person.clone());
+        let owned = || accounts::table.filter(accounts::owner_id.eq(self.person.clone()));
+        match part {
+            Part::Themselves => query.filter(log::resource_id.eq(person)),
+            Part::Doings => query.filter(log::actor_id.eq(person)),
+            Part::Sessions => query.filter(log::resource_id.eq_any(
+                sessions::table.filter(sessions::user_id.eq(person)).select(sessions::id.nullable()),
+            )),
+            Part::Accounts => query.filter(log::resource_id.eq_any(owned().select(accounts::id.nullable()))),
+            Part::Transfers => query.filter(
+                log::resource_id.eq_any(
+                    entries::table
+                        .filter(entries::account_id.eq_any(owned().select(accounts::id)))
+                        .select(entries::transfer_id.nullable()),
+                ),
+            ),
+        }
+    }
+}
+
+impl Source<Event> for OfPerson<'_> {
+    type Row = Row;
+
+    /// Each part by its own index, and merged: an OR over them would walk the whole log.
+    fn rows(&self, conn: &mut Conn, fetch: &Fetch) -> QueryResult<Vec<Row>> {
+        let mut rows: BTreeMap<i64, Row> = BTreeMap::new();
+        for part in self.parts() {
+            let query = beyond(self.part(part, fetch.now), fetch);
+            // these two have an index that ends in the number; the others are few rows of many ids, which
+            // must be found by these and sorted: the sum keeps the planner from walking the log instead
+            let query = match (part, fetch.descending) {
+                (Part::Themselves | Part::Doings, true) => query.order_by(log::seq.desc()),
+                (Part::Themselves | Part::Doings, false) => query.order_by(log::seq.asc()),
+                (_, true) => query.order_by((log::seq + 0).desc()),
+                (_, false) => query.order_by((log::seq + 0).asc()),
+            };
+            let found: Vec<Row> =
+                query.limit(fetch.limit + fetch.offset).select(Row::as_select()).load(conn)?;
+            rows.extend(found.into_iter().map(|row| (row.seq, row)));
+        }
+        let skip = usize::try_from(fetch.offset).unwrap_or(0);
+        let most = usize::try_from(fetch.limit).unwrap_or(usize::MAX);
+        let rows = rows.into_values();
+        Ok(if fetch.descending {
+            rows.rev().skip(skip).take(most).collect()
+        } else {
+            rows.skip(skip).take(most).collect()
+        })
+    }
+
+    /// A row may concern a person in more than one way, and counts once.
+    fn count(&self, conn: &mut Conn, most: i64, now: Timestamp) -> QueryResult<i64> {
+        let mut counted: BTreeSet<i64> = BTreeSet::new();
+        for part in self.parts() {
+            let query = self.part(part, now).select(log::seq).limit(most);
+            counted.extend(query.load::<i64>(conn)?);
+        }
+        Ok(most.min(i64::try_from(counted.len()).unwrap_or(i64::MAX)))
+    }
+
+    fn key(row: &Row, key: &'static str) -> (Key, String) {
+        <Log<'_> as Source<Event>>::key(row, key)
+    }
+
+    fn locate(&self, conn: &mut Conn, id: &str) -> QueryResult<Option<Row>> {
+        <Log<'_> as Source<Event>>::locate(&self.log, conn, id)
+    }
+
+    fn scope(&self) -> &str {
+        &self.person
     }
 }

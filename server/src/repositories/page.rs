@@ -87,6 +87,10 @@ pub trait Source<R: Resource> {
     fn key(row: &Self::Row, key: &'static str) -> (Key, String);
     /// The row with this id, whatever the filter says.
     fn locate(&self, conn: &mut Conn, id: &str) -> QueryResult<Option<Self::Row>>;
+    /// Below which record the list is; a cursor of another's does not fit.
+    fn scope(&self) -> &str {
+        ""
+    }
 }
 
 /// Restricts a boxed query to what lies beyond the place in `$fetch`, and orders it.
@@ -200,13 +204,17 @@ struct Cursor {
     t: i64,
 }
 
-/// What makes two lists the same scan: filter and search.
-fn fingerprint<R: Resource>(list: &List<R>) -> String {
+/// What makes two lists the same scan: below which record, filter and search.
+fn fingerprint<R: Resource>(list: &List<R>, scope: &str) -> String {
     let mut conditions: Vec<String> =
         list.filter.iter().map(|c| format!("{}\u{1}{}\u{1}{}", c.field, c.op.as_str(), c.value)).collect();
     conditions.sort();
-    let text =
-        format!("{}\u{2}{}\u{2}{}", R::NAME, conditions.join("\u{2}"), list.q.as_deref().unwrap_or(""));
+    let text = format!(
+        "{}\u{2}{scope}\u{2}{}\u{2}{}",
+        R::NAME,
+        conditions.join("\u{2}"),
+        list.q.as_deref().unwrap_or("")
+    );
     let sum = digest::digest(&digest::SHA256, text.as_bytes());
     sum.as_ref().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
 }
@@ -241,7 +249,7 @@ pub fn page<R: Resource, S: Source<R>>(
     if let Some(id) = &list.around {
         return around(conn, source, list, cursors, now, id);
     }
-    let entry = enter(list, cursors, now)?;
+    let entry = enter(list, source.scope(), cursors, now)?;
     let order = entry.order;
     let too_deep = entry.page.is_some_and(|page| page.saturating_mul(size) > MAX_OFFSET_ROW && page > 1);
     if too_deep {
@@ -271,10 +279,10 @@ pub fn page<R: Resource, S: Source<R>>(
         (more, (entry.after.is_some() && !at_start) || entry.offset > 0)
     };
     let total = count(conn, source, list, entry.page.is_some(), entry.now)?;
-    Ok(assemble::<R, S>(rows, list, order, cursors, entry.now, entry.page, (has_next, has_prev), total))
+    Ok(assemble((source, list), rows, order, cursors, entry.now, entry.page, (has_next, has_prev), total))
 }
 
-fn enter<R: Resource>(list: &List<R>, cursors: &CursorKey, now: Timestamp) -> Result<Entry> {
+fn enter<R: Resource>(list: &List<R>, scope: &str, cursors: &CursorKey, now: Timestamp) -> Result<Entry> {
     let order = list.order();
     let start = Entry { order, after: None, inclusive: false, backward: false, offset: 0, page: None, now };
     if let Some(text) = &list.cursor {
@@ -282,10 +290,11 @@ fn enter<R: Resource>(list: &List<R>, cursors: &CursorKey, now: Timestamp) -> Re
             cursors.open(text).and_then(|payload| serde_json::from_slice(&payload).ok()).ok_or_else(
                 || ApiError::violation("?cursor", "cursor_invalid", "is not a cursor of this daemon"),
             )?;
-        let same = cursor.f == fingerprint(list) && list.sort.is_none_or(|sort| sort.to_string() == cursor.s);
+        let same =
+            cursor.f == fingerprint(list, scope) && list.sort.is_none_or(|sort| sort.to_string() == cursor.s);
         // without a sort of its own the request goes on as the cursor does
         let Some(order) = R::sort(&cursor.s).filter(|_| same) else {
-            let why = "belongs to another sort or filter";
+            let why = "belongs to another list, sort or filter";
             return Err(ApiError::violation("?cursor", "cursor_mismatch", why).into());
         };
         let now = Timestamp::from_micros(cursor.t);
@@ -344,12 +353,12 @@ fn around<R: Resource, S: Source<R>>(
     rest.truncate(usize::try_from(fetch.limit - 1).unwrap_or(0));
     before.append(&mut rest);
     let total = count(conn, source, list, false, now)?;
-    Ok(assemble::<R, S>(before, list, order, cursors, now, None, (has_next, has_prev), total))
+    Ok(assemble((source, list), before, order, cursors, now, None, (has_next, has_prev), total))
 }
 
 fn assemble<R: Resource, S: Source<R>>(
+    (source, list): (&S, &List<R>),
     rows: Vec<S::Row>,
-    list: &List<R>,
     order: Sort,
     cursors: &CursorKey,
     now: Timestamp,
@@ -360,7 +369,7 @@ fn assemble<R: Resource, S: Source<R>>(
     let cursor = |row: Option<&S::Row>, back| {
         row.map(|row| {
             let (k, i) = S::key(row, order.key);
-            seal(cursors, list, order, k, i, back, now)
+            seal(cursors, list, source.scope(), order, (k, i), back, now)
         })
     };
     let size = list.rows();
@@ -383,13 +392,13 @@ fn assemble<R: Resource, S: Source<R>>(
 fn seal<R: Resource>(
     cursors: &CursorKey,
     list: &List<R>,
+    scope: &str,
     order: Sort,
-    k: Key,
-    i: String,
+    (k, i): (Key, String),
     b: bool,
     now: Timestamp,
 ) -> String {
-    let cursor = Cursor { s: order.to_string(), f: fingerprint(list), k, i, b, t: now.micros() };
+    let cursor = Cursor { s: order.to_string(), f: fingerprint(list, scope), k, i, b, t: now.micros() };
     cursors.sign(&serde_json::to_vec(&cursor).unwrap_or_default())
 }
 
@@ -433,7 +442,7 @@ fn page_too_deep<R: Resource, S: Source<R>>(
     let last = source.rows(conn, &fetch)?.into_iter().next();
     let cursor = last.map(|row| {
         let (k, i) = S::key(&row, order.key);
-        seal(cursors, list, order, k, i, false, now)
+        seal(cursors, list, source.scope(), order, (k, i), false, now)
     });
     let mut error = ApiError::violation(
         "?page",

@@ -61,6 +61,7 @@ impl Row {
             last_used_at: Timestamp::from_micros(self.last_used_at),
             expires_at: Timestamp::from_micros(self.expires_at),
             revoked_at: self.revoked_at.map(Timestamp::from_micros),
+            user: None,
         })
     }
 

@@ -1,7 +1,7 @@
 //! The log as events and as audit.
 
 use bursar_shared::{
-    operations::log::{AuditEntry, AuditReport, Event, GetAuditEntry, VerifyAudit},
+    operations::log::{AuditEntry, AuditReport, Event, GetAuditEntry, Timeline, VerifyAudit},
     page::{List, Page},
     permission::{Permission, Permissions},
 };
@@ -11,7 +11,10 @@ use crate::{
     db::Outcome,
     error::Result,
     log::Draft,
-    repositories::log::{self, ChainWalk},
+    repositories::{
+        log::{self, ChainWalk},
+        users,
+    },
 };
 
 /// Which resource types somebody with these permissions sees changes of.
@@ -34,6 +37,18 @@ pub async fn events(cx: Cx, list: List<Event>) -> Result<Page<Event>> {
     let (now, app, visible) = (cx.now(), cx.app.clone(), visible(cx.who.permissions));
     cx.read(move |conn| {
         let page = log::events(conn, &list, visible, &app.cursors, now)?;
+        let rows = page.rows.iter().map(crate::log::Row::event).collect::<Result<_>>()?;
+        Ok(Page { rows, pagination: page.pagination, included: page.included })
+    })
+    .await
+}
+
+/// One page of what happened to a person and what they did.
+pub async fn timeline(cx: Cx, op: Timeline) -> Result<Page<Event>> {
+    let (now, app, visible) = (cx.now(), cx.app.clone(), visible(cx.who.permissions));
+    cx.read(move |conn| {
+        users::get(conn, &op.id)?;
+        let page = log::timeline(conn, &op, visible, &app.cursors, now)?;
         let rows = page.rows.iter().map(crate::log::Row::event).collect::<Result<_>>()?;
         Ok(Page { rows, pagination: page.pagination, included: page.included })
     })

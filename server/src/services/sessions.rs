@@ -1,11 +1,14 @@
 //! Who is signed in, and signing them out.
 
+use std::collections::BTreeSet;
+
 use bursar_shared::{
     error::{ApiError, ErrorCode},
     id::UserId,
     operation::Done,
     operations::auth::{RevokeSession, RevokeSessions, Revoked, Session},
     page::{List, Page},
+    permission::Permission,
 };
 use serde_json::json;
 
@@ -15,15 +18,27 @@ use crate::{
     db::{Outcome, Tx},
     error::{Result, broken, not_found},
     log::Draft,
-    repositories::{roles, sessions},
+    repositories::{roles, sessions, users},
 };
 
 /// One page of sessions.
 pub async fn list(cx: Cx, list: List<Session>) -> Result<Page<Session>> {
+    let with_user = list.include.contains(&"user");
+    if with_user {
+        cx.who.needs(Permission::UsersRead)?;
+    }
     let (now, current, app) = (cx.now(), cx.who.session, cx.app.clone());
     cx.read(move |conn| {
         let page = sessions::page(conn, &list, &app.cursors, now)?;
-        let rows = page.rows.iter().map(|row| row.session(Some(current))).collect::<Result<_>>()?;
+        let mut rows: Vec<Session> =
+            page.rows.iter().map(|row| row.session(Some(current))).collect::<Result<_>>()?;
+        if with_user {
+            let ids: BTreeSet<String> = page.rows.into_iter().map(|row| row.user_id).collect();
+            let whose = users::shown_all(conn, &Vec::from_iter(ids))?;
+            for session in &mut rows {
+                session.user = whose.get(&session.user_id.to_string()).cloned().map(Box::new);
+            }
+        }
         Ok(Page { rows, pagination: page.pagination, included: page.included })
     })
     .await

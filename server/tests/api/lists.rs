@@ -706,7 +706,7 @@ async fn answers_carry_every_field() {
 }
 
 /// How the database would run a statement.
-fn plan(s: &TestServer, statement: &str) -> Vec<String> {
+pub fn plan(s: &TestServer, statement: &str) -> Vec<String> {
     use bursar_server::Location;
     use diesel::{
         Connection, PgConnection, RunQueryDsl, SqliteConnection, connection::SimpleConnection,

@@ -23,6 +23,7 @@ mod people;
 mod schema;
 mod stream;
 mod support;
+mod timeline;
 mod tokens;
 mod wire;
 mod writes;

@@ -15,7 +15,7 @@ use crate::{
     id::{AccountId, TransferId, UserId},
     money::{Currencies, Currency, Limit, exponents},
     operation::{Located, plain},
-    page::{Condition, Field, Kind, List, Op, Resource, Sort},
+    page::{Field, Holds, Kind, Op, Resource, Sort, Within},
     request,
     time::{TimeExpr, Timestamp},
 };
@@ -340,63 +340,10 @@ impl Resource for Entry {
 }
 
 /// The entries of an account, the newest first, with running totals.
-#[derive(Debug, Clone, PartialEq)]
-pub struct ListEntries {
-    /// Which account.
-    pub id: AccountRef,
-    /// Which of its entries.
-    pub list: List<Entry>,
-}
+pub type ListEntries = Within<AccountRef, Entry>;
 
-impl Serialize for ListEntries {
-    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        use serde::ser::Error;
-        let mut members = serde_json::to_value(&self.list).map_err(S::Error::custom)?;
-        members["id"] = serde_json::to_value(self.id).map_err(S::Error::custom)?;
-        members.serialize(to)
-    }
-}
-
-impl Decode for ListEntries {
-    fn decode(value: &Value, at: &mut Decoder<'_>) -> Option<Self> {
-        let mut members = at.object(value)?.clone();
-        let id = members.remove("id");
-        let id = at.inside("id", |at| match &id {
-            Some(id) => AccountRef::decode(id, at),
-            None => AccountRef::absent(at),
-        });
-        let list = List::decode(&Value::Object(members), at);
-        Some(Self { id: id?, list: list? })
-    }
-}
-
-impl JsonSchema for ListEntries {
-    fn inline_schema() -> bool {
-        true
-    }
-    fn schema_name() -> std::borrow::Cow<'static, str> {
-        "ListEntries".into()
-    }
-    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        let mut schema = List::<Entry>::json_schema(generator);
-        let id = generator.subschema_for::<AccountRef>();
-        if let Some(Value::Object(members)) = schema.get_mut("properties") {
-            members.insert("id".to_owned(), id.to_value());
-        }
-        schema.insert("required".to_owned(), serde_json::json!(["id"]));
-        schema.insert(
-            "description".to_owned(),
-            "The entries of an account, the newest first, with what it held after each.".into(),
-        );
-        schema
-    }
-}
-
-impl ListEntries {
-    /// All conditions, for repositories.
-    pub fn filter(&self) -> &[Condition] {
-        &self.list.filter
-    }
+impl Holds<Entry> for AccountRef {
+    const ABOUT: &'static str = "The entries of an account, the newest first, with what it held after each.";
 }
 
 request! {

@@ -9,8 +9,8 @@ use crate::{
     field::{Email, Name, Password, Secret},
     id::{SessionId, UserId},
     operation::{Located, plain},
-    page::{Field, Kind, Op, Resource, Sort},
-    permission::Permissions,
+    page::{Field, Include, Kind, Op, Resource, Sort},
+    permission::{Permission, Permissions},
     request,
     time::Timestamp,
 };
@@ -140,6 +140,9 @@ pub struct Session {
     pub expires_at: Timestamp,
     /// When it was ended.
     pub revoked_at: Option<Timestamp>,
+    /// With `include=user`: whose it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<Box<User>>,
 }
 
 impl Resource for Session {
@@ -153,6 +156,7 @@ impl Resource for Session {
     ];
     const SORTS: &'static [&'static str] = &["createdAt", "lastUsedAt"];
     const DEFAULT_SORT: Sort = Sort { key: "createdAt", descending: true };
+    const INCLUDES: &'static [Include] = &[Include { name: "user", needs: Permission::UsersRead }];
 
     fn id(&self) -> String {
         self.id.to_string()

@@ -6,9 +6,9 @@ use serde_json::Value;
 
 use crate::{
     decode::{Decode, Decoder},
-    id::EventId,
+    id::{EventId, UserId},
     operation::plain,
-    page::{Condition, Field, Kind, List, Op, Resource, Sort},
+    page::{Condition, Field, Holds, Kind, List, Op, Resource, Sort, Within},
     request,
     time::Timestamp,
 };
@@ -81,6 +81,17 @@ impl Resource for Event {
     fn id(&self) -> String {
         self.id.to_string()
     }
+}
+
+/// What happened to a person and what they did, the newest first: changes of them, of their sessions and
+/// accounts, of transfers from and to these, and what they changed themselves; of the kinds that the caller
+/// may read.
+pub type Timeline = Within<UserId, Event>;
+
+impl Holds<Event> for UserId {
+    const ABOUT: &'static str = "What happened to a person and what they did, the newest first: changes of them, \
+                                 of their sessions and accounts, of transfers from and to these, and what they \
+                                 changed themselves; of the kinds that the caller may read.";
 }
 
 /// A row of the log as auditors see it: also sign-ins, failures and denials.
