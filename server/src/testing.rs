@@ -118,6 +118,12 @@ impl TestServer {
         self.resume().await;
     }
 
+    /// The same at the same address, so that clients find it again.
+    pub async fn restart_in_place(&mut self) {
+        self.config.listen = self.running().address;
+        self.restart().await;
+    }
+
     /// Stops the daemon and leaves its store to others.
     pub async fn pause(&mut self) {
         self.running.take().unwrap().stop().await;

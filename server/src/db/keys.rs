@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::{marker::PhantomData, time::Duration};
 
-use super::{Conn, both, statement};
+use super::{Conn, statement};
 use crate::{error::Result, schema::idempotency_keys as keys};
 
 /// A key as a caller sent it.
@@ -76,17 +76,20 @@ pub(super) fn claim(conn: &mut Conn, keyed: &Keyed, now: Timestamp) -> Result<Cl
 }
 
 fn insert(conn: &mut Conn, keyed: &Keyed, now: Timestamp) -> QueryResult<bool> {
-    let row = (
-        keys::principal.eq(&keyed.principal),
-        keys::key.eq(&keyed.key),
-        keys::fingerprint.eq(&keyed.fingerprint),
-        keys::created_at.eq(now.micros()),
-        keys::expires_at.eq((now + keyed.keep).micros()),
-    );
-    let inserted = both!(conn, |conn| diesel::insert_into(keys::table)
-        .values(row)
-        .on_conflict_do_nothing()
-        .execute(conn))?;
+    let (principal, key, fingerprint) = (&keyed.principal, &keyed.key, &keyed.fingerprint);
+    let (created_at, expires_at) = (now.micros(), (now + keyed.keep).micros());
+    let inserted = match conn {
+        Conn::Sqlite(sqlite) => {
+            TakeKey { principal, key, fingerprint, created_at, expires_at, _of: PhantomData }
+                .execute(sqlite)?
+        }
+        Conn::Pg(pg) => {
+            let (created_at, expires_at) = (vec![created_at], vec![expires_at]);
+            let (principals, keys, fingerprints) = (vec![&**principal], vec![&**key], vec![&**fingerprint]);
+            TakeKeys { principals, keys, fingerprints, created_at, expires_at, _of: PhantomData }
+                .execute(pg)?
+        }
+    };
     Ok(inserted == 1)
 }
 

@@ -1,6 +1,9 @@
 //! People in the store.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    marker::PhantomData,
+};
 
 use bursar_shared::{
     field::{Email, ExternalId, Metadata, Name, UserKind, UserStatus},
@@ -9,12 +12,15 @@ use bursar_shared::{
     page::{Condition, FilterValue, List, Op, Page},
     time::Timestamp,
 };
-use diesel::prelude::*;
+use diesel::{
+    prelude::*,
+    sql_types::{Array, Text},
+};
 
 use super::page::{CountOf, Fetch, Key, Source, compare_text, compare_time, keyset};
 use crate::{
     auth::CursorKey,
-    db::{Conn, MultiBackend, both},
+    db::{Conn, MultiBackend, both, statement},
     error::{Result, broken, not_found},
     schema::{roles, user_roles, user_terms, users},
 };
@@ -225,12 +231,30 @@ fn index(conn: &mut Conn, row: &Row) -> QueryResult<()> {
     if row.status == UserStatus::Deleted.as_str() {
         return Ok(());
     }
-    let rows: Vec<_> = terms(&row.name, &row.email)
-        .into_iter()
-        .map(|term| (user_terms::term.eq(term), user_terms::user_id.eq(row.id.clone())))
-        .collect();
-    both!(conn, |conn| diesel::insert_into(user_terms::table).values(&rows).execute(conn))?;
+    let terms = terms(&row.name, &row.email);
+    let user_id = row.id.as_str();
+    match conn {
+        Conn::Sqlite(sqlite) => {
+            let terms = serde_json::Value::from(Vec::from_iter(terms)).to_string();
+            InsertTerms { user_id, terms: &terms, _of: PhantomData }.execute(sqlite)?
+        }
+        Conn::Pg(pg) => {
+            let terms = Vec::from_iter(terms.iter().map(String::as_str));
+            InsertTermsToo { user_id, terms, _of: PhantomData }.execute(pg)?
+        }
+    };
     Ok(())
+}
+
+statement! {
+    /// The search words of a person, a JSON array.
+    sqlite InsertTerms { user_id: &'a str as Text, terms: &'a str as Text },
+    "INSERT INTO user_terms (term, user_id) SELECT word.value, ? FROM json_each(?) AS word"
+}
+statement! {
+    /// The search words of a person.
+    postgres InsertTermsToo { user_id: &'a str as Text, terms: Vec<&'a str> as Array<Text> },
+    "INSERT INTO user_terms (term, user_id) SELECT word, ?::text FROM unnest(?::text[]) AS word"
 }
 
 /// The names of the roles of these people, sorted; one query for all.

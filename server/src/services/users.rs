@@ -286,10 +286,13 @@ pub(super) fn insert(tx: &mut Tx<'_>, caller: &Caller, ready: &Ready) -> Result<
     row.metadata = serde_json::to_string(&op.metadata.clone().unwrap_or_default())?;
     row.password_hash.clone_from(&ready.hash);
     taken(users::insert(tx, &row))?;
-    if let Some(names) = &op.roles {
-        grant(tx, caller, id, names)?;
-    }
-    let user = users::shown(tx, &row)?;
+    let user = match &op.roles {
+        Some(names) => {
+            grant(tx, caller, id, names)?;
+            users::shown(tx, &row)?
+        }
+        None => row.user(Vec::new())?,
+    };
     tx.log(Draft::new("user.created", "user", id).version(1).data(&user));
     Ok(user)
 }

@@ -135,6 +135,28 @@ async fn a_restart_costs_no_row() {
 }
 
 #[tokio::test]
+async fn who_follows_goes_on_by_itself_after_a_restart() {
+    let mut s = TestServer::start().await;
+    let owner = s.signed_in("owner", "owner").await;
+    let (mut stream, seq) = live(&owner, StreamEvents::default()).await;
+    create(&owner, "before").await;
+    assert_eq!(row(&mut stream).await.seq, seq + 1);
+    s.restart_in_place().await;
+    create(&s.signed_in("other", "owner").await, "after").await;
+    let (mut rows, mut lost) = (Vec::new(), 0);
+    while rows.len() < 3 {
+        match next(&mut stream).await {
+            Followed::Row(event) => rows.push(format!("{} {}", event.seq - seq, event.kind)),
+            Followed::Lost { .. } => lost += 1,
+            Followed::Live { .. } | Followed::Beat { .. } => {}
+            Followed::Ended(why) => panic!("{why}"),
+        }
+    }
+    assert!(lost > 0, "it was connected all the time");
+    assert_eq!(rows, ["2 user.created", "3 session.created", "4 user.created"]);
+}
+
+#[tokio::test]
 async fn a_browser_resumes_by_the_id_of_its_last_row() {
     let s = TestServer::start().await;
     let owner = s.signed_in("owner", "owner").await;
