@@ -7,7 +7,10 @@ mod state;
 use state::*;
 pub(crate) use state::{person_of_row, subject_of_row};
 
-use crate::{keys::Key, model::Model};
+use crate::{
+    keys::Key,
+    model::{Model, Screen},
+};
 
 macro_rules! deeds {
     ($($(#[$doc:meta])* $name:ident),+ $(,)?) => {
@@ -324,6 +327,12 @@ pub fn following(model: &Model, first: Key) -> Vec<(&'static str, &'static Actio
 /// The action that does this.
 pub fn action(what: Do) -> Option<&'static Action> {
     ACTIONS.iter().find(|action| action.what == what)
+}
+
+/// The action that goes to a screen: it is named so.
+pub fn to_screen(screen: Screen) -> Option<&'static Action> {
+    let name = format!("go.{}", screen.title().to_lowercase());
+    ACTIONS.iter().find(|action| action.name == name)
 }
 
 /// The table of all actions as it stands in the documents.

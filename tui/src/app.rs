@@ -102,7 +102,7 @@ pub(crate) async fn run(start: Start) -> io::Result<Exit> {
             signal(SignalKind::from_raw(ProcessSignal::SIGCONT as i32))?,
         ],
     };
-    let place = Place { server: start.server, context: start.context, protection: start.protection };
+    let place = Place { server: start.server, ..start.place };
     let mut model = Model::new(start.look, place, local_now());
     if let Some(email) = &start.email {
         model.login.set_email(email);

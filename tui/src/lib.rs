@@ -107,10 +107,8 @@ pub struct Start {
     pub connect: Connect,
     /// Contexts and files.
     pub host: Arc<dyn Host>,
-    /// The name of the context, if one is in use.
-    pub context: Option<String>,
-    /// Whether changes are free, asked about twice, or off.
-    pub protection: Protection,
+    /// Whose daemon it is; the address may be left out.
+    pub place: Place,
     /// Whether a stored session should be tried before anybody is asked to sign in.
     pub signed_in: bool,
     /// The email to begin the sign-in with.

@@ -19,7 +19,7 @@ use bursar_shared::{
 
 use crate::{
     actions::Do,
-    change::Change,
+    change::{Change, shell},
     keys::Key,
     listing::{AnyList, Listing},
     look::{Look, Theme},
@@ -137,8 +137,33 @@ pub struct Place {
     pub server: String,
     /// The name of the context.
     pub context: Option<String>,
+    /// What it is called where it has no context.
+    pub label: Option<String>,
+    /// Flags that a command needs beside the context or the address to reach it.
+    pub options: Vec<String>,
     /// Whether changes are free.
     pub protection: Protection,
+}
+
+impl Place {
+    /// What it is called, if anything.
+    pub fn name(&self) -> Option<&str> {
+        self.context.as_deref().or(self.label.as_deref())
+    }
+
+    /// A `bursar` command, so that it goes to this daemon wherever it is pasted.
+    pub fn reached_by(&self, command: &str) -> String {
+        let Some(rest) = command.strip_prefix("bursar ") else { return command.to_owned() };
+        let mut flags = match &self.context {
+            Some(name) => format!("-c {}", shell(name)),
+            None => format!("--server {}", shell(&self.server)),
+        };
+        for option in &self.options {
+            flags.push(' ');
+            flags.push_str(&shell(option));
+        }
+        format!("bursar {flags} {rest}")
+    }
 }
 
 /// Who is signed in.
@@ -177,6 +202,8 @@ pub struct Flash {
     pub text: String,
     /// Whether something went wrong.
     pub bad: bool,
+    /// It is true only while something is read, and goes when that is over.
+    pub passing: bool,
 }
 
 /// The whole state.
@@ -399,12 +426,22 @@ impl Model {
 
     /// Says something to the person.
     pub fn say(&mut self, text: impl Into<String>) {
-        self.flash = Some(Flash { text: text.into(), bad: false });
+        self.flash = Some(Flash { text: text.into(), bad: false, passing: false });
+    }
+
+    /// Says what is going on, for as long as it does.
+    pub fn say_meanwhile(&mut self, text: impl Into<String>) {
+        self.flash = Some(Flash { text: text.into(), bad: false, passing: true });
+    }
+
+    /// What was going on does not any more.
+    pub fn hush(&mut self) {
+        self.flash = self.flash.take().filter(|flash| !flash.passing);
     }
 
     /// Says that something went wrong.
     pub fn complain(&mut self, text: impl Into<String>) {
-        self.flash = Some(Flash { text: text.into(), bad: true });
+        self.flash = Some(Flash { text: text.into(), bad: true, passing: false });
     }
 
     /// Says that something went wrong, and keeps all of it to be looked at.

@@ -230,6 +230,14 @@ impl<R: Resource> Window<R> {
         }
     }
 
+    /// Puts the cursor on a record, if it is here, and as far from the edges of the screen as it can be.
+    pub fn seek(&mut self, id: &str) {
+        if let Some(at) = self.find(id) {
+            self.top = at.saturating_sub(self.height / 2);
+            self.put(Some(at));
+        }
+    }
+
     /// Scrolls to the top without a cursor.
     pub fn follow(&mut self) {
         self.release();

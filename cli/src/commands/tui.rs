@@ -5,7 +5,7 @@ mod host;
 use std::sync::Arc;
 
 use bursar_shared::client::{Client, Options, profile::Protect, session::Store};
-use bursar_tui::{Exit, Look, Protection, Start};
+use bursar_tui::{Exit, Look, Place, Protection, Start};
 use clap::Args;
 
 use crate::{
@@ -32,27 +32,38 @@ pub(crate) fn open(cx: &Cx) -> Result<()> {
     if target.name.is_none() && !client.session().is_key() {
         client = client.with_session(Store::memory());
     }
-    show(cx, client, target.name, target.protect, target.email)
+    let place = Place { context: target.name, protection: protection(target.protect), ..place(cx) };
+    show(cx, client, place, target.email)
+}
+
+/// A daemon that a command with these flags would reach.
+fn place(cx: &Cx) -> Place {
+    let mut options = Vec::new();
+    if cx.globals.insecure_http {
+        options.push("--insecure-http".to_owned());
+    }
+    let files = [("--ca-cert", &cx.globals.ca_cert), ("--config-dir", &cx.globals.config_dir)];
+    for (flag, file) in files {
+        // as it is here, for it may be run elsewhere
+        let file = file.as_ref().map(|file| std::path::absolute(file).unwrap_or_else(|_| file.clone()));
+        options.extend(file.into_iter().flat_map(|file| [flag.to_owned(), file.display().to_string()]));
+    }
+    Place { options, ..Place::default() }
 }
 
 /// Opens the dashboard on a daemon of this very process.
 #[cfg(feature = "server")]
-pub(crate) fn beside(cx: &Cx, client: Client, context: Option<String>, email: Option<String>) -> Result<()> {
+pub(crate) fn beside(cx: &Cx, client: Client, label: &str, email: Option<String>) -> Result<()> {
+    let place = Place { label: Some(label.to_owned()), ..place(cx) };
     // its own thread: the daemon's runtime is busy answering it
     std::thread::scope(|scope| {
-        let dashboard = scope.spawn(|| show(cx, client, context, Protect::None, email));
+        let dashboard = scope.spawn(|| show(cx, client, place, email));
         dashboard.join().unwrap_or_else(|_| Err(Failure::new(1, "the dashboard broke")))
     })
 }
 
 /// Opens the dashboard with this client.
-pub(crate) fn show(
-    cx: &Cx,
-    client: Client,
-    context: Option<String>,
-    protect: Protect,
-    email: Option<String>,
-) -> Result<()> {
+fn show(cx: &Cx, client: Client, place: Place, email: Option<String>) -> Result<()> {
     let insecure_http = cx.globals.insecure_http;
     let ca_cert = cx.globals.ca_cert.clone();
     let signed_in = client.session().is_key() || client.session().credentials()?.is_some();
@@ -66,8 +77,7 @@ pub(crate) fn show(
                 .map_err(|wrong| wrong.to_string())
         }),
         client,
-        context,
-        protection: protection(protect),
+        place,
         signed_in,
         email,
         look: Look::from_env(variable),

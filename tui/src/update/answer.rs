@@ -28,7 +28,7 @@ pub(super) fn answer(model: &mut Model, ticket: Ticket, answer: Result<Answer, T
         model.dirty = true;
         model.slow = false;
     }
-    match answer {
+    let tasks = match answer {
         // nothing that the daemon said
         Ok(answer @ (Answer::Contexts(_) | Answer::Switched(_))) => took(model, ticket, answer),
         Ok(answer) => {
@@ -37,7 +37,13 @@ pub(super) fn answer(model: &mut Model, ticket: Ticket, answer: Result<Answer, T
             tasks
         }
         Err(trouble) => failed(model, ticket, trouble),
+    };
+    let reads = |room| model.tickets.waits_for(Slot::Page(room, Way::Fresh));
+    let checks = model.tickets.waits_for(Slot::Stats) || model.tickets.waits_for(Slot::Verify);
+    if !checks && !model.room().is_some_and(reads) {
+        model.hush();
     }
+    tasks
 }
 
 fn arrived(model: &mut Model, ticket: Ticket, answer: Answer) -> Vec<Task> {
@@ -67,7 +73,8 @@ fn took(model: &mut Model, ticket: Ticket, answer: Answer) -> Vec<Task> {
             let server = model.login.server.value().trim().trim_end_matches('/');
             if server != model.place.server {
                 // another daemon than the context's was typed: the context says nothing about it
-                model.place = Place { server: server.to_owned(), ..Place::default() };
+                let options = std::mem::take(&mut model.place.options);
+                model.place = Place { server: server.to_owned(), options, ..Place::default() };
             }
             if let Some((_, form)) = model.draft.take().filter(|(whose, _)| *whose == user.id) {
                 model.overlay = Some(Overlay::Form(form));
@@ -168,6 +175,9 @@ fn failed(model: &mut Model, ticket: Ticket, trouble: Trouble) -> Vec<Task> {
     if let Trouble::Unreachable(why) = &trouble {
         if model.who.is_some() {
             let mut tasks = offline(model, ticket, why.clone());
+            if ticket.slot == Slot::Choice {
+                Choose::given_up(model);
+            }
             if ticket.slot == Slot::Change {
                 tasks.extend(Review::failed(model, trouble));
             } else {
@@ -208,6 +218,11 @@ fn failed(model: &mut Model, ticket: Ticket, trouble: Trouble) -> Vec<Task> {
             // the record under the cursor is gone, or its cursor was signed with a key that is
             if matches!(&trouble, Trouble::Refused { error, .. } if error.code == ErrorCode::NotFound) {
                 let (list, tickets) = model.list_and_tickets(room);
+                if list.gives_up_seeking() {
+                    let said = model.flash.take().map_or_else(String::new, |flash| flash.text + "; ");
+                    model.say(format!("{said}not shown: the filter of this list leaves it out"));
+                    return Vec::new();
+                }
                 return list.reload_without_cursor(tickets);
             }
         }
@@ -220,7 +235,7 @@ fn failed(model: &mut Model, ticket: Ticket, trouble: Trouble) -> Vec<Task> {
     };
     model.report(doing, &trouble);
     if ticket.slot == Slot::Choice {
-        model.overlay = None;
+        Choose::given_up(model);
     }
     keep(model, ticket, trouble);
     Vec::new()

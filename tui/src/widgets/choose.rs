@@ -10,7 +10,8 @@ use ratatui::layout::Rect;
 
 use super::{
     canvas::{Canvas, Hit, bit},
-    overlay::{Overlay, keys, middle},
+    form::Form,
+    overlay::{Overlay, keys, middle, room},
     review::{Review, Subject},
 };
 use crate::{
@@ -61,6 +62,8 @@ pub enum Choice {
     Contexts(Vec<String>),
     /// Which roles this person has.
     Roles(Box<User>),
+    /// Which roles the person has who is made with this form.
+    RolesFor(Box<Form>),
     /// Which of the changes made from here is taken back.
     Undo,
 }
@@ -157,14 +160,41 @@ impl Choose {
         vec![Task::Ask(model.tickets.issue(Slot::Choice), Request::AllRoles)]
     }
 
+    /// Opens the roles that a new person can get, over the form in which they are made.
+    pub fn roles_for(model: &mut Model) -> Vec<Task> {
+        let Some(Overlay::Form(form)) = model.overlay.take() else { return Vec::new() };
+        Self::show(model, "Roles of the new person", Vec::new(), 0, Choice::RolesFor(form));
+        vec![Task::Ask(model.tickets.issue(Slot::Choice), Request::AllRoles)]
+    }
+
+    /// What was to be chosen from cannot be read.
+    pub fn given_up(model: &mut Model) {
+        if let Some(Overlay::Choose(_)) = &model.overlay {
+            Self::close(model);
+        }
+    }
+
+    /// Closes it without choosing; a form below it stays.
+    pub fn close(model: &mut Model) -> Vec<Task> {
+        if let Some(Overlay::Choose(Self { kind: Choice::RolesFor(form), .. })) = model.overlay.take() {
+            model.overlay = Some(Overlay::Form(form));
+        }
+        model.tickets.forget(Slot::Choice);
+        vec![Task::Drop(Slot::Choice)]
+    }
+
     /// All roles were read.
     pub fn roles_came(model: &mut Model, roles: Vec<Role>) {
         let Some(Overlay::Choose(choose)) = &mut model.overlay else { return };
-        let Choice::Roles(user) = &choose.kind else { return };
+        let had = match &choose.kind {
+            Choice::Roles(user) => user.roles.clone(),
+            Choice::RolesFor(form) => form.roles(),
+            _ => return,
+        };
         choose.lines = roles
             .into_iter()
             .map(|role| Line {
-                on: user.roles.contains(&role.name),
+                on: had.contains(&role.name),
                 text: format!("{:<12} {}", role.name, role.description),
                 right: String::new(),
                 off: None,
@@ -211,7 +241,7 @@ impl Choose {
                     None => {}
                 }
             }
-            (false, Code::Char('q')) => model.overlay = None,
+            (false, Code::Char('q')) => return Self::close(model),
             _ => {}
         }
         Vec::new()
@@ -263,7 +293,16 @@ impl Choose {
                 return switch(model, name);
             }
             Choice::Roles(_) if close => return Self::grant(model),
-            Choice::Roles(_) => {
+            Choice::RolesFor(_) if close => {
+                let chosen = choose.chosen();
+                let open = !choose.lines.is_empty();
+                let tasks = Self::close(model);
+                if let (Some(Overlay::Form(form)), true) = (&mut model.overlay, open) {
+                    form.set_roles(&chosen.iter().map(RoleName::as_str).collect::<Vec<_>>());
+                }
+                return tasks;
+            }
+            Choice::Roles(_) | Choice::RolesFor(_) => {
                 if let Some(line) = choose.lines.get_mut(at) {
                     line.on = !line.on;
                 }
@@ -289,6 +328,15 @@ impl Choose {
         Vec::new()
     }
 
+    /// The roles that are on.
+    fn chosen(&self) -> Vec<RoleName> {
+        let chosen = self.lines.iter().filter(|line| line.on);
+        let names = chosen.filter_map(|line| line.text.split_whitespace().next());
+        let mut roles: Vec<RoleName> = names.filter_map(|name| name.parse().ok()).collect();
+        roles.sort();
+        roles
+    }
+
     /// The roles are chosen: what would change is shown.
     fn grant(model: &mut Model) -> Vec<Task> {
         let Some(Overlay::Choose(choose)) = &model.overlay else { return Vec::new() };
@@ -296,10 +344,7 @@ impl Choose {
         if choose.lines.is_empty() {
             return Vec::new();
         }
-        let chosen = choose.lines.iter().filter(|line| line.on);
-        let names = chosen.filter_map(|line| line.text.split_whitespace().next());
-        let mut roles: Vec<RoleName> = names.filter_map(|name| name.parse().ok()).collect();
-        roles.sort();
+        let roles = choose.chosen();
         let mut before = user.roles.clone();
         before.sort();
         if roles.iter().map(RoleName::as_str).eq(before.iter().map(String::as_str)) {
@@ -323,7 +368,7 @@ impl Choose {
             .unwrap_or(u16::MAX)
             .clamp(if self.lines.is_empty() { 56 } else { 40 }, 96);
         let height = u16::try_from(self.lines.len().max(1) + 4).unwrap_or(u16::MAX);
-        let whole = canvas.area();
+        let whole = room(canvas);
         let area = middle(whole, width.min(whole.width.saturating_sub(2)), height.min(whole.height));
         let inside = canvas.frame(area, &[bit(self.title.clone(), theme.accent)], &[]);
         let rows = usize::from(inside.height.saturating_sub(2)).max(1);
@@ -341,7 +386,7 @@ impl Choose {
                 theme.dim,
             );
         }
-        let several = matches!(self.kind, Choice::Columns | Choice::Roles(_));
+        let several = matches!(self.kind, Choice::Columns | Choice::Roles(_) | Choice::RolesFor(_));
         for (line, (at, item)) in self.lines.iter().enumerate().skip(first).take(rows).enumerate() {
             let y = inside.y + line as u16;
             let place = Rect { y, height: 1, ..inside };
@@ -377,6 +422,9 @@ impl Choose {
                 Choice::Contexts(_) => &[("enter", "goes there"), ("esc", "closes")],
                 Choice::Roles(_) => {
                     &[("space", "gives or withdraws"), ("enter", "reviews"), ("esc", "closes")]
+                }
+                Choice::RolesFor(_) => {
+                    &[("space", "gives or withdraws"), ("enter", "takes them"), ("esc", "as it was")]
                 }
                 Choice::Undo => &[("enter", "reviews"), ("esc", "closes")],
             };

@@ -2,10 +2,14 @@
 
 use ratatui::layout::Rect;
 
-use super::canvas::{Bit, Canvas, Hit, bit};
+use super::{
+    canvas::{Bit, Canvas, Hit, bit},
+    overlay::keys,
+};
 use crate::{
     actions::{ACTIONS, State, following},
     keys::shown,
+    look::Theme,
     message::Room,
     model::{Link, Model, Protection, Screen},
     text::{Clean, clock},
@@ -55,6 +59,27 @@ pub fn parts(model: &Model) -> Parts {
     Parts { head, tabs, title, banner, body, status, hints }
 }
 
+/// Cells of the line of the title that are neither title nor facts.
+pub const BESIDE_TITLE: usize = 8;
+
+/// The facts that fit into so many cells, parted by dots: those that are wanted least drop out first,
+/// one by one.
+pub fn fitting(mut facts: Vec<(u8, Bit)>, room: usize, theme: &Theme) -> Vec<Bit> {
+    let cells = |facts: &[(u8, Bit)]| facts.iter().map(|(_, bit)| bit.text.width() + 3).sum::<usize>();
+    while cells(&facts) > room + 3 {
+        let Some(least) = (0..facts.len()).min_by_key(|at| facts[*at].0) else { break };
+        facts.remove(least);
+    }
+    let mut bits = Vec::new();
+    for (_, fact) in facts {
+        if !bits.is_empty() {
+            bits.push(bit(format!(" {} ", theme.glyphs.dot), theme.rule));
+        }
+        bits.push(fact);
+    }
+    bits
+}
+
 /// Draws all of it but the body.
 pub fn draw(canvas: &mut Canvas<'_>, model: &Model, parts: &Parts, title: &[Bit], facts: &[Bit]) {
     if parts.head.height > 0 {
@@ -92,9 +117,9 @@ fn head(canvas: &mut Canvas<'_>, model: &Model, area: Rect) {
     let right = [rights, bar(), bit(Clean::of(format!("{sign} {word} ")), style)];
     let x = canvas.line_right(area.right(), area.y, area.width, &right);
 
-    let place = match &model.place.context {
+    let place = match model.place.name() {
         // the name says it; the address is on the first screen
-        Some(name) if area.width < 100 => name.clone(),
+        Some(name) if area.width < 100 => name.to_owned(),
         Some(name) => format!("{name} {} {}", theme.glyphs.dot, host(&model.place.server)),
         None => host(&model.place.server).to_owned(),
     };
@@ -224,6 +249,15 @@ fn newer(model: &Model) -> Option<Bit> {
 }
 
 fn hints(canvas: &mut Canvas<'_>, model: &Model, area: Rect) {
+    if model.overlay.is_some() {
+        // its own keys stand here
+        return;
+    }
+    if model.list().is_some_and(|list| list.bar().is_some()) {
+        let all = [("enter", "narrows the list"), ("tab", "completes"), ("^u", "empties"), ("esc", "closes")];
+        keys(canvas, area.x + 1, area.y, area.width.saturating_sub(1), &all);
+        return;
+    }
     let theme = canvas.theme;
     let mut chosen: Vec<_> =
         ACTIONS.iter().filter(|action| action.hint > 0 && (action.state)(model) == State::On).collect();

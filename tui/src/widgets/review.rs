@@ -197,8 +197,13 @@ impl Review {
         let back = review.change.reverse(before, &effect);
         model.journal.push_front(Deed { at: model.now, text, whom: whom.clone(), back, undone: false });
         model.journal.truncate(JOURNAL);
+        let made = match (&review.change, &effect) {
+            (Change::Create(_), Effect::Person(user)) => Some(user.id),
+            _ => None,
+        };
         Self::apply(model, &review.change, effect, whom);
-        Vec::new()
+        // who was made is shown
+        made.map_or_else(Vec::new, |id| crate::update::show_person(model, id))
     }
 
     /// Shows what was done where it was done, and not only when the log says so.
@@ -226,7 +231,10 @@ impl Review {
                 }
             }
             Effect::Ended(_) => {}
-            Effect::Token(reset) => model.overlay = Some(Overlay::Token(Token::new(whom, reset))),
+            Effect::Token(reset) => {
+                let token = Token::new(model, whom, reset);
+                model.overlay = Some(Overlay::Token(token));
+            }
             Effect::Many(result) => {
                 sessions_end = false;
                 let Change::Many(op, items) = change else { return };
@@ -417,13 +425,13 @@ impl Review {
         match (key.ctrl, key.code) {
             (false, Code::Esc) | (true, Code::Char('g')) => Self::close(model),
             (false, Code::Tab | Code::BackTab) if choosable => {
+                // as they stand on the screen: the reason above, then the buttons
                 let reason = review.change.takes_reason();
                 review.focus = match (review.focus, key.code == Code::Tab) {
-                    (Focus::Cancel, true) | (Focus::Reason, false) => Focus::Go,
-                    (Focus::Go, true) if reason => Focus::Reason,
-                    (Focus::Cancel, false) if reason => Focus::Reason,
-                    (Focus::Cancel, false) => Focus::Go,
-                    _ => Focus::Cancel,
+                    (Focus::Reason, true) | (Focus::Go, false) => Focus::Cancel,
+                    (Focus::Go, true) | (Focus::Cancel, false) if reason => Focus::Reason,
+                    (Focus::Go, true) => Focus::Cancel,
+                    (Focus::Cancel, _) | (Focus::Reason, false) => Focus::Go,
                 };
             }
             (false, Code::Left | Code::Right) if choosable && !typing => {
@@ -442,14 +450,20 @@ impl Review {
             (false, Code::Char('!')) if matches!(review.stage, Stage::Refused(_)) => {
                 return crate::update::perform(model, crate::actions::Do::Error);
             }
+            (false, Code::Char('r')) if choosable => review.to_reason(),
             (false, Code::Char('Y')) => {
-                let command = review.change.clone().because(review.because().ok().flatten()).command();
+                let command = model.place.reached_by(&review.command());
                 model.say(format!("copied {command}"));
                 return vec![Task::Copy(command)];
             }
             _ => {}
         }
         Vec::new()
+    }
+
+    /// The same as a command.
+    fn command(&self) -> String {
+        self.change.clone().because(self.because().ok().flatten()).command()
     }
 
     /// Why it is done, if that was said.

@@ -40,7 +40,7 @@ fn a_person_is_edited_and_only_what_was_typed_is_sent() {
         text.contains("Save these changes?") && text.contains("- Li Wei") && text.contains("+ Li Wei-Lin"),
         "{text}"
     );
-    assert!(text.contains("bursar users update usr_"), "{text}");
+    assert!(text.contains("bursar -c demo users update usr_"), "{text}");
     assert!(!text.contains("email       -"), "{text}");
     agree(&mut desk);
     let sent = carried(&desk)[0];
@@ -106,7 +106,8 @@ fn facts_are_set_added_and_taken_out() {
     desk.press("e tab tab tab ^u tab ^u south tab plan=gold enter ^s");
     let text = desk.text();
     assert!(text.contains("- de-DE") && text.contains("+ south") && text.contains("+ gold"), "{text}");
-    assert!(text.contains("--no-metadata locale"), "{text}");
+    desk.press("Y");
+    assert!(desk.copied[0].contains("--no-metadata locale"), "{:?}", desk.copied);
     agree(&mut desk);
     let metadata = &desk.model.users.list.window.current().unwrap().record.metadata.0;
     assert_eq!(metadata.get("locale"), None);
@@ -117,10 +118,17 @@ fn facts_are_set_added_and_taken_out() {
 #[test]
 fn a_person_is_made_and_taken_back() {
     let mut desk = Desk::users(120, 36);
-    desk.press("N new@example.com tab New space Body tab right tab support,auditor ^s");
+    desk.press("N new@example.com tab New space Body tab right tab space");
+    assert!(desk.text().contains("[ ] support"), "{}", desk.text());
+    // auditor and support
+    desk.press("j space j j j j space enter");
+    assert!(desk.text().contains("auditor, support"), "{}", desk.text());
+    desk.press("^s");
     let text = desk.text();
     assert!(text.contains("Create this person?") && text.contains("+ service"), "{text}");
-    assert!(text.contains("--role auditor --kind service"), "{text}");
+    desk.press("Y");
+    let command = "--role auditor --role support --kind service";
+    assert!(desk.copied[0].contains(command), "{:?}", desk.copied);
     agree(&mut desk);
     assert!(desk.text().contains("created new@example.com"), "{}", desk.text());
     desk.press("Z");
@@ -167,8 +175,14 @@ fn two_people_edit_one_and_nothing_is_overwritten_unseen() {
     assert!(text.contains("Somebody else saved li.wei1@example.com first"), "{text}");
     assert!(text.contains("Li Wei") && text.contains("Theirs") && text.contains("Mine"), "{text}");
     assert!(text.contains("crm-77"), "{text}");
-    // theirs stays until one says otherwise
+    // the key that is hit most easily chooses for nobody
     desk.press("enter");
+    assert!(desk.text().contains("whose name stays?"), "{}", desk.text());
+    assert!(desk.text().contains("? Theirs") && desk.text().contains("? Mine"), "{}", desk.text());
+    // nor does closing it: what was typed is still there
+    desk.press("esc");
+    assert!(desk.text().contains("Edit li.wei1") && desk.text().contains("Mine"), "{}", desk.text());
+    desk.press("^s t enter");
     assert!(desk.text().contains("theirs stays"), "{}", desk.text());
     assert!(carried(&desk).is_empty());
     assert_eq!(desk.model.users.list.window.current().unwrap().record.name.as_str(), "Theirs");

@@ -220,7 +220,7 @@ fn a_list_is_written_to_a_file_as_the_command_line_does() {
     desk.press("/ status:active enter E");
     let text = desk.text();
     assert!(
-        text.contains("bursar users list --filter status:active --all -o csv")
+        text.contains("bursar -c demo users list --filter status:active --all -o csv")
             && text.contains(">users-202608221204.csv"),
         "{text}"
     );

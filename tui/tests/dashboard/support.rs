@@ -408,8 +408,12 @@ impl Desk {
             Request::Contexts => return Ok(Answer::Contexts(contexts())),
             Request::Switch(name) => {
                 let known = contexts().into_iter().find(|known| known.name == *name).unwrap();
-                let place =
-                    Place { server: known.server, context: Some(known.name), protection: known.protection };
+                let place = Place {
+                    server: known.server,
+                    context: Some(known.name),
+                    protection: known.protection,
+                    ..Place::default()
+                };
                 return Ok(Answer::Switched(Box::new(Opened { place, email: known.email, signed_in: true })));
             }
             _ => {}
@@ -452,6 +456,13 @@ impl Desk {
             }
             Request::Users(list) => {
                 let count = if list.filter.is_empty() { self.people } else { self.people / 9 };
+                if list.around.as_ref().is_some_and(|id| number_of(id) >= count) {
+                    return Err(Trouble::Refused {
+                        error: ApiError::new(ErrorCode::NotFound, "There is no such record in this list."),
+                        request_id: None,
+                        retry_at: None,
+                    });
+                }
                 Answer::Users(page(&list, count, self.person))
             }
             Request::Rehearse(change, version) => Answer::Rehearsed(self.judged(&change, version)?),
