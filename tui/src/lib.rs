@@ -117,6 +117,15 @@ pub struct Start {
     pub look: Look,
 }
 
+/// How the dashboard was left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Left {
+    /// Why it ended.
+    pub exit: Exit,
+    /// A change was sent, and what became of it was not known by then.
+    pub unsettled: bool,
+}
+
 /// Opens the dashboard on standard output and stays until the person leaves or a signal ends it.
 ///
 /// To be awaited on a tokio current-thread runtime with `enable_all`. The terminal is given back as
@@ -124,6 +133,6 @@ pub struct Start {
 ///
 /// # Errors
 /// When the terminal cannot be set up, read or written.
-pub async fn run(start: Start) -> std::io::Result<Exit> {
+pub async fn run(start: Start) -> std::io::Result<Left> {
     app::run(start).await
 }

@@ -284,6 +284,8 @@ pub struct Model {
     pub ahead: Vec<Do>,
     /// Leaving was asked about.
     pub quitting: bool,
+    /// A session ended while nobody knew what had become of a change.
+    pub left_behind: bool,
     /// The end.
     pub exit: Option<Exit>,
 }
@@ -331,6 +333,7 @@ impl Model {
             repaint: false,
             ahead: Vec::new(),
             quitting: false,
+            left_behind: false,
             exit: None,
         }
     }

@@ -19,6 +19,7 @@ use crate::{
         choose::{Choice, Choose},
         field,
         overlay::{self, Overlay},
+        review::Review,
     },
 };
 
@@ -51,6 +52,8 @@ pub fn update(model: &mut Model, msg: Msg, hits: &[(ratatui::layout::Rect, Hit)]
         }
         Msg::Alarm(alarm) => self::alarm(model, alarm),
         Msg::Stop(exit) => leave(model, exit),
+        // the loop ends with it
+        Msg::Broken => Vec::new(),
     };
     tasks.extend(settle(model));
     tasks
@@ -291,6 +294,7 @@ pub(crate) fn sign_out(model: &mut Model) -> Vec<Task> {
 
 /// Nobody is signed in any more.
 pub(crate) fn end_session(model: &mut Model, notice: &str) -> Vec<Task> {
+    model.left_behind |= Review::unsettled(model);
     let who = model.who.take().map(|who| (who.user.id, who.user.email.as_str().to_owned()));
     let typed = match model.overlay.take() {
         Some(Overlay::Form(form)) => Some(form),
@@ -307,7 +311,8 @@ pub(crate) fn end_session(model: &mut Model, notice: &str) -> Vec<Task> {
     model.screen = Screen::Login;
     model.login.busy = None;
     model.login.problem = None;
-    model.login.notice = Some(notice.to_owned());
+    let behind = if model.left_behind { "; a change has no known outcome: bursar pending list" } else { "" };
+    model.login.notice = Some(format!("{notice}{behind}"));
     model.login.set_email(&email);
     model.forget();
     give_up_all()
@@ -346,6 +351,7 @@ fn alarm(model: &mut Model, alarm: Alarm) -> Vec<Task> {
         }
         Alarm::Figures if model.screen == Screen::Home && !model.is_offline() => Home::load_stats(model),
         Alarm::Figures => Vec::new(),
+        Alarm::Outcome => Review::resolve(model).into_iter().collect(),
     }
 }
 

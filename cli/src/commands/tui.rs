@@ -11,6 +11,8 @@ use clap::Args;
 use crate::{
     context::{Cx, block_on, variable},
     error::{Failure, Result},
+    journal::Journal,
+    output,
 };
 
 /// Opens the dashboard.
@@ -83,12 +85,28 @@ fn show(cx: &Cx, client: Client, place: Place, email: Option<String>) -> Result<
         look: Look::from_env(variable),
     };
     block_on(async {
-        match bursar_tui::run(start).await {
-            Ok(Exit::Quit) => Ok(()),
-            Ok(Exit::Signal(signal)) => Err(Failure::silent(u8::try_from(128 + signal).unwrap_or(130))),
-            Err(wrong) => Err(Failure::new(1, format!("the terminal cannot be used: {wrong}"))),
+        let left = bursar_tui::run(start)
+            .await
+            .map_err(|wrong| Failure::new(1, format!("the terminal cannot be used: {wrong}")))?;
+        if left.unsettled {
+            output::say(&last_words(cx));
+        }
+        match left.exit {
+            Exit::Quit => Ok(()),
+            Exit::Signal(signal) => Err(Failure::silent(u8::try_from(128 + signal).unwrap_or(130))),
         }
     })
+}
+
+/// What is to be done about a change that nobody knows the outcome of.
+fn last_words(cx: &Cx) -> String {
+    let written = cx.paths().is_ok_and(|paths| Journal::new(&paths).all().is_ok_and(|all| !all.is_empty()));
+    let next = if written {
+        "bursar pending list shows it, bursar pending resume finds out and finishes it"
+    } else {
+        "look whether it was made before you make it again"
+    };
+    format!("a change was sent and its answer never came; {next}")
 }
 
 /// What may be done to a daemon, in the dashboard's words.

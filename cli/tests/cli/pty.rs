@@ -91,6 +91,23 @@ async fn the_terminal_is_given_back_on_every_way_out() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn the_terminal_is_given_back_when_the_dashboard_panics() {
+    let (_daemon, home) = house().await;
+    // in the middle of drawing, and in a task beside the loop
+    for (fault, code, says) in [
+        ("tui-draw=1*off->panic(a mistake of ours)", 101, "a mistake of ours"),
+        ("tui-task=2*off->panic(a mistake of ours)", 1, "a part of the dashboard broke"),
+    ] {
+        let mut terminal = Terminal::run_with(&home, &[], &[("FAILPOINTS", fault)]);
+        terminal.shows(says);
+        assert_eq!(terminal.ends_sane(), code, "{fault}");
+        // it had the terminal before, and what it says stands on the screen that was there before
+        let bytes = String::from_utf8_lossy(&terminal.bytes()).into_owned();
+        assert!(bytes.contains("\x1b[?1049h") && bytes.contains("a mistake of ours"), "{bytes}");
+    }
+}
+
 #[test]
 fn the_sign_in_is_left_like_every_other_screen() {
     let home = Home::new();

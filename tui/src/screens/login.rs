@@ -90,7 +90,9 @@ impl Login {
         let text = trouble.message();
         let request_id = trouble.request_id().map(str::to_owned);
         let (field, retry_at) = match &trouble {
-            Trouble::Unreachable(_) | Trouble::Other(_) => (SERVER, None),
+            Trouble::Unreachable(_) | Trouble::Lost(_) | Trouble::Local(_) | Trouble::Other(_) => {
+                (SERVER, None)
+            }
             Trouble::Refused { error, retry_at, .. } => match error.code {
                 ErrorCode::InvalidCredentials => (PASSWORD, *retry_at),
                 _ => (BUTTON, *retry_at),

@@ -166,13 +166,13 @@ fn failed(model: &mut Model, ticket: Ticket, trouble: Trouble) -> Vec<Task> {
         }
         Slot::Export => {
             Export::failed(model, &trouble);
-            if !matches!(trouble, Trouble::Unreachable(_)) {
+            if !matches!(trouble, Trouble::Unreachable(_) | Trouble::Lost(_)) {
                 return Vec::new();
             }
         }
         _ => {}
     }
-    if let Trouble::Unreachable(why) = &trouble {
+    if let Trouble::Unreachable(why) | Trouble::Lost(why) = &trouble {
         if model.who.is_some() {
             let mut tasks = offline(model, ticket, why.clone());
             if ticket.slot == Slot::Choice {

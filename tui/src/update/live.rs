@@ -38,7 +38,7 @@ pub(super) fn heard(model: &mut Model, ticket: Ticket, heard: Heard) -> Vec<Task
         Heard::Lost(trouble) => {
             model.streaming = false;
             match trouble {
-                Trouble::Unreachable(why) => offline(model, ticket, why),
+                Trouble::Unreachable(why) | Trouble::Lost(why) => offline(model, ticket, why),
                 // it is there and does not want to be followed: it is looked at instead
                 _ => vec![Task::Wake(PULSE, Alarm::Pulse)],
             }

@@ -214,8 +214,8 @@ fn with_list(model: &mut Model, work: impl FnOnce(&mut dyn crate::listing::AnyLi
 
 /// Leaves, unless something would be forgotten that nobody has seen the end of.
 fn quit(model: &mut Model) -> Vec<Task> {
-    if model.pending.is_some() && !std::mem::replace(&mut model.quitting, true) {
-        model.complain("a change has no known outcome yet; q again leaves without it");
+    if Review::unsettled(model) && !std::mem::replace(&mut model.quitting, true) {
+        model.complain("a change has no known outcome yet; again leaves it to bursar pending");
         return Vec::new();
     }
     leave(model, Exit::Quit)

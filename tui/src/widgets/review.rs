@@ -29,12 +29,14 @@ use super::{
 use crate::{
     change::{Change, Effect},
     keys::{Code, Key},
-    message::{Request, Slot, Task, Trouble},
+    message::{Alarm, Request, Slot, Task, Trouble},
     model::{Deed, Model, Protection},
 };
 
 /// How long the button can be read before it works.
 const ARM: Duration = Duration::from_millis(400);
+/// How long it takes until an outcome that is still unknown is asked for again.
+const AGAIN: Duration = Duration::from_secs(2);
 /// Changes that are remembered to be undone.
 const JOURNAL: usize = 50;
 
@@ -290,15 +292,27 @@ impl Review {
         review.focus = Focus::Cancel;
         review.stage = match (&review.stage, trouble) {
             // an answer that was lost or cannot be read says nothing about what was done
-            (Stage::Sending, Trouble::Unreachable(why) | Trouble::Other(why)) => Stage::Unknown(why),
+            (Stage::Sending, Trouble::Lost(why) | Trouble::Other(why)) => Stage::Unknown(why),
             // only that it could not be asked about: what became of it is as unknown as before
             (Stage::Unknown(_), trouble) => Stage::Unknown(trouble.message()),
             (_, trouble) => Stage::Refused(trouble),
         };
-        if let Stage::Refused(trouble) = &review.stage {
-            model.last_trouble = Some((trouble.clone(), "a change was refused".to_owned(), model.now));
+        match &review.stage {
+            // asked again by itself, also where the daemon was never gone
+            Stage::Unknown(_) => return vec![Task::Wake(AGAIN, Alarm::Outcome)],
+            Stage::Refused(trouble) => {
+                model.last_trouble = Some((trouble.clone(), "a change was refused".to_owned(), model.now));
+            }
+            _ => {}
         }
         Vec::new()
+    }
+
+    /// Whether a change is on its way, or was and nobody knows what became of it.
+    pub fn unsettled(model: &Model) -> bool {
+        let open =
+            Self::of(model).is_some_and(|review| matches!(review.stage, Stage::Sending | Stage::Unknown(_)));
+        open || model.pending.is_some()
     }
 
     /// Somebody else saved first.
@@ -334,6 +348,9 @@ impl Review {
     /// The daemon is there again: what became of a change whose answer was lost?
     pub fn resolve(model: &mut Model) -> Option<Task> {
         let review = Self::of(model).filter(|review| matches!(review.stage, Stage::Unknown(_)))?;
+        if model.is_offline() || model.tickets.waits_for(Slot::Change) {
+            return None;
+        }
         let request = Request::Verdict(review.key.clone());
         Some(Task::Ask(model.tickets.issue(Slot::Change), request))
     }
@@ -370,7 +387,7 @@ impl Review {
         match &review.stage {
             Stage::Sending => model.overlay = Some(Overlay::Review(review)),
             Stage::Unknown(_) => {
-                model.say("the outcome is asked for when the daemon is back; r asks now");
+                model.say("the outcome is asked for until it is known; r asks now");
                 model.pending = Some(*review);
             }
             stage => {

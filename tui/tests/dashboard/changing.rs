@@ -9,7 +9,7 @@ use bursar_shared::{
 };
 use bursar_tui::{
     Protection,
-    message::{Alarm, Input, Msg, Slot},
+    message::{Alarm, Input, Msg, Slot, Trouble},
 };
 
 use crate::support::{Desk, Mood, user};
@@ -345,7 +345,7 @@ fn leaving_with_an_unknown_outcome_is_asked_about() {
     desk.mood = Mood::Unreachable;
     desk.press("tab enter esc q");
     assert!(desk.model.exit.is_none());
-    assert!(desk.text().contains("q again leaves without it"), "{}", desk.text());
+    assert!(desk.text().contains("again leaves it to bursar pending"), "{}", desk.text());
     // something else in between takes it back
     desk.press("j q");
     assert!(desk.model.exit.is_none());
@@ -400,4 +400,59 @@ fn nothing_is_changed_where_nothing_may_be() {
         assert!(desk.text().contains("the daemon cannot be reached"), "{key}");
     }
     assert!(!desk.waits(Slot::Change));
+}
+
+/// A change is sent, and this comes back instead of an answer.
+fn answered_by(trouble: Trouble) -> Desk {
+    let mut desk = Desk::users(80, 24);
+    desk.press("j S");
+    later(&mut desk);
+    desk.mood = Mood::Silent;
+    desk.press("tab enter");
+    let (ticket, _) = desk.open.remove(0);
+    desk.send(Msg::Answer(ticket, Err(trouble)));
+    desk.draw();
+    desk
+}
+
+#[test]
+fn an_answer_that_makes_no_sense_is_asked_about_by_itself_while_the_daemon_is_there() {
+    let mut desk = answered_by(Trouble::Other("the answer is no JSON".into()));
+    let text = desk.text();
+    assert!(text.contains("outcome unknown") && text.contains("● live"), "{text}");
+    // ^c asks before it is left behind
+    desk.press("^c");
+    assert!(desk.model.exit.is_none() && desk.text().contains("bursar pending"), "{}", desk.text());
+    desk.mood = Mood::Refuses;
+    desk.ring(Alarm::Outcome);
+    assert!(desk.text().contains("outcome unknown"), "{}", desk.text());
+    let mut after = user(1);
+    after.status = bursar_shared::field::UserStatus::Suspended;
+    desk.verdict.state = VerdictState::Done;
+    desk.verdict.data = Some(serde_json::to_value(&after).unwrap());
+    desk.mood = Mood::Answers;
+    assert!(desk.alarms.contains(&Alarm::Outcome));
+    desk.ring(Alarm::Outcome);
+    assert!(desk.text().contains("suspended li.wei1@example.com"), "{}", desk.text());
+    assert_eq!(carried(&desk).len(), 1);
+    assert!(!bursar_tui::widgets::review::Review::unsettled(&desk.model));
+}
+
+#[test]
+fn what_was_never_sent_is_not_called_unknown() {
+    for trouble in [Trouble::Local("the journal: disk full".into()), Trouble::Unreachable("refused".into())] {
+        let desk = answered_by(trouble);
+        let text = desk.text();
+        assert!(text.contains("not sent, so nothing was changed") && !text.contains("unknown"), "{text}");
+    }
+}
+
+#[test]
+fn a_session_that_ends_says_that_a_change_was_left_behind() {
+    let mut desk = answered_by(Trouble::Other("the answer is no JSON".into()));
+    desk.press("esc");
+    desk.mood = Mood::Answers;
+    desk.press("^o");
+    assert!(desk.text().contains("bursar pending list"), "{}", desk.text());
+    assert!(desk.model.left_behind);
 }

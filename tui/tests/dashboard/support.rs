@@ -420,9 +420,12 @@ impl Desk {
         }
         match self.mood {
             Mood::Unreachable => {
-                return Err(Trouble::Unreachable(
-                    "cannot reach http://127.0.0.1:8460: connection refused".into(),
-                ));
+                let why = "cannot reach http://127.0.0.1:8460: connection refused".to_owned();
+                return Err(match request {
+                    // it may have got there, and only its answer not back
+                    Request::Carry(..) => Trouble::Lost(why),
+                    _ => Trouble::Unreachable(why),
+                });
             }
             Mood::Refuses => {
                 let error = ApiError::new(ErrorCode::DatabaseUnavailable, "The database does not answer.");

@@ -131,10 +131,15 @@ impl Review {
             Stage::Ready(_) => {
                 bit(format!("{good} the daemon tried it and undid it: this is what will happen"), theme.good)
             }
+            Stage::Refused(Trouble::Unreachable(why) | Trouble::Local(why)) if self.agreed > 0 => {
+                bit(format!("not sent, so nothing was changed: {why}"), theme.bad)
+            }
             Stage::Refused(Trouble::Unreachable(why)) => bit(format!("could not be asked: {why}"), theme.bad),
             Stage::Refused(trouble) => bit(format!("refused: {}", trouble.message()), theme.bad),
             Stage::Sending => bit("sent; waiting for the daemon…", theme.dim),
-            Stage::Unknown(why) => bit(format!("outcome unknown, asked when it is back: {why}"), theme.warn),
+            Stage::Unknown(why) => {
+                bit(format!("outcome unknown; it is asked for until it is known: {why}"), theme.warn)
+            }
             Stage::Lost => bit(
                 "the daemon knows nothing of it: send it again? the key keeps it from being done twice",
                 theme.warn,
