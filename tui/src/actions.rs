@@ -49,6 +49,12 @@ deeds! {
     Columns,
     /// Mark the row.
     Mark,
+    /// Mark the rows between the last mark and this one.
+    MarkRange,
+    /// Mark the row and the one below it.
+    MarkDown,
+    /// Mark the row and the one above it.
+    MarkUp,
     /// Mark every row that is held.
     MarkAll,
     /// Take all marks away.
@@ -250,6 +256,9 @@ actions! {
     Refresh     "list.refresh"     "reload"             "reload"           ["r"]             Find 25  in_list list_command, "Reads this screen again; the cursor keeps its record. Offline: tries now.";
     Export      "list.export"      "export"             "export"           ["E"]             Find 30  exportable export_command, "Writes the whole list, as filtered and sorted, to a file: CSV or JSON lines.";
     Mark        "row.mark"         "mark"               "mark"             ["space"]         Act 45   on_user none, "Marks the row, or takes its mark away, and moves on.";
+    MarkRange   "list.mark-range"  "mark range"         "mark range"       ["V"]             Act 0    on_user none, "Marks every row from the one that was marked last to this one.";
+    MarkDown    "row.mark-down"    "mark down"          "mark down"        ["shift-down"]    Act 0    on_user none, "Marks the row and the next one, and goes there.";
+    MarkUp      "row.mark-up"      "mark up"            "mark up"          ["shift-up"]      Act 0    on_user none, "Marks the row and the one before, and goes there.";
     MarkAll     "list.mark-all"    "mark all"           "mark all"         ["*"]             Act 0    on_user none, "Marks every row of the list that was read so far.";
     Unmark      "list.unmark"      "clear marks"        "clear marks"      ["\\"]            Act 0    has_marks none, "Takes all marks away.";
     Menu        "row.menu"         "menu"               "actions"          ["x"]             Act 85   on_row none, "Shows what can be done with the row, or why not.";

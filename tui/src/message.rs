@@ -258,8 +258,8 @@ pub enum Request {
     Audit(List<AuditEntry>),
     /// What a person may do.
     Permissions(UserId),
-    /// The latest that happened to a record.
-    Timeline(String),
+    /// The latest that happened to a person, and that they did.
+    Timeline(UserId),
     /// What these people are called.
     Names(Vec<UserId>),
     /// All roles, as far as one page holds them.
@@ -316,8 +316,8 @@ pub enum Answer {
     Audit(Page<AuditEntry>),
     /// What a person may do.
     Permissions(Box<EffectivePermissions>),
-    /// What happened to a record.
-    Timeline(String, Vec<Event>),
+    /// What happened to a person, and what they did.
+    Timeline(UserId, Vec<Event>),
     /// What people are called; who is not there any more is left out.
     Names(Vec<(UserId, String)>),
     /// All roles.

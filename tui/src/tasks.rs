@@ -14,7 +14,7 @@ use bursar_shared::{
     operation::Operation,
     operations::{
         auth::{GetCapabilities, Me, RevokeSession, RevokeSessions},
-        log::{Event, StreamEvents, VerifyAudit},
+        log::{Event, StreamEvents, Timeline, VerifyAudit},
         roles::Role,
         system::{GetStats, GetVerdict, GetVersion},
         users::{
@@ -22,7 +22,7 @@ use bursar_shared::{
             SetUserRoles, SuspendUser,
         },
     },
-    page::{Condition, FilterValue, List, MAX_PAGE_SIZE, Op},
+    page::{List, MAX_PAGE_SIZE},
     wire,
 };
 use futures_util::{FutureExt as _, StreamExt as _};
@@ -41,7 +41,7 @@ const PULSE_LIMIT: Duration = Duration::from_secs(3);
 /// Rows of the followed log that are taken in one step.
 const AT_ONCE: usize = 200;
 /// Rows of a timeline.
-const TIMELINE: u32 = 30;
+const TIMELINE: u32 = 50;
 /// People whose names are asked for at the same time.
 const NAMES_AT_ONCE: usize = 8;
 /// How far an export is, is said this often.
@@ -267,10 +267,8 @@ async fn answer(client: Client, host: Arc<dyn Host>, request: Request) -> Result
             client.call(&list).await.map(|page| Answer::AllRoles(page.rows)).map_err(trouble)
         }
         Request::Timeline(id) => {
-            let mut list = List::<Event>::new().size(TIMELINE);
-            let value = FilterValue::Text(id.clone());
-            list.filter.push(Condition { field: "resourceId", op: Op::Eq, value });
-            client.call(&list).await.map(|page| Answer::Timeline(id, page.rows)).map_err(trouble)
+            let op = Timeline { id, list: List::new().size(TIMELINE) };
+            client.call(&op).await.map(|page| Answer::Timeline(id, page.rows)).map_err(trouble)
         }
         Request::Names(ids) => Ok(Answer::Names(names(client, ids).await)),
         Request::Verify => client.call(&VerifyAudit {}).await.map(Answer::Verified).map_err(trouble),

@@ -135,12 +135,13 @@ impl Rows for Session {
         lines.push(fact("id", bit(session.id.to_string(), theme.text)));
         lines.push(Vec::new());
         lines.push(vec![bit(format!("{indent}PERSON"), theme.accent)]);
-        match model.users.held(session.user_id) {
+        let held = || model.users.held(session.user_id).map(|row| &row.record);
+        match session.user.as_deref().or_else(held) {
             Some(person) => {
                 let mut line = vec![bit(indent.to_owned(), theme.text)];
-                line.extend(named(&person.record, theme));
+                line.extend(named(person, theme));
                 lines.push(line);
-                let roles = person.record.roles.join(", ");
+                let roles = person.roles.join(", ");
                 lines.push(fact(
                     "roles",
                     bit(if roles.is_empty() { "none".to_owned() } else { roles }, theme.text),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use bursar_shared::{error::ErrorCode, id::UserId};
+use bursar_shared::{error::ErrorCode, id::UserId, permission::Permission};
 
 use super::{
     end_session,
@@ -80,6 +80,9 @@ fn took(model: &mut Model, ticket: Ticket, answer: Answer) -> Vec<Task> {
                 model.overlay = Some(Overlay::Form(form));
             }
             model.who = Some(Who { user: *user, permissions: capabilities.permissions });
+            if model.may(Permission::UsersRead) {
+                model.sessions.include = vec!["user"];
+            }
             model.screen = model.return_to.take().unwrap_or(Screen::Home);
             let mut tasks = load(model);
             tasks.push(Task::Wake(PULSE, crate::message::Alarm::Pulse));
@@ -117,7 +120,13 @@ fn took(model: &mut Model, ticket: Ticket, answer: Answer) -> Vec<Task> {
             }
             model.users.list.take(way, page, now);
         }
-        (Slot::Page(_, way), Answer::Sessions(page)) => model.sessions.take(way, page, now),
+        (Slot::Page(_, way), Answer::Sessions(page)) => {
+            // whose they are came with them
+            for user in page.rows.iter().filter_map(|session| session.user.as_ref()) {
+                model.names.insert(user.id, user.email.to_string());
+            }
+            model.sessions.take(way, page, now);
+        }
         (Slot::Page(_, way), Answer::Roles(page)) => model.roles.take(way, page, now),
         (_, Answer::Permissions(allowed)) => Users::take_allowed(model, Ok(*allowed)),
         (_, Answer::Timeline(id, events)) => model.users.timeline = Some((id, Ok(events))),
@@ -248,8 +257,8 @@ fn keep(model: &mut Model, ticket: Ticket, trouble: Trouble) {
         Slot::Page(room, Way::Fresh) => model.list_and_tickets(room).0.fail(trouble),
         Slot::Permissions => Users::take_allowed(model, Err(trouble)),
         Slot::Timeline => {
-            if let Some(id) = model.current_id().map(str::to_owned) {
-                model.users.timeline = Some((id, Err(trouble)));
+            if let Some(row) = model.users.list.window.current() {
+                model.users.timeline = Some((row.record.id, Err(trouble)));
             }
         }
         _ => {}
@@ -258,10 +267,7 @@ fn keep(model: &mut Model, ticket: Ticket, trouble: Trouble) {
 
 /// Asks what the people are called whose ids stand on the screen, once for each.
 pub(super) fn names(model: &mut Model) -> Option<Task> {
-    if model.is_offline()
-        || model.tickets.waits_for(Slot::Names)
-        || !model.may(bursar_shared::permission::Permission::UsersRead)
-    {
+    if model.is_offline() || model.tickets.waits_for(Slot::Names) || !model.may(Permission::UsersRead) {
         return None;
     }
     let wanted: Vec<UserId> = match model.screen {

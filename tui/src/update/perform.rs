@@ -63,6 +63,12 @@ pub fn perform(model: &mut Model, what: Do) -> Vec<Task> {
             model.users.list.window.toggle_mark();
             model.users.list.window.step(1);
         }
+        Do::MarkRange => match model.users.list.window.mark_range() {
+            Some(count) => model.say(format!("{count} marked")),
+            None => model.say("marked; at the other end the same key marks all between"),
+        },
+        Do::MarkDown => model.users.list.window.mark_over(1),
+        Do::MarkUp => model.users.list.window.mark_over(-1),
         Do::MarkAll => {
             let count = model.users.list.window.mark_all();
             model.say(format!("{count} marked: those that were read so far"));

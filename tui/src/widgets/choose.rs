@@ -96,7 +96,8 @@ impl Choose {
     pub fn menu(model: &mut Model) {
         let about = |action: &&crate::actions::Action| {
             matches!(action.group, Group::Act | Group::Change)
-                && !matches!(action.what, Do::Menu | Do::Pane | Do::Mark | Do::MarkAll | Do::Unmark)
+                && !matches!(action.what, Do::Menu | Do::Pane)
+                && !action.title.contains("mark")
                 || matches!(action.what, Do::GoPerson | Do::GoTimeline | Do::GoWhere)
         };
         let mut lines = Vec::new();

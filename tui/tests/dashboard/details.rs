@@ -249,3 +249,39 @@ fn roles_that_are_built_in_are_as_old_as_the_program() {
     assert!(text.contains("CREATED") && !text.contains("1970"), "{text}");
     assert!(!text.contains("created   "), "{text}");
 }
+
+#[test]
+fn a_range_is_marked_from_the_last_mark_to_the_cursor_either_way() {
+    let marks = |desk: &Desk| desk.model.users.list.window.marks().len();
+    let mut desk = Desk::users(80, 24);
+    desk.press("j j V");
+    assert!(desk.text().contains("at the other end the same key marks all between"), "{}", desk.text());
+    desk.press("j j j V");
+    assert_eq!(marks(&desk), 4);
+    // and up again from there
+    desk.press("g g V");
+    assert_eq!(marks(&desk), 6);
+    desk.press("\\ space j j V");
+    assert_eq!(marks(&desk), 4, "space marks the first and moves on");
+    desk.press("\\ shift-down shift-down shift-up");
+    assert_eq!(marks(&desk), 3);
+    // other keys of this kind change nothing in the daemon
+    assert!(desk.model.overlay.is_none());
+}
+
+#[test]
+fn a_person_has_one_timeline_of_what_happened_to_them_and_what_they_did() {
+    let mut desk = Desk::users(120, 36);
+    desk.press("j j j enter");
+    desk.ring(Alarm::Rest);
+    let text = desk.text();
+    // of others, with whom it was done to; of them, with who did it
+    assert!(text.contains("user.created  ") && text.contains("TIMELINE"), "{text}");
+    let asked = |desk: &Desk| desk.log.iter().filter(|request| request.starts_with("Timeline")).count();
+    assert_eq!(asked(&desk), 1);
+    // something happens to them: it is read again once the cursor rests
+    desk.events = 123;
+    desk.ring(Alarm::Pulse);
+    desk.ring(Alarm::Rest);
+    assert_eq!(asked(&desk), 2);
+}

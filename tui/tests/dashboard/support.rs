@@ -470,7 +470,12 @@ impl Desk {
             }
             Request::Rehearse(change, version) => Answer::Rehearsed(self.judged(&change, version)?),
             Request::Carry(change, _, version, _) => Answer::Changed(self.judged(&change, version)?),
-            Request::Sessions(list) => Answer::Sessions(page(&list, 60, session)),
+            Request::Sessions(list) => Answer::Sessions(page(&list, 60, |n| {
+                let with_user = list.include.contains(&"user");
+                let mut session = session(n);
+                session.user = with_user.then(|| Box::new(user(n % 40)));
+                session
+            })),
             Request::Roles(list) => {
                 let roles = roles();
                 Answer::Roles(page(&list, roles.len() as u32, |n| roles[n as usize].clone()))
@@ -483,7 +488,8 @@ impl Desk {
             }
             Request::Timeline(id) => {
                 let all = (1..=self.events).rev().map(event);
-                let theirs = all.filter(|event| event.resource.id.as_ref() == Some(&id)).collect();
+                let of = |known: &Option<String>| known.as_deref() == Some(id.to_string().as_str());
+                let theirs = all.filter(|event| of(&event.resource.id) || of(&event.actor.id)).collect();
                 Answer::Timeline(id, theirs)
             }
             Request::Names(ids) => {
