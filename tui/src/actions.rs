@@ -305,7 +305,7 @@ pub fn meaning(model: &Model, before: Option<Key>, key: Key) -> Meaning {
     let here = ACTIONS.iter().filter(|action| (action.state)(model) != State::Absent);
     let mut begins = false;
     for action in here {
-        for keys in action.keys {
+        for keys in model.keys.of(action) {
             match (keys.split_once(' ').filter(|(_, second)| !second.is_empty()), before) {
                 (Some((first, second)), Some(before)) => {
                     if Key::read(first) == Some(before) && Key::read(second) == Some(key) {
@@ -322,10 +322,11 @@ pub fn meaning(model: &Model, before: Option<Key>, key: Key) -> Meaning {
 }
 
 /// What can follow the first of two keys: the second, and what both do.
-pub fn following(model: &Model, first: Key) -> Vec<(&'static str, &'static Action)> {
+pub fn following(model: &Model, first: Key) -> Vec<(&str, &'static Action)> {
     let here = ACTIONS.iter().filter(|action| (action.state)(model) != State::Absent);
     let pairs = here.flat_map(|action| {
-        action.keys.iter().filter_map(move |keys| keys.split_once(' ').map(|pair| (pair, action)))
+        let keys = model.keys.of(action).into_iter();
+        keys.filter_map(move |keys| keys.split_once(' ').map(|pair| (pair, action)))
     });
     pairs
         .filter(|((begins, second), _)| !second.is_empty() && Key::read(begins) == Some(first))

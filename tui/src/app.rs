@@ -107,6 +107,7 @@ pub(crate) async fn run(start: Start) -> io::Result<Left> {
     };
     let place = Place { server: start.server, ..start.place };
     let mut model = Model::new(start.look, place, local_now());
+    model.keys = start.keys;
     if let Some(email) = &start.email {
         model.login.set_email(email);
     }

@@ -9,6 +9,7 @@ pub mod actions;
 mod app;
 pub mod change;
 pub mod draw;
+pub mod keymap;
 pub mod keys;
 pub mod listing;
 pub mod look;
@@ -27,6 +28,7 @@ use std::sync::Arc;
 use bursar_shared::client::Client;
 
 pub use crate::{
+    keymap::Keymap,
     look::{Look, ThemeName},
     message::Exit,
     model::{Known, Opened, Place, Protection},
@@ -115,6 +117,8 @@ pub struct Start {
     pub email: Option<String>,
     /// Colours, glyphs and mouse; [`Look::from_env`] reads them from the environment's variables.
     pub look: Look,
+    /// Which keys do what.
+    pub keys: Keymap,
 }
 
 /// How the dashboard was left.

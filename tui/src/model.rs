@@ -20,6 +20,7 @@ use bursar_shared::{
 use crate::{
     actions::Do,
     change::{Change, shell},
+    keymap::Keymap,
     keys::Key,
     listing::{AnyList, Listing},
     look::{Look, Theme},
@@ -216,6 +217,8 @@ pub struct Model {
     pub look: Look,
     /// The styles that follow from it.
     pub theme: Theme,
+    /// Which keys do what.
+    pub keys: Keymap,
     /// Whose daemon this is.
     pub place: Place,
     /// Who is signed in.
@@ -299,6 +302,7 @@ impl Model {
             size: (80, 24),
             look,
             theme: Theme::of(look),
+            keys: Keymap::default(),
             place,
             who: None,
             link: Link::Unknown,

@@ -4,8 +4,12 @@ mod host;
 
 use std::sync::Arc;
 
-use bursar_shared::client::{Client, Options, profile::Protect, session::Store};
-use bursar_tui::{Exit, Look, Place, Protection, Start};
+use bursar_shared::client::{
+    Client, Options,
+    profile::{Dashboard, Protect},
+    session::Store,
+};
+use bursar_tui::{Exit, Keymap, Look, Place, Protection, Start, ThemeName};
 use clap::Args;
 
 use crate::{
@@ -66,6 +70,7 @@ pub(crate) fn beside(cx: &Cx, client: Client, label: &str, email: Option<String>
 
 /// Opens the dashboard with this client.
 fn show(cx: &Cx, client: Client, place: Place, email: Option<String>) -> Result<()> {
+    let (look, keys) = settings(cx)?;
     let insecure_http = cx.globals.insecure_http;
     let ca_cert = cx.globals.ca_cert.clone();
     let signed_in = client.session().is_key() || client.session().credentials()?.is_some();
@@ -82,7 +87,8 @@ fn show(cx: &Cx, client: Client, place: Place, email: Option<String>) -> Result<
         place,
         signed_in,
         email,
-        look: Look::from_env(variable),
+        look,
+        keys,
     };
     block_on(async {
         let left = bursar_tui::run(start)
@@ -96,6 +102,21 @@ fn show(cx: &Cx, client: Client, place: Place, email: Option<String>) -> Result<
             Exit::Signal(signal) => Err(Failure::silent(u8::try_from(128 + signal).unwrap_or(130))),
         }
     })
+}
+
+/// How the dashboard looks and which keys it has: as the file says, else as the environment does.
+fn settings(cx: &Cx) -> Result<(Look, Keymap)> {
+    let (set, path) = Dashboard::load(&cx.paths()?)?;
+    let wrong = |why: String| Failure::usage(format!("{}: {why}", path.display()));
+    let mut look = Look::from_env(variable);
+    if let Some(theme) = &set.theme {
+        let theme = theme.parse().map_err(wrong)?;
+        // without colours is stronger: it may be what this terminal can show
+        look.theme = if look.theme == ThemeName::Mono { look.theme } else { theme };
+    }
+    look.mouse = set.mouse.unwrap_or(look.mouse);
+    look.ascii = set.ascii.unwrap_or(look.ascii);
+    Ok((look, Keymap::new(&set.keys).map_err(wrong)?))
 }
 
 /// What is to be done about a change that nobody knows the outcome of.

@@ -4,6 +4,7 @@ use bursar_shared::page::Sort;
 use ratatui::layout::Rect;
 
 use crate::{
+    actions::Do,
     listing::{AnyList, Listing, Phase, Rows},
     look::Theme,
     message::Room,
@@ -172,11 +173,11 @@ fn draw_pane(canvas: &mut Canvas<'_>, model: &Model, list: &dyn AnyList, area: R
         };
         canvas.text(inside.x, inside.y, inside.width, &Clean::of(called), theme.accent);
         let rest = Rect { y: inside.y + 2, height: inside.height.saturating_sub(2), ..inside };
-        put(canvas, rest, &list.lines(model, inside.width, false));
+        put(canvas, model, rest, &list.lines(model, inside.width, false));
         return;
     }
-    let facts =
-        [bit("p", theme.key), bit(" closes ", theme.dim), bit("enter", theme.key), bit(" all", theme.dim)];
+    let key = |what| bit(model.keys.key_of(what), theme.key);
+    let facts = [key(Do::Pane), bit(" closes  ", theme.dim), key(Do::Open), bit(" all", theme.dim)];
     let Some(called) = called else {
         canvas.rule(area.x, area.y, area.width, &[], &facts[..2]);
         let text = Clean::fixed("j or a click chooses a row, and what it says stands here");
@@ -190,20 +191,25 @@ fn draw_pane(canvas: &mut Canvas<'_>, model: &Model, list: &dyn AnyList, area: R
     let right = Rect { x: area.x + half + 1, width: area.width.saturating_sub(half + 2), ..left };
     let lines = list.lines(model, left.width, false);
     let first = lines.iter().position(Vec::is_empty).unwrap_or(lines.len());
-    put(canvas, left, &lines[..first]);
+    put(canvas, model, left, &lines[..first]);
     let rest: Vec<Vec<Bit>> = lines[first..].iter().filter(|line| !line.is_empty()).cloned().collect();
-    put(canvas, right, &rest);
+    put(canvas, model, right, &rest);
 }
 
 /// Writes lines; when they do not fit, the last one says so.
-fn put(canvas: &mut Canvas<'_>, area: Rect, lines: &[Vec<Bit>]) {
+fn put(canvas: &mut Canvas<'_>, model: &Model, area: Rect, lines: &[Vec<Bit>]) {
     let theme = canvas.theme;
     let end = lines.iter().rposition(|line| !line.is_empty()).map_or(0, |last| last + 1);
     let rows = usize::from(area.height);
     for (at, line) in lines[..end].iter().take(rows).enumerate() {
         let y = area.y + at as u16;
         if at + 1 == rows && end > rows {
-            canvas.line(area.x, y, area.width, &[bit("enter", theme.key), bit(" shows all", theme.dim)]);
+            canvas.line(
+                area.x,
+                y,
+                area.width,
+                &[bit(model.keys.key_of(Do::Open), theme.key), bit(" shows all", theme.dim)],
+            );
         } else {
             canvas.line(area.x, y, area.width, line);
         }

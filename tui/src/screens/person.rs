@@ -8,6 +8,7 @@ use bursar_shared::{
 
 use super::audit;
 use crate::{
+    actions::Do,
     look::Theme,
     model::Model,
     text::{Clean, minute},
@@ -169,7 +170,10 @@ fn timeline(model: &Model, user: &User, theme: &Theme, most: usize) -> Vec<Vec<B
     };
     let mut title = heading("TIMELINE".to_owned(), theme);
     if model.may(Permission::EventsRead) {
-        title.extend([bit("  t", theme.key), bit(" changes of them", theme.dim)]);
+        title.extend([
+            bit(format!("  {}", model.keys.key_of(Do::GoTimeline)), theme.key),
+            bit(" changes of them", theme.dim),
+        ]);
     }
     let mut lines = vec![title];
     if events.is_empty() {

@@ -3,6 +3,7 @@
 use bursar_shared::{operations::roles::Role, page::List, permission::Permission};
 
 use crate::{
+    actions::Do,
     listing::{Column, Rows},
     message::Request,
     model::Model,
@@ -112,7 +113,8 @@ impl Rows for Role {
             lines.extend(super::person::grouped(role.permissions, theme, width));
         }
         lines.push(Vec::new());
-        lines.push(vec![bit(format!("{indent}u"), theme.key), bit(" lists who has it", theme.dim)]);
+        let key = model.keys.key_of(Do::GoPerson);
+        lines.push(vec![bit(format!("{indent}{key}"), theme.key), bit(" lists who has it", theme.dim)]);
         lines
     }
 }

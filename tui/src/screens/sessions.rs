@@ -8,6 +8,7 @@ use bursar_shared::{
 
 use super::users::named;
 use crate::{
+    actions::Do,
     listing::{Column, Listing, Rows},
     look::Theme,
     message::Request,
@@ -151,11 +152,11 @@ impl Rows for Session {
         }
         lines.push(fact("id", bit(session.user_id.to_string(), theme.text)));
         lines.push(vec![
-            bit(format!("{indent}u"), theme.key),
+            bit(format!("{indent}{}", model.keys.key_of(Do::GoPerson)), theme.key),
             bit(" person  ", theme.dim),
-            bit("K", theme.key),
+            bit(model.keys.key_of(Do::EndSession), theme.key),
             bit(" ends it  ", theme.dim),
-            bit("A", theme.key),
+            bit(model.keys.key_of(Do::EndAll), theme.key),
             bit(" ends all", theme.dim),
         ]);
         lines

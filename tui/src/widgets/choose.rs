@@ -17,7 +17,7 @@ use super::{
 use crate::{
     actions::{ACTIONS, Do, Group, State},
     change::Change,
-    keys::{Code, Key, shown},
+    keys::{Code, Key},
     message::{Request, Slot, Task},
     model::{Model, Protection},
     screens::listed,
@@ -108,7 +108,12 @@ impl Choose {
                 State::On => None,
                 State::Off(why) => Some(why.to_owned()),
             };
-            lines.push(Line { text: action.title.to_owned(), right: shown(action.keys[0]), on: false, off });
+            lines.push(Line {
+                text: action.title.to_owned(),
+                right: model.keys.shown(action),
+                on: false,
+                off,
+            });
             deeds.push(action.what);
         }
         let list = model.list();
@@ -230,15 +235,15 @@ impl Choose {
             (false, Code::End) => choose.at = last,
             (false, Code::Enter | Code::Char(' ')) => return Self::pick(model, key.code == Code::Enter),
             (true, Code::Char('s')) => return Self::pick(model, true),
-            (false, Code::Char(letter)) if matches!(choose.kind, Choice::Menu(_)) => {
+            _ if matches!(choose.kind, Choice::Menu(_)) => {
                 // the key itself does it too
-                let text = letter.to_string();
+                let text = key.to_string();
                 match choose.lines.iter().position(|line| line.right == text) {
                     Some(at) => {
                         choose.at = at;
                         return Self::pick(model, true);
                     }
-                    None if matches!(letter, 'q' | 'x') => model.overlay = None,
+                    None if matches!(key.code, Code::Char('q' | 'x')) => model.overlay = None,
                     None => {}
                 }
             }

@@ -7,8 +7,7 @@ use super::{
     overlay::keys,
 };
 use crate::{
-    actions::{ACTIONS, State, following},
-    keys::shown,
+    actions::{ACTIONS, Do, State, following},
     look::Theme,
     message::Room,
     model::{Link, Model, Protection, Screen},
@@ -162,8 +161,8 @@ fn tabs(canvas: &mut Canvas<'_>, model: &Model, area: Rect) {
         canvas.hits.push((Rect { x, width: used, ..area }, Hit::Tab(number)));
         x += used + 1;
     }
-    let help =
-        [bit(":", theme.key), bit(" command  ", theme.dim), bit("?", theme.key), bit(" help ", theme.dim)];
+    let key = |what| bit(model.keys.key_of(what), theme.key);
+    let help = [key(Do::Palette), bit(" command  ", theme.dim), key(Do::Help), bit(" help ", theme.dim)];
     let width = area.right().saturating_sub(x);
     if width > 20 {
         canvas.line_right(area.right(), area.y, width, &help);
@@ -190,7 +189,12 @@ fn banner(canvas: &mut Canvas<'_>, model: &Model, area: Rect) {
     let edge = theme.glyphs.edge;
     let lines = [
         format!("{edge} OFFLINE since {}. What you see may be out of date. Changes are off.", clock(*since)),
-        format!("{edge} try {tries}, next at {}, r tries now {} {why}", clock(*next), theme.glyphs.dot),
+        format!(
+            "{edge} try {tries}, next at {}, {} tries now {} {why}",
+            clock(*next),
+            model.keys.key_of(Do::Refresh),
+            theme.glyphs.dot
+        ),
     ];
     for (line, text) in lines.into_iter().enumerate().take(usize::from(area.height)) {
         canvas.text(area.x, area.y + line as u16, area.width, &Clean::of(text), theme.banner);
@@ -245,7 +249,8 @@ fn status(canvas: &mut Canvas<'_>, model: &Model, area: Rect) {
 fn newer(model: &Model) -> Option<Bit> {
     let list = model.list().filter(|list| list.room() != Room::Home)?;
     let [_, _, count] = list.counts();
-    (count > 0).then(|| bit(format!("{count} newer: press ."), model.theme.warn))
+    let key = model.keys.key_of(Do::TakeIn);
+    (count > 0).then(|| bit(format!("{count} newer: press {key}"), model.theme.warn))
 }
 
 fn hints(canvas: &mut Canvas<'_>, model: &Model, area: Rect) {
@@ -261,11 +266,13 @@ fn hints(canvas: &mut Canvas<'_>, model: &Model, area: Rect) {
     let theme = canvas.theme;
     let mut chosen: Vec<_> =
         ACTIONS.iter().filter(|action| action.hint > 0 && (action.state)(model) == State::On).collect();
+    // what has no key is found in the palette
+    chosen.retain(|action| !model.keys.of(action).is_empty());
     chosen.sort_by_key(|action| std::cmp::Reverse(action.hint));
     let mut room = usize::from(area.width).saturating_sub(1);
     // the most wanted that fit, then in the order of the table, so that a key keeps its place
     chosen.retain(|action| {
-        let cells = action.keys[0].chars().count() + action.title.len() + 3;
+        let cells = model.keys.shown(action).chars().count() + action.title.len() + 3;
         let fits = cells <= room;
         if fits {
             room -= cells;
@@ -276,7 +283,7 @@ fn hints(canvas: &mut Canvas<'_>, model: &Model, area: Rect) {
     let mut x = area.x + 1;
     for action in chosen {
         let bits = [
-            bit(shown(action.keys[0]), theme.key),
+            bit(model.keys.shown(action), theme.key),
             bit(" ", theme.text),
             bit(action.title, theme.dim),
             bit("  ", theme.text),

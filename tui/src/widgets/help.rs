@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     actions::{ACTIONS, Group, State},
-    keys::{Code, Key, shown},
+    keys::{Code, Key},
     model::Model,
     text::Clean,
 };
@@ -96,7 +96,7 @@ fn lines(model: &Model, width: u16) -> Vec<Vec<Bit>> {
         }
         lines.push(vec![bit(*title, theme.accent)]);
         for action in here {
-            let keys = action.keys.iter().map(|keys| shown(keys)).collect::<Vec<_>>().join(" ");
+            let keys = model.keys.all_shown(action);
             let mut line = vec![bit(format!("  {keys:<10}"), theme.key)];
             match (action.state)(model) {
                 State::Off(why) => {

@@ -16,7 +16,7 @@ use super::{
 use crate::{
     actions::{ACTIONS, Action, Do, Group, State},
     change::shell,
-    keys::{Code, Key, shown},
+    keys::{Code, Key},
     message::{Room, Task},
     model::Model,
     text::Clean,
@@ -265,7 +265,7 @@ impl Palette {
                         State::Off(why) => Some(why),
                         _ => None,
                     };
-                    let keys = action.keys.iter().map(|keys| shown(keys)).collect::<Vec<_>>().join(" ");
+                    let keys = model.keys.all_shown(action);
                     (action.title.to_owned(), keys, off)
                 }
             };

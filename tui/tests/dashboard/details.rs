@@ -285,3 +285,28 @@ fn a_person_has_one_timeline_of_what_happened_to_them_and_what_they_did() {
     desk.ring(Alarm::Rest);
     assert_eq!(asked(&desk), 2);
 }
+
+#[test]
+fn keys_that_were_set_work_and_are_shown() {
+    let mut desk = Desk::users(120, 60);
+    let keys = [
+        ("user.suspend", vec!["f2".to_owned()]),
+        ("list.down", vec!["n".to_owned(), "down".to_owned()]),
+        ("app.help", vec!["g ?".to_owned()]),
+    ];
+    let keys = keys.into_iter().map(|(name, keys)| (name.to_owned(), keys)).collect();
+    desk.model.keys = bursar_tui::Keymap::new(&keys).unwrap();
+    desk.press("n n");
+    assert_eq!(desk.cursor(), Some(user(2).id.to_string().as_str()));
+    // the old ones mean nothing any more
+    desk.press("j S");
+    assert_eq!(desk.cursor(), Some(user(2).id.to_string().as_str()));
+    assert!(desk.model.overlay.is_none());
+    desk.press("g ?");
+    let text = desk.text();
+    assert!(text.contains("n down") && text.contains("f2        suspend"), "{text}");
+    desk.press("esc x");
+    assert!(desk.text().contains("f2"), "{}", desk.text());
+    desk.press("esc f2");
+    assert!(desk.text().contains("Suspend this person?"), "{}", desk.text());
+}
