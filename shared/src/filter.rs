@@ -165,7 +165,13 @@ pub fn parse<R: Resource>(text: &str) -> Result<Filter, FilterError> {
             "<" => (Op::Lt, value),
             _ => (Op::Lte, value),
         };
-        let value = field.read(op, value).map_err(|why| wrong(format!("{} {why}", field.name)))?;
+        let value = field.read(op, value).map_err(|why| {
+            let wrong = wrong(format!("{} {why}", field.name));
+            // of a word that stands there as it was read, only the value is wrong
+            let as_read = text[word.at..].starts_with(&word.text[..value_start]);
+            let skip = if as_read { value_start } else { 0 };
+            FilterError { at: word.at + skip, len: word.len - skip, ..wrong }
+        })?;
         filter.conditions.push(Condition { field: field.name, op, value });
     }
     if !search.is_empty() {
@@ -237,6 +243,10 @@ mod tests {
         assert!(wrong.message.contains("colour"), "{wrong}");
         let wrong = parse::<User>("status:open").unwrap_err();
         assert!(wrong.message.contains("active, suspended, deleted"), "{wrong}");
+        assert_eq!((wrong.at, wrong.len), (7, 4));
+        let wrong = parse::<User>("stauts:active").unwrap_err();
+        assert!(wrong.message.contains("did you mean status?"), "{wrong}");
+        assert!(!parse::<User>("colour:red").unwrap_err().message.contains("did you mean"));
         let wrong = parse::<User>(r#"name:"Ada"#).unwrap_err();
         assert_eq!(wrong.at, 5);
     }

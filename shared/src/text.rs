@@ -40,6 +40,47 @@ pub fn clean(text: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
+/// The known word that was probably meant by one that is not known: written otherwise, cut short, or
+/// mistyped by a letter or two.
+pub fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let typed: Vec<char> = word.to_lowercase().chars().collect();
+    if !(2..=40).contains(&typed.len()) {
+        return None;
+    }
+    let text: String = typed.iter().collect();
+    let rated = known.filter_map(|known| {
+        let letters: Vec<char> = known.to_lowercase().chars().collect();
+        let name: String = letters.iter().collect();
+        let wrong = if name.contains(&text) || (letters.len() > 2 && text.starts_with(&name)) {
+            0
+        } else {
+            mistakes(&typed, &letters)
+        };
+        (wrong <= (typed.len() / 3).max(1)).then_some((wrong, known))
+    });
+    rated.min_by_key(|(wrong, _)| *wrong).map(|(_, known)| known)
+}
+
+/// Letters to change, add, take out or swap with their neighbour to come from one word to the other.
+fn mistakes(from: &[char], to: &[char]) -> usize {
+    let mut rows: [Vec<usize>; 3] = [Vec::new(), Vec::new(), (0..=to.len()).collect()];
+    for (i, letter) in from.iter().enumerate() {
+        rows.rotate_left(1);
+        let [earlier, above, here] = &mut rows;
+        here.clear();
+        here.push(i + 1);
+        for (j, other) in to.iter().enumerate() {
+            let changed = above[j] + usize::from(letter != other);
+            let mut least = changed.min(above[j + 1] + 1).min(here[j] + 1);
+            if i > 0 && j > 0 && from[i - 1] == *other && to[j - 1] == *letter {
+                least = least.min(earlier[j - 1] + 1);
+            }
+            here.push(least);
+        }
+    }
+    rows[2].last().copied().unwrap_or_default()
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -52,6 +93,18 @@ mod tests {
         assert_eq!(clean("\u{1b}[2J"), "\\u{1b}[2J");
         assert_eq!(clean("a\u{202e}b\u{200b}c\nd"), "a\\u{202e}b\\u{200b}c\\u{a}d");
         assert_eq!(clean("می‌خواهم 👩‍🚀"), "می‌خواهم 👩‍🚀");
+    }
+
+    #[test]
+    fn what_was_meant_is_guessed_only_where_it_is_near() {
+        let known = ["id", "email", "status", "createdAt", "lastLoginAt"];
+        let near = |word: &str| nearest(word, known.into_iter());
+        assert_eq!(near("stauts"), Some("status"));
+        assert_eq!(near("mail"), Some("email"));
+        assert_eq!(near("created_at"), Some("createdAt"));
+        assert_eq!(near("emails"), Some("email"));
+        assert_eq!(near("colour"), None);
+        assert_eq!(near("x"), None);
     }
 
     proptest! {

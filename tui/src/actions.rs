@@ -7,7 +7,10 @@ mod state;
 use state::*;
 pub(crate) use state::{person_of_row, subject_of_row};
 
-use crate::{keys::Key, model::Model};
+use crate::{
+    keys::Key,
+    model::{Model, Screen},
+};
 
 macro_rules! deeds {
     ($($(#[$doc:meta])* $name:ident),+ $(,)?) => {
@@ -46,6 +49,12 @@ deeds! {
     Columns,
     /// Mark the row.
     Mark,
+    /// Mark the rows between the last mark and this one.
+    MarkRange,
+    /// Mark the row and the one below it.
+    MarkDown,
+    /// Mark the row and the one above it.
+    MarkUp,
     /// Mark every row that is held.
     MarkAll,
     /// Take all marks away.
@@ -247,6 +256,9 @@ actions! {
     Refresh     "list.refresh"     "reload"             "reload"           ["r"]             Find 25  in_list list_command, "Reads this screen again; the cursor keeps its record. Offline: tries now.";
     Export      "list.export"      "export"             "export"           ["E"]             Find 30  exportable export_command, "Writes the whole list, as filtered and sorted, to a file: CSV or JSON lines.";
     Mark        "row.mark"         "mark"               "mark"             ["space"]         Act 45   on_user none, "Marks the row, or takes its mark away, and moves on.";
+    MarkRange   "list.mark-range"  "mark range"         "mark range"       ["V"]             Act 0    on_user none, "Marks every row from the one that was marked last to this one.";
+    MarkDown    "row.mark-down"    "mark down"          "mark down"        ["shift-down"]    Act 0    on_user none, "Marks the row and the next one, and goes there.";
+    MarkUp      "row.mark-up"      "mark up"            "mark up"          ["shift-up"]      Act 0    on_user none, "Marks the row and the one before, and goes there.";
     MarkAll     "list.mark-all"    "mark all"           "mark all"         ["*"]             Act 0    on_user none, "Marks every row of the list that was read so far.";
     Unmark      "list.unmark"      "clear marks"        "clear marks"      ["\\"]            Act 0    has_marks none, "Takes all marks away.";
     Menu        "row.menu"         "menu"               "actions"          ["x"]             Act 85   on_row none, "Shows what can be done with the row, or why not.";
@@ -293,7 +305,7 @@ pub fn meaning(model: &Model, before: Option<Key>, key: Key) -> Meaning {
     let here = ACTIONS.iter().filter(|action| (action.state)(model) != State::Absent);
     let mut begins = false;
     for action in here {
-        for keys in action.keys {
+        for keys in model.keys.of(action) {
             match (keys.split_once(' ').filter(|(_, second)| !second.is_empty()), before) {
                 (Some((first, second)), Some(before)) => {
                     if Key::read(first) == Some(before) && Key::read(second) == Some(key) {
@@ -310,10 +322,11 @@ pub fn meaning(model: &Model, before: Option<Key>, key: Key) -> Meaning {
 }
 
 /// What can follow the first of two keys: the second, and what both do.
-pub fn following(model: &Model, first: Key) -> Vec<(&'static str, &'static Action)> {
+pub fn following(model: &Model, first: Key) -> Vec<(&str, &'static Action)> {
     let here = ACTIONS.iter().filter(|action| (action.state)(model) != State::Absent);
     let pairs = here.flat_map(|action| {
-        action.keys.iter().filter_map(move |keys| keys.split_once(' ').map(|pair| (pair, action)))
+        let keys = model.keys.of(action).into_iter();
+        keys.filter_map(move |keys| keys.split_once(' ').map(|pair| (pair, action)))
     });
     pairs
         .filter(|((begins, second), _)| !second.is_empty() && Key::read(begins) == Some(first))
@@ -324,6 +337,12 @@ pub fn following(model: &Model, first: Key) -> Vec<(&'static str, &'static Actio
 /// The action that does this.
 pub fn action(what: Do) -> Option<&'static Action> {
     ACTIONS.iter().find(|action| action.what == what)
+}
+
+/// The action that goes to a screen: it is named so.
+pub fn to_screen(screen: Screen) -> Option<&'static Action> {
+    let name = format!("go.{}", screen.title().to_lowercase());
+    ACTIONS.iter().find(|action| action.name == name)
 }
 
 /// The table of all actions as it stands in the documents.

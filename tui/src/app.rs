@@ -18,13 +18,14 @@ use tokio::{
 };
 
 use crate::{
-    Start,
+    Left, Start,
     draw::{Drawn, draw},
     message::{Exit, Msg, Request, Slot, Task},
     model::{Model, Place},
     tasks::Tasks,
     terminal::{Screen, input},
     update::update,
+    widgets::review::Review,
 };
 
 /// Frames are at least this far apart; the first after a pause is drawn at once.
@@ -88,7 +89,9 @@ const INT: i32 = 2;
 const TERM: i32 = 15;
 
 /// Opens the dashboard and stays until the person leaves.
-pub(crate) async fn run(start: Start) -> io::Result<Exit> {
+pub(crate) async fn run(start: Start) -> io::Result<Left> {
+    #[cfg(feature = "failpoints")]
+    let _faults = fail::FailScenario::setup();
     let (to, messages) = unbounded_channel();
     let mut sources = Sources {
         messages,
@@ -102,8 +105,9 @@ pub(crate) async fn run(start: Start) -> io::Result<Exit> {
             signal(SignalKind::from_raw(ProcessSignal::SIGCONT as i32))?,
         ],
     };
-    let place = Place { server: start.server, context: start.context, protection: start.protection };
+    let place = Place { server: start.server, ..start.place };
     let mut model = Model::new(start.look, place, local_now());
+    model.keys = start.keys;
     if let Some(email) = &start.email {
         model.login.set_email(email);
     }
@@ -115,13 +119,15 @@ pub(crate) async fn run(start: Start) -> io::Result<Exit> {
         model.login.notice = Some("taking up the stored session…".to_owned());
         tasks.ask(model.tickets.issue(Slot::Session), Request::Who);
     }
-    match stay(&mut sources, &mut model, &mut tasks, &mut screen).await {
-        Ok(exit) => Ok(exit),
+    let ended = stay(&mut sources, &mut model, &mut tasks, &mut screen).await;
+    let unsettled = model.left_behind || Review::unsettled(&model);
+    match ended {
+        Ok(exit) => Ok(Left { exit, unsettled }),
         // a terminal that is gone fails to take a frame before the signal that says so is seen
         Err(wrong) => {
             let [_, hup, _] = &mut sources.signals;
             match tokio::time::timeout(LAST_WORD, hup.recv()).await {
-                Ok(_) => Ok(Exit::Signal(HUP)),
+                Ok(_) => Ok(Left { exit: Exit::Signal(HUP), unsettled }),
                 Err(_) => Err(wrong),
             }
         }
@@ -223,6 +229,9 @@ fn step(
     screen: &mut Screen,
 ) -> io::Result<bool> {
     let mut stops = false;
+    if matches!(msg, Msg::Broken) {
+        return Err(io::Error::other("a part of the dashboard broke"));
+    }
     if matches!(msg, Msg::Resumed) {
         // whatever stopped us may have left the terminal to somebody else
         screen.retake(model.look.mouse)?;
@@ -248,6 +257,7 @@ fn step(
 }
 
 fn show(screen: &mut Screen, model: &mut Model) -> io::Result<Drawn> {
+    fail::fail_point!("tui-draw");
     model.dirty = false;
     let whole = std::mem::take(&mut model.repaint);
     screen.draw(whole, |buffer| {

@@ -34,6 +34,10 @@ pub fn draw(model: &Model, buffer: &mut Buffer) -> Drawn {
         }
         return Drawn::default();
     }
+    canvas.hints = match model.screen {
+        Screen::Login => Rect { y: area.bottom() - 1, height: 1, ..area },
+        _ => chrome::parts(model).hints,
+    };
     match model.screen {
         Screen::Login => login::draw(&mut canvas, model),
         Screen::Home => home::draw(&mut canvas, model),

@@ -32,6 +32,10 @@ pub enum Code {
     Up,
     /// An arrow.
     Down,
+    /// An arrow with shift.
+    ShiftUp,
+    /// An arrow with shift.
+    ShiftDown,
     /// An arrow.
     Left,
     /// An arrow.
@@ -54,12 +58,16 @@ impl Key {
         Self { code, ctrl: false }
     }
 
-    /// Reads a key as the table writes it: `j`, `^d`, `enter`, `f1`.
+    /// Reads a key as the table writes it: `j`, `^d`, `enter`, `f1`, `shift-down`.
     pub fn read(text: &str) -> Option<Self> {
         let mut letters = text.chars();
         let code = match (letters.next()?, letters.next(), letters.next()) {
             (letter, None, _) => Code::Char(letter),
             ('^', Some(letter), None) => return Some(Self { code: Code::Char(letter), ctrl: true }),
+            ('f', Some('1'..='9'), _) => {
+                let number = text[1..].parse().ok().filter(|number| (1..=12).contains(number));
+                Code::F(number?)
+            }
             _ => NAMES.iter().find(|(name, _)| *name == text)?.1,
         };
         Some(Self::plain(code))
@@ -82,7 +90,8 @@ const NAMES: &[(&str, Code)] = &[
     ("pgup", Code::PageUp),
     ("pgdn", Code::PageDown),
     ("space", Code::Char(' ')),
-    ("f1", Code::F(1)),
+    ("shift-up", Code::ShiftUp),
+    ("shift-down", Code::ShiftDown),
 ];
 
 impl fmt::Display for Key {

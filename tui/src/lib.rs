@@ -9,6 +9,7 @@ pub mod actions;
 mod app;
 pub mod change;
 pub mod draw;
+pub mod keymap;
 pub mod keys;
 pub mod listing;
 pub mod look;
@@ -27,6 +28,7 @@ use std::sync::Arc;
 use bursar_shared::client::Client;
 
 pub use crate::{
+    keymap::Keymap,
     look::{Look, ThemeName},
     message::Exit,
     model::{Known, Opened, Place, Protection},
@@ -107,16 +109,25 @@ pub struct Start {
     pub connect: Connect,
     /// Contexts and files.
     pub host: Arc<dyn Host>,
-    /// The name of the context, if one is in use.
-    pub context: Option<String>,
-    /// Whether changes are free, asked about twice, or off.
-    pub protection: Protection,
+    /// Whose daemon it is; the address may be left out.
+    pub place: Place,
     /// Whether a stored session should be tried before anybody is asked to sign in.
     pub signed_in: bool,
     /// The email to begin the sign-in with.
     pub email: Option<String>,
     /// Colours, glyphs and mouse; [`Look::from_env`] reads them from the environment's variables.
     pub look: Look,
+    /// Which keys do what.
+    pub keys: Keymap,
+}
+
+/// How the dashboard was left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Left {
+    /// Why it ended.
+    pub exit: Exit,
+    /// A change was sent, and what became of it was not known by then.
+    pub unsettled: bool,
 }
 
 /// Opens the dashboard on standard output and stays until the person leaves or a signal ends it.
@@ -126,6 +137,6 @@ pub struct Start {
 ///
 /// # Errors
 /// When the terminal cannot be set up, read or written.
-pub async fn run(start: Start) -> std::io::Result<Exit> {
+pub async fn run(start: Start) -> std::io::Result<Left> {
     app::run(start).await
 }

@@ -127,6 +127,8 @@ pub struct Listing<R: Rows> {
     enter: Enter,
     /// What the cursor was on before it was let go; taken up again when the page cannot be read.
     held: Option<String>,
+    /// The record that the cursor goes to when the fresh page is here.
+    sought: Option<String>,
     /// The query that the present rows answer: text, filter and order.
     shown: Option<(String, Filter, Sort)>,
 }
@@ -153,6 +155,7 @@ impl<R: Rows> Listing<R> {
             truncated: BTreeSet::new(),
             enter: Enter::First,
             held: None,
+            sought: None,
             shown: None,
         }
     }
@@ -215,6 +218,26 @@ impl<R: Rows> Listing<R> {
             }
             _ => self.begin(tickets, self.enter),
         }
+    }
+
+    /// Reads the list around a record, and puts the cursor on it.
+    pub fn seek(&mut self, id: &str, tickets: &mut Tickets) -> Vec<Task> {
+        self.held = self.window.release();
+        self.sought = Some(id.to_owned());
+        self.open = None;
+        let mut list = self.query();
+        list.around = Some(id.to_owned());
+        list.total = Some(TotalMode::Bounded);
+        self.fresh(tickets, list)
+    }
+
+    /// The record that was sought is not in this list: the cursor goes back. Whether one was.
+    pub fn gives_up_seeking(&mut self) -> bool {
+        let sought = self.sought.take().is_some();
+        if let Some(held) = self.held.take().filter(|_| sought) {
+            self.window.hold(&held);
+        }
+        sought
     }
 
     /// The record under the cursor is unknown to the daemon: the list is read from its start, and
@@ -290,6 +313,9 @@ impl<R: Rows> Listing<R> {
             Way::Fresh => {
                 self.count(&page.pagination);
                 self.window.replace(page, self.enter);
+                if let Some(id) = self.sought.take() {
+                    self.window.seek(&id);
+                }
                 self.newer.clear();
                 self.held = None;
                 self.read_at = Some(now);
@@ -313,6 +339,7 @@ impl<R: Rows> Listing<R> {
         if let Some((text, filter, sort)) = self.shown.clone() {
             (self.filter_text, self.filter, self.sort) = (text, filter, sort);
         }
+        self.sought = None;
         if let Some(held) = self.held.take() {
             self.window.hold(&held);
         }

@@ -40,6 +40,8 @@ pub enum Msg {
     Resumed,
     /// A time that was waited for has come.
     Alarm(Alarm),
+    /// A task of ours panicked.
+    Broken,
     /// The process was told to end.
     Stop(Exit),
 }
@@ -256,8 +258,8 @@ pub enum Request {
     Audit(List<AuditEntry>),
     /// What a person may do.
     Permissions(UserId),
-    /// The latest that happened to a record.
-    Timeline(String),
+    /// The latest that happened to a person, and that they did.
+    Timeline(UserId),
     /// What these people are called.
     Names(Vec<UserId>),
     /// All roles, as far as one page holds them.
@@ -314,8 +316,8 @@ pub enum Answer {
     Audit(Page<AuditEntry>),
     /// What a person may do.
     Permissions(Box<EffectivePermissions>),
-    /// What happened to a record.
-    Timeline(String, Vec<Event>),
+    /// What happened to a person, and what they did.
+    Timeline(UserId, Vec<Event>),
     /// What people are called; who is not there any more is left out.
     Names(Vec<(UserId, String)>),
     /// All roles.
@@ -348,11 +350,15 @@ pub enum Trouble {
         /// Until when it does not want to be asked again.
         retry_at: Option<Timestamp>,
     },
-    /// The daemon could not be reached; the words say what was tried.
+    /// The daemon could not be reached, so nothing was changed; the words say what was tried.
     Unreachable(String),
+    /// A change was sent and its answer was lost: what became of it is not known.
+    Lost(String),
+    /// Something on this machine is not as it must be, so nothing was sent.
+    Local(String),
     /// Nobody is signed in any more.
     SignedOut,
-    /// Something else went wrong at this end or in between.
+    /// The answer makes no sense, or something else went wrong.
     Other(String),
 }
 
@@ -361,7 +367,7 @@ impl Trouble {
     pub fn message(&self) -> String {
         match self {
             Self::Refused { error, .. } => error.message.clone(),
-            Self::Unreachable(why) => why.clone(),
+            Self::Unreachable(why) | Self::Lost(why) | Self::Local(why) => why.clone(),
             Self::SignedOut => "nobody is signed in".to_owned(),
             Self::Other(why) => why.clone(),
         }
@@ -417,4 +423,6 @@ pub enum Alarm {
     Chord,
     /// The figures are older than what came since.
     Figures,
+    /// What became of a change whose answer was lost.
+    Outcome,
 }

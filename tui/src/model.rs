@@ -19,7 +19,8 @@ use bursar_shared::{
 
 use crate::{
     actions::Do,
-    change::Change,
+    change::{Change, shell},
+    keymap::Keymap,
     keys::Key,
     listing::{AnyList, Listing},
     look::{Look, Theme},
@@ -137,8 +138,33 @@ pub struct Place {
     pub server: String,
     /// The name of the context.
     pub context: Option<String>,
+    /// What it is called where it has no context.
+    pub label: Option<String>,
+    /// Flags that a command needs beside the context or the address to reach it.
+    pub options: Vec<String>,
     /// Whether changes are free.
     pub protection: Protection,
+}
+
+impl Place {
+    /// What it is called, if anything.
+    pub fn name(&self) -> Option<&str> {
+        self.context.as_deref().or(self.label.as_deref())
+    }
+
+    /// A `bursar` command, so that it goes to this daemon wherever it is pasted.
+    pub fn reached_by(&self, command: &str) -> String {
+        let Some(rest) = command.strip_prefix("bursar ") else { return command.to_owned() };
+        let mut flags = match &self.context {
+            Some(name) => format!("-c {}", shell(name)),
+            None => format!("--server {}", shell(&self.server)),
+        };
+        for option in &self.options {
+            flags.push(' ');
+            flags.push_str(&shell(option));
+        }
+        format!("bursar {flags} {rest}")
+    }
 }
 
 /// Who is signed in.
@@ -177,6 +203,8 @@ pub struct Flash {
     pub text: String,
     /// Whether something went wrong.
     pub bad: bool,
+    /// It is true only while something is read, and goes when that is over.
+    pub passing: bool,
 }
 
 /// The whole state.
@@ -189,6 +217,8 @@ pub struct Model {
     pub look: Look,
     /// The styles that follow from it.
     pub theme: Theme,
+    /// Which keys do what.
+    pub keys: Keymap,
     /// Whose daemon this is.
     pub place: Place,
     /// Who is signed in.
@@ -257,6 +287,8 @@ pub struct Model {
     pub ahead: Vec<Do>,
     /// Leaving was asked about.
     pub quitting: bool,
+    /// A session ended while nobody knew what had become of a change.
+    pub left_behind: bool,
     /// The end.
     pub exit: Option<Exit>,
 }
@@ -270,6 +302,7 @@ impl Model {
             size: (80, 24),
             look,
             theme: Theme::of(look),
+            keys: Keymap::default(),
             place,
             who: None,
             link: Link::Unknown,
@@ -304,6 +337,7 @@ impl Model {
             repaint: false,
             ahead: Vec::new(),
             quitting: false,
+            left_behind: false,
             exit: None,
         }
     }
@@ -399,12 +433,22 @@ impl Model {
 
     /// Says something to the person.
     pub fn say(&mut self, text: impl Into<String>) {
-        self.flash = Some(Flash { text: text.into(), bad: false });
+        self.flash = Some(Flash { text: text.into(), bad: false, passing: false });
+    }
+
+    /// Says what is going on, for as long as it does.
+    pub fn say_meanwhile(&mut self, text: impl Into<String>) {
+        self.flash = Some(Flash { text: text.into(), bad: false, passing: true });
+    }
+
+    /// What was going on does not any more.
+    pub fn hush(&mut self) {
+        self.flash = self.flash.take().filter(|flash| !flash.passing);
     }
 
     /// Says that something went wrong.
     pub fn complain(&mut self, text: impl Into<String>) {
-        self.flash = Some(Flash { text: text.into(), bad: true });
+        self.flash = Some(Flash { text: text.into(), bad: true, passing: false });
     }
 
     /// Says that something went wrong, and keeps all of it to be looked at.

@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    panic::AssertUnwindSafe,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -13,7 +14,7 @@ use bursar_shared::{
     operation::Operation,
     operations::{
         auth::{GetCapabilities, Me, RevokeSession, RevokeSessions},
-        log::{Event, StreamEvents, VerifyAudit},
+        log::{Event, StreamEvents, Timeline, VerifyAudit},
         roles::Role,
         system::{GetStats, GetVerdict, GetVersion},
         users::{
@@ -21,10 +22,10 @@ use bursar_shared::{
             SetUserRoles, SuspendUser,
         },
     },
-    page::{Condition, FilterValue, List, MAX_PAGE_SIZE, Op},
+    page::{List, MAX_PAGE_SIZE},
     wire,
 };
-use futures_util::StreamExt as _;
+use futures_util::{FutureExt as _, StreamExt as _};
 use tokio::{sync::mpsc::UnboundedSender, task::JoinHandle, time};
 
 use crate::{
@@ -40,7 +41,7 @@ const PULSE_LIMIT: Duration = Duration::from_secs(3);
 /// Rows of the followed log that are taken in one step.
 const AT_ONCE: usize = 200;
 /// Rows of a timeline.
-const TIMELINE: u32 = 30;
+const TIMELINE: u32 = 50;
 /// People whose names are asked for at the same time.
 const NAMES_AT_ONCE: usize = 8;
 /// How far an export is, is said this often.
@@ -103,7 +104,7 @@ impl Tasks {
         let (client, to) = (self.client.clone(), self.to.clone());
         if let Request::Export(plan) = request {
             let host = self.host.clone();
-            let task = tokio::spawn(async move {
+            let task = self.spawn(async move {
                 let answer = export(client, host, plan, ticket, &to).await;
                 let _ = to.send(Msg::Answer(ticket, answer));
             });
@@ -113,7 +114,7 @@ impl Tasks {
             return;
         }
         if let Request::Follow(after) = request {
-            let task = tokio::spawn(follow(client, after, ticket, to));
+            let task = self.spawn(follow(client, after, ticket, to));
             if let Some(before) = self.requests.insert(ticket.slot, task) {
                 before.abort();
             }
@@ -121,7 +122,8 @@ impl Tasks {
         }
         let leaves = matches!(request, Request::SignOut);
         let host = self.host.clone();
-        let task = tokio::spawn(async move {
+        let task = self.spawn(async move {
+            fail::fail_point!("tui-task");
             let mut answer = Box::pin(answer(client, host, request));
             let answer = match time::timeout(SLOW, &mut answer).await {
                 Ok(answer) => answer,
@@ -140,6 +142,16 @@ impl Tasks {
         }
     }
 
+    /// Runs it beside the loop; one that panics ends the loop, for its answer never comes.
+    fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
+        let to = self.to.clone();
+        tokio::spawn(async move {
+            if AssertUnwindSafe(work).catch_unwind().await.is_err() {
+                let _ = to.send(Msg::Broken);
+            }
+        })
+    }
+
     /// Gives up what a slot waits for.
     pub(crate) fn drop(&mut self, slot: Slot) {
         if let Some(task) = self.requests.remove(&slot) {
@@ -150,7 +162,7 @@ impl Tasks {
     /// Says so after this long.
     pub(crate) fn wake(&mut self, after: Duration, alarm: Alarm) {
         let to = self.to.clone();
-        let task = tokio::spawn(async move {
+        let task = self.spawn(async move {
             time::sleep(after).await;
             let _ = to.send(Msg::Alarm(alarm));
         });
@@ -255,10 +267,8 @@ async fn answer(client: Client, host: Arc<dyn Host>, request: Request) -> Result
             client.call(&list).await.map(|page| Answer::AllRoles(page.rows)).map_err(trouble)
         }
         Request::Timeline(id) => {
-            let mut list = List::<Event>::new().size(TIMELINE);
-            let value = FilterValue::Text(id.clone());
-            list.filter.push(Condition { field: "resourceId", op: Op::Eq, value });
-            client.call(&list).await.map(|page| Answer::Timeline(id, page.rows)).map_err(trouble)
+            let op = Timeline { id, list: List::new().size(TIMELINE) };
+            client.call(&op).await.map(|page| Answer::Timeline(id, page.rows)).map_err(trouble)
         }
         Request::Names(ids) => Ok(Answer::Names(names(client, ids).await)),
         Request::Verify => client.call(&VerifyAudit {}).await.map(Answer::Verified).map_err(trouble),
@@ -337,7 +347,8 @@ async fn send<O: Operation>(
         host.write_down(client, &change).map_err(Error::Local)?;
     }
     let sent = client.send(op, how).await;
-    if let Some(key) = key.filter(|_| !matches!(sent, Err(Error::Unknown { .. }))) {
+    // an answer that cannot be read says as little about what was done as one that was lost
+    if let Some(key) = key.filter(|_| !matches!(sent, Err(Error::Unknown { .. } | Error::Protocol(_)))) {
         host.judged(key);
     }
     sent
@@ -396,10 +407,10 @@ fn trouble(error: Error) -> Trouble {
         Error::Api { error, request_id, retry_after, .. } => {
             Trouble::Refused { error, request_id, retry_at: retry_after.map(|wait| local_now() + wait) }
         }
-        Error::Unreachable { server, reason } | Error::Unknown { server, reason, .. } => {
-            Trouble::Unreachable(format!("{server}: {reason}"))
-        }
+        Error::Unreachable { server, reason } => Trouble::Unreachable(format!("{server}: {reason}")),
+        Error::Unknown { server, reason, .. } => Trouble::Lost(format!("{server}: {reason}")),
         Error::NotSignedIn => Trouble::SignedOut,
-        Error::Protocol(_) | Error::Local(_) => Trouble::Other(error.to_string()),
+        Error::Protocol(_) => Trouble::Other(error.to_string()),
+        Error::Local(_) => Trouble::Local(error.to_string()),
     }
 }

@@ -199,6 +199,8 @@ pub(crate) fn input(event: Event) -> Option<Input> {
                 KeyCode::BackTab => Code::BackTab,
                 KeyCode::Backspace => Code::Backspace,
                 KeyCode::Delete => Code::Delete,
+                KeyCode::Up if key.modifiers.contains(KeyModifiers::SHIFT) => Code::ShiftUp,
+                KeyCode::Down if key.modifiers.contains(KeyModifiers::SHIFT) => Code::ShiftDown,
                 KeyCode::Up => Code::Up,
                 KeyCode::Down => Code::Down,
                 KeyCode::Left => Code::Left,

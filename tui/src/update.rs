@@ -7,7 +7,7 @@ mod perform;
 use std::time::Duration;
 
 use self::live::pulse;
-pub use self::perform::{go, list, perform};
+pub use self::perform::{go, list, perform, show_person};
 use crate::{
     actions::{self, Do, Meaning, State},
     keys::{Code, Key},
@@ -16,8 +16,10 @@ use crate::{
     screens::{home::Home, listed, login, users::Users},
     widgets::{
         canvas::{Canvas, Hit},
+        choose::{Choice, Choose},
         field,
         overlay::{self, Overlay},
+        review::Review,
     },
 };
 
@@ -50,6 +52,8 @@ pub fn update(model: &mut Model, msg: Msg, hits: &[(ratatui::layout::Rect, Hit)]
         }
         Msg::Alarm(alarm) => self::alarm(model, alarm),
         Msg::Stop(exit) => leave(model, exit),
+        // the loop ends with it
+        Msg::Broken => Vec::new(),
     };
     tasks.extend(settle(model));
     tasks
@@ -122,7 +126,14 @@ fn key(model: &mut Model, key: Key) -> Vec<Task> {
             model.chord = Some((key, false));
             vec![Task::Wake(WHICH, Alarm::Chord)]
         }
-        Meaning::Nothing => Vec::new(),
+        Meaning::Nothing => {
+            if let (None, false, Code::Char(number @ '0'..='9')) = (before, key.ctrl, key.code) {
+                let names: Vec<String> =
+                    (1..).zip(Screen::ALL).map(|(at, screen)| format!("{at} {}", screen.title())).collect();
+                model.complain(format!("{number} is no screen: {}", names.join(", ")));
+            }
+            Vec::new()
+        }
     }
 }
 
@@ -183,9 +194,9 @@ fn click(model: &mut Model, hit: Option<Hit>) -> Vec<Task> {
     }
     match hit {
         Some(Hit::Tab(number)) => {
-            let screens = [Do::GoHome, Do::GoUsers, Do::GoSessions, Do::GoRoles, Do::GoEvents, Do::GoAudit];
-            let what = usize::from(number).checked_sub(1).and_then(|at| screens.get(at).copied());
-            what.map_or_else(Vec::new, |what| perform(model, what))
+            let screen = usize::from(number).checked_sub(1).and_then(|at| Screen::ALL.get(at));
+            let what = screen.and_then(|screen| actions::to_screen(*screen));
+            what.map_or_else(Vec::new, |action| perform(model, action.what))
         }
         Some(Hit::Hint(what)) => perform(model, what),
         Some(Hit::Newer) => perform(model, Do::TakeIn),
@@ -283,10 +294,12 @@ pub(crate) fn sign_out(model: &mut Model) -> Vec<Task> {
 
 /// Nobody is signed in any more.
 pub(crate) fn end_session(model: &mut Model, notice: &str) -> Vec<Task> {
+    model.left_behind |= Review::unsettled(model);
     let who = model.who.take().map(|who| (who.user.id, who.user.email.as_str().to_owned()));
     let typed = match model.overlay.take() {
         Some(Overlay::Form(form)) => Some(form),
         Some(Overlay::Review(mut review)) => review.form.take(),
+        Some(Overlay::Choose(Choose { kind: Choice::RolesFor(form), .. })) => Some(form),
         _ => None,
     };
     // what was typed is theirs, and waits for them alone
@@ -298,7 +311,8 @@ pub(crate) fn end_session(model: &mut Model, notice: &str) -> Vec<Task> {
     model.screen = Screen::Login;
     model.login.busy = None;
     model.login.problem = None;
-    model.login.notice = Some(notice.to_owned());
+    let behind = if model.left_behind { "; a change has no known outcome: bursar pending list" } else { "" };
+    model.login.notice = Some(format!("{notice}{behind}"));
     model.login.set_email(&email);
     model.forget();
     give_up_all()
@@ -337,6 +351,7 @@ fn alarm(model: &mut Model, alarm: Alarm) -> Vec<Task> {
         }
         Alarm::Figures if model.screen == Screen::Home && !model.is_offline() => Home::load_stats(model),
         Alarm::Figures => Vec::new(),
+        Alarm::Outcome => Review::resolve(model).into_iter().collect(),
     }
 }
 

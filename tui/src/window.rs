@@ -54,11 +54,21 @@ pub struct Window<R> {
     top: usize,
     height: usize,
     marks: BTreeSet<String>,
+    /// The row that was marked last, from which a range begins.
+    anchor: Option<String>,
 }
 
 impl<R> Default for Window<R> {
     fn default() -> Self {
-        Self { pages: VecDeque::new(), cursor: None, at: None, top: 0, height: 1, marks: BTreeSet::new() }
+        Self {
+            pages: VecDeque::new(),
+            cursor: None,
+            at: None,
+            top: 0,
+            height: 1,
+            marks: BTreeSet::new(),
+            anchor: None,
+        }
     }
 }
 
@@ -151,9 +161,31 @@ impl<R: Resource> Window<R> {
     pub fn toggle_mark(&mut self) {
         let Some(row) = self.current() else { return };
         let (id, gone) = (row.id.clone(), row.gone);
+        self.anchor = None;
         if !self.marks.remove(&id) && !gone {
+            self.anchor = Some(id.clone());
             self.marks.insert(id);
         }
+    }
+
+    /// Marks every row that is there between the one that was marked last and the cursor; how many marks
+    /// there are then. Nothing was marked last, or it is no longer held: marks the row under the cursor.
+    pub fn mark_range(&mut self) -> Option<usize> {
+        let at = self.at?;
+        let begin = self.anchor.as_deref().and_then(|id| self.find(id));
+        let (first, last) = begin.map_or((at, at), |begin| (begin.min(at), begin.max(at)));
+        let between = self.rows().skip(first).take(last - first + 1).filter(|row| !row.gone);
+        let ids: Vec<String> = between.map(|row| row.id.clone()).collect();
+        self.marks.extend(ids);
+        self.anchor = self.cursor.clone();
+        begin.map(|_| self.marks.len())
+    }
+
+    /// Marks the row under the cursor and those that a step goes over.
+    pub fn mark_over(&mut self, rows: isize) {
+        self.anchor = self.cursor.clone();
+        self.step(rows);
+        self.mark_range();
     }
 
     /// Marks every row that is held and there; how many marks there are then.
@@ -174,6 +206,7 @@ impl<R: Resource> Window<R> {
     pub fn clear_marks(&mut self) -> usize {
         let count = self.marks.len();
         self.marks.clear();
+        self.anchor = None;
         count
     }
 
@@ -226,6 +259,14 @@ impl<R: Resource> Window<R> {
         if self.cursor.is_none()
             && let Some(at) = self.find(id)
         {
+            self.put(Some(at));
+        }
+    }
+
+    /// Puts the cursor on a record, if it is here, and as far from the edges of the screen as it can be.
+    pub fn seek(&mut self, id: &str) {
+        if let Some(at) = self.find(id) {
+            self.top = at.saturating_sub(self.height / 2);
             self.put(Some(at));
         }
     }

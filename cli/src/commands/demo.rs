@@ -82,7 +82,7 @@ pub(crate) fn run(cx: &Cx, args: Demo) -> Result<()> {
             let client = Client::new(&server, Options::default())?.with_session(Store::memory());
             client.sign_in(email, PASSWORD.parse().map_err(wrong)?).await?;
             let shown = tokio::task::block_in_place(|| {
-                super::tui::beside(cx, client, Some("demo".to_owned()), Some(EMAIL.to_owned()))
+                super::tui::beside(cx, client, "demo", Some(EMAIL.to_owned()))
             });
             running.stop().await;
             return shown;

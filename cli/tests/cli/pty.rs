@@ -91,6 +91,23 @@ async fn the_terminal_is_given_back_on_every_way_out() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn the_terminal_is_given_back_when_the_dashboard_panics() {
+    let (_daemon, home) = house().await;
+    // in the middle of drawing, and in a task beside the loop
+    for (fault, code, says) in [
+        ("tui-draw=1*off->panic(a mistake of ours)", 101, "a mistake of ours"),
+        ("tui-task=2*off->panic(a mistake of ours)", 1, "a part of the dashboard broke"),
+    ] {
+        let mut terminal = Terminal::run_with(&home, &[], &[("FAILPOINTS", fault)]);
+        terminal.shows(says);
+        assert_eq!(terminal.ends_sane(), code, "{fault}");
+        // it had the terminal before, and what it says stands on the screen that was there before
+        let bytes = String::from_utf8_lossy(&terminal.bytes()).into_owned();
+        assert!(bytes.contains("\x1b[?1049h") && bytes.contains("a mistake of ours"), "{bytes}");
+    }
+}
+
 #[test]
 fn the_sign_in_is_left_like_every_other_screen() {
     let home = Home::new();
@@ -105,6 +122,33 @@ fn the_sign_in_is_left_like_every_other_screen() {
     terminal.shows("[ Sign in ]");
     terminal.signal("TERM");
     assert_eq!(terminal.ends_sane(), 143);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_sets_keys_and_theme_and_says_what_is_wrong_with_it() {
+    let (_daemon, home) = house().await;
+    let file = home.path().join("dashboard.toml");
+    for (text, says) in [
+        ("[keys]\n\"user.suspnd\" = [\"S\"]\n", "user.suspnd is no action; did you mean user.suspend?"),
+        ("[keys]\n\"list.down\" = [\"hyper-j\"]\n", "is no key"),
+        ("theme = \"pink\"\n", "pink is no theme"),
+        ("color = true\n", "unknown field"),
+    ] {
+        std::fs::write(&file, text).unwrap();
+        let mut terminal = Terminal::run(&home, &[]);
+        assert_eq!(terminal.ends_sane(), 2, "{text}");
+        terminal.shows(says);
+        assert!(terminal.text().contains("dashboard.toml"), "{}", terminal.text());
+        assert!(!terminal.bytes().windows(8).any(|part| part == b"\x1b[?1049h"), "the terminal was taken");
+    }
+    std::fs::write(&file, "theme = \"light\"\n[keys]\n\"go.users\" = [\"f2\"]\n").unwrap();
+    let mut terminal = Terminal::run(&home, &[]);
+    terminal.shows("● live");
+    terminal.press("\x1bOQ");
+    terminal.shows("[2 Users]");
+    assert!(looks(&terminal.bytes()).windows(3).any(|look| look == [38, 5, 25]), "not in light colours");
+    terminal.press("q");
+    assert_eq!(terminal.ends_sane(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

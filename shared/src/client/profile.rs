@@ -183,6 +183,41 @@ impl Profile {
     }
 }
 
+/// How the dashboard looks and which keys it has: `dashboard.toml`, written by hand.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Dashboard {
+    /// Its colours; asked of the environment when they are not set.
+    #[serde(default)]
+    pub theme: Option<String>,
+    /// Whether it takes clicks and the wheel.
+    #[serde(default)]
+    pub mouse: Option<bool>,
+    /// Whether it draws with ASCII alone.
+    #[serde(default)]
+    pub ascii: Option<bool>,
+    /// Keys by the name of the action, instead of those it has.
+    #[serde(default)]
+    pub keys: BTreeMap<String, Vec<String>>,
+}
+
+impl Dashboard {
+    /// Reads the settings, and says where they are; empty when there are none.
+    ///
+    /// # Errors
+    /// [`Error::Local`] when the file is there and cannot be understood.
+    pub fn load(paths: &Paths) -> Result<(Self, PathBuf), Error> {
+        let path = paths.config.join("dashboard.toml");
+        let wrong = |why: String| Error::Local(format!("{}: {}", path.display(), why.trim_end()));
+        let settings = match std::fs::read_to_string(&path) {
+            Ok(text) => toml::from_str(&text).map_err(|why| wrong(why.to_string()))?,
+            Err(why) if why.kind() == std::io::ErrorKind::NotFound => Self::default(),
+            Err(why) => return Err(wrong(why.to_string())),
+        };
+        Ok((settings, path))
+    }
+}
+
 /// Whether a context can have this name: it is also the name of a file.
 pub fn is_context_name(name: &str) -> bool {
     (1..=64).contains(&name.len())

@@ -89,6 +89,8 @@ pub trait AnyList {
     fn reload(&mut self, tickets: &mut Tickets) -> Vec<Task>;
     /// Reads the list from its start; the record under the cursor stays as a tombstone.
     fn reload_without_cursor(&mut self, tickets: &mut Tickets) -> Vec<Task>;
+    /// The record that was sought is not in this list. Whether one was.
+    fn gives_up_seeking(&mut self) -> bool;
     /// Goes to one end of the whole list.
     fn to_end(&mut self, tickets: &mut Tickets, end: Enter) -> Vec<Task>;
     /// A page could not be read.
@@ -225,6 +227,9 @@ where
     }
     fn reload_without_cursor(&mut self, tickets: &mut Tickets) -> Vec<Task> {
         Self::reload_without_cursor(self, tickets)
+    }
+    fn gives_up_seeking(&mut self) -> bool {
+        Self::gives_up_seeking(self)
     }
     fn to_end(&mut self, tickets: &mut Tickets, end: Enter) -> Vec<Task> {
         Self::to_end(self, tickets, end)

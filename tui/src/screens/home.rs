@@ -214,6 +214,7 @@ fn draw_figures(canvas: &mut Canvas<'_>, model: &Model, area: Rect) {
                 ("you may not see the figures: that needs the permission system:read".to_owned(), theme.dim)
             }
             Some(trouble) => (format!("{} no figures: {}", theme.glyphs.stop, trouble.message()), theme.bad),
+            None if model.is_offline() => ("no figures: the daemon cannot be reached".to_owned(), theme.dim),
             None => ("reading the figures…".to_owned(), theme.dim),
         };
         let y = area.y + area.height / 2;

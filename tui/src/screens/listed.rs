@@ -4,6 +4,7 @@ use bursar_shared::page::Sort;
 use ratatui::layout::Rect;
 
 use crate::{
+    actions::Do,
     listing::{AnyList, Listing, Phase, Rows},
     look::Theme,
     message::Room,
@@ -74,7 +75,9 @@ pub fn draw(canvas: &mut Canvas<'_>, model: &Model, list: &dyn AnyList) {
     if let Some((_, called)) = &open {
         title.push(bit(format!(" {} {called}", theme.glyphs.path), theme.strong));
     }
-    chrome::draw(canvas, model, &parts, &title, &facts(model, list, &theme));
+    let cells: usize = title.iter().map(|bit| bit.text.width()).sum();
+    let room = usize::from(parts.title.width).saturating_sub(cells + chrome::BESIDE_TITLE);
+    chrome::draw(canvas, model, &parts, &title, &chrome::fitting(facts(model, list, &theme), room, &theme));
     if let Some((scroll, _)) = open {
         let lines = list.lines(model, parts.body.width, true);
         scrolled(canvas, parts.body, &lines, scroll);
@@ -111,45 +114,45 @@ pub fn order(sort: Sort) -> String {
     }
 }
 
-/// How many, in which order, how old.
-fn facts(model: &Model, list: &dyn AnyList, theme: &Theme) -> Vec<Bit> {
-    let dot = || bit(format!(" {} ", theme.glyphs.dot), theme.rule);
-    let mut facts: Vec<Bit> = Vec::new();
+/// How many, in which order, how old; each with how much it is wanted.
+fn facts(model: &Model, list: &dyn AnyList, theme: &Theme) -> Vec<(u8, Bit)> {
+    let mut facts: Vec<(u8, Bit)> = Vec::new();
     if model.slow {
-        facts.extend([bit("reading…", theme.accent), dot()]);
+        facts.push((7, bit("reading…", theme.accent)));
     }
     if let Some((report, at)) = model.verified.as_ref().filter(|_| list.room() == Room::Audit) {
         let (text, style) = match report.first_broken_seq {
             None if report.ok => (format!("{} chain whole at {}", theme.glyphs.good, clock(*at)), theme.good),
             _ => (format!("{} chain broken", theme.glyphs.stop), theme.bad),
         };
-        facts.extend([bit(text, style), dot()]);
+        facts.push((9, bit(text, style)));
     }
     let total = list.total_text();
     if !total.is_empty() {
-        facts.extend([bit(total, theme.strong), dot()]);
+        facts.push((5, bit(total, theme.strong)));
     }
     let sort = list.sort();
+    // the head of its column has the arrow too
     match sort.key {
-        "seq" => facts.push(bit(order(sort), theme.dim)),
+        "seq" => facts.push((1, bit(order(sort), theme.dim))),
         key => {
             let key = key.strip_suffix("At").unwrap_or(key);
             let arrow = theme.glyphs.order[usize::from(sort.descending)];
-            facts.push(bit(format!("{key} {arrow}"), theme.dim));
+            facts.push((1, bit(format!("{key} {arrow}"), theme.dim)));
         }
     }
     if let Some(at) = list.read_at() {
         let failed = matches!(list.phase(), Phase::Failed(_));
         let live = list.follows() && model.streaming && !model.is_offline() && !failed;
         let age = match () {
-            () if live && list.frozen() => bit(format!("{} frozen", theme.glyphs.wait), theme.warn),
-            () if live => bit(format!("{} live", theme.glyphs.good), theme.good),
-            () if failed || model.is_offline() => bit(format!("as of {}", clock(at)), theme.warn),
-            () => bit(format!("as of {}", clock(at)), theme.dim),
+            () if live && list.frozen() => (6, bit(format!("{} frozen", theme.glyphs.wait), theme.warn)),
+            () if live => (3, bit(format!("{} live", theme.glyphs.good), theme.good)),
+            () if failed || model.is_offline() => (6, bit(format!("as of {}", clock(at)), theme.warn)),
+            () => (3, bit(format!("as of {}", clock(at)), theme.dim)),
         };
-        facts.extend([dot(), age]);
+        facts.push(age);
         if failed {
-            facts.push(bit(format!(" {} not read again", theme.glyphs.stop), theme.bad));
+            facts.push((8, bit(format!("{} not read again", theme.glyphs.stop), theme.bad)));
         }
     }
     facts
@@ -170,11 +173,11 @@ fn draw_pane(canvas: &mut Canvas<'_>, model: &Model, list: &dyn AnyList, area: R
         };
         canvas.text(inside.x, inside.y, inside.width, &Clean::of(called), theme.accent);
         let rest = Rect { y: inside.y + 2, height: inside.height.saturating_sub(2), ..inside };
-        put(canvas, rest, &list.lines(model, inside.width, false));
+        put(canvas, model, rest, &list.lines(model, inside.width, false));
         return;
     }
-    let facts =
-        [bit("p", theme.key), bit(" closes ", theme.dim), bit("enter", theme.key), bit(" all", theme.dim)];
+    let key = |what| bit(model.keys.key_of(what), theme.key);
+    let facts = [key(Do::Pane), bit(" closes  ", theme.dim), key(Do::Open), bit(" all", theme.dim)];
     let Some(called) = called else {
         canvas.rule(area.x, area.y, area.width, &[], &facts[..2]);
         let text = Clean::fixed("j or a click chooses a row, and what it says stands here");
@@ -188,20 +191,25 @@ fn draw_pane(canvas: &mut Canvas<'_>, model: &Model, list: &dyn AnyList, area: R
     let right = Rect { x: area.x + half + 1, width: area.width.saturating_sub(half + 2), ..left };
     let lines = list.lines(model, left.width, false);
     let first = lines.iter().position(Vec::is_empty).unwrap_or(lines.len());
-    put(canvas, left, &lines[..first]);
+    put(canvas, model, left, &lines[..first]);
     let rest: Vec<Vec<Bit>> = lines[first..].iter().filter(|line| !line.is_empty()).cloned().collect();
-    put(canvas, right, &rest);
+    put(canvas, model, right, &rest);
 }
 
 /// Writes lines; when they do not fit, the last one says so.
-fn put(canvas: &mut Canvas<'_>, area: Rect, lines: &[Vec<Bit>]) {
+fn put(canvas: &mut Canvas<'_>, model: &Model, area: Rect, lines: &[Vec<Bit>]) {
     let theme = canvas.theme;
     let end = lines.iter().rposition(|line| !line.is_empty()).map_or(0, |last| last + 1);
     let rows = usize::from(area.height);
     for (at, line) in lines[..end].iter().take(rows).enumerate() {
         let y = area.y + at as u16;
         if at + 1 == rows && end > rows {
-            canvas.line(area.x, y, area.width, &[bit("enter", theme.key), bit(" shows all", theme.dim)]);
+            canvas.line(
+                area.x,
+                y,
+                area.width,
+                &[bit(model.keys.key_of(Do::Open), theme.key), bit(" shows all", theme.dim)],
+            );
         } else {
             canvas.line(area.x, y, area.width, line);
         }

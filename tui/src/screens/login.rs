@@ -90,7 +90,9 @@ impl Login {
         let text = trouble.message();
         let request_id = trouble.request_id().map(str::to_owned);
         let (field, retry_at) = match &trouble {
-            Trouble::Unreachable(_) | Trouble::Other(_) => (SERVER, None),
+            Trouble::Unreachable(_) | Trouble::Lost(_) | Trouble::Local(_) | Trouble::Other(_) => {
+                (SERVER, None)
+            }
             Trouble::Refused { error, retry_at, .. } => match error.code {
                 ErrorCode::InvalidCredentials => (PASSWORD, *retry_at),
                 _ => (BUTTON, *retry_at),
@@ -199,7 +201,11 @@ pub fn draw(canvas: &mut Canvas<'_>, model: &Model) {
     let title = [bit("Bursar", theme.accent), bit(concat!(" ", env!("CARGO_PKG_VERSION")), theme.dim)];
     let inside = canvas.frame(area, &title, &[bit("sign in", theme.dim)]);
     let (left, width) = (inside.x + 2, inside.width.saturating_sub(4));
-    let label = if width >= 40 { 11 } else { 0 };
+    let label = match width {
+        40.. => 11,
+        20.. => 9,
+        _ => 0,
+    };
     // in a low terminal the blank lines go first
     let step = if inside.height >= 13 { 2 } else { 1 };
     let mut y = inside.y + u16::from(step == 2);

@@ -8,6 +8,7 @@ use bursar_shared::{
 
 use super::audit;
 use crate::{
+    actions::Do,
     look::Theme,
     model::Model,
     text::{Clean, minute},
@@ -154,10 +155,7 @@ pub(super) fn metadata(user: &User, theme: &Theme) -> Vec<Vec<Bit>> {
 
 /// What happened to them, newest first.
 fn timeline(model: &Model, user: &User, theme: &Theme, most: usize) -> Vec<Vec<Bit>> {
-    if !model.may(Permission::EventsRead) {
-        return vec![heading("TIMELINE".to_owned(), theme), vec![bit("needs events:read", theme.dim)]];
-    }
-    let known = model.users.timeline.as_ref().filter(|(id, _)| *id == user.id.to_string());
+    let known = model.users.timeline.as_ref().filter(|(id, _)| *id == user.id);
     let events = match known {
         Some((_, Ok(events))) => events,
         Some((_, Err(trouble))) => {
@@ -171,23 +169,39 @@ fn timeline(model: &Model, user: &User, theme: &Theme, most: usize) -> Vec<Vec<B
         }
     };
     let mut title = heading("TIMELINE".to_owned(), theme);
-    title.extend([bit("  t", theme.key), bit(" all of it", theme.dim)]);
+    if model.may(Permission::EventsRead) {
+        title.extend([
+            bit(format!("  {}", model.keys.key_of(Do::GoTimeline)), theme.key),
+            bit(" changes of them", theme.dim),
+        ]);
+    }
     let mut lines = vec![title];
     if events.is_empty() {
         lines.push(vec![bit("nothing that you may see", theme.dim)]);
     }
-    lines.extend(events.iter().take(most).map(|event| timeline_line(event, model, theme)));
+    lines.extend(events.iter().take(most).map(|event| timeline_line(event, user, model, theme)));
     lines
 }
 
-fn timeline_line(event: &Event, model: &Model, theme: &Theme) -> Vec<Bit> {
-    let what = event.kind.strip_prefix("user.").unwrap_or(&event.kind).to_owned();
-    vec![
+/// What happened: to them, and then by whom; or by them, and then to whom.
+fn timeline_line(event: &Event, user: &User, model: &Model, theme: &Theme) -> Vec<Bit> {
+    let id = user.id.to_string();
+    let theirs = event.actor.id.as_deref() == Some(&id);
+    let to_them = event.resource.id.as_deref() == Some(&id);
+    let what = event.kind.strip_prefix("user.").filter(|_| to_them).unwrap_or(&event.kind).to_owned();
+    let mut line = vec![
         bit(format!("{}Z ", minute(event.timestamp)), theme.dim),
         bit(what, audit::kind_style(&event.kind, theme)),
-        bit(audit::changed(event, theme), theme.text),
-        bit(format!("  {}", audit::by(event, model)), theme.dim),
-    ]
+    ];
+    if to_them {
+        line.push(bit(audit::changed(event, theme), theme.text));
+    } else if event.resource.kind != "session" {
+        line.push(bit(format!("  {}", audit::what(event, theme)), theme.text));
+    }
+    if !theirs {
+        line.push(bit(format!("  by {}", audit::by(event, model)), theme.dim));
+    }
+    line
 }
 
 /// What is shown beside the list.

@@ -3,6 +3,7 @@
 use bursar_shared::{operations::roles::Role, page::List, permission::Permission};
 
 use crate::{
+    actions::Do,
     listing::{Column, Rows},
     message::Request,
     model::Model,
@@ -61,7 +62,11 @@ impl Rows for Role {
             right: true,
             shown: false,
             sort: Some("createdAt"),
-            cell: |role, _, theme| bit(day(role.created_at), theme.dim),
+            cell: |role, _, theme| match role.built_in {
+                // they are as old as the program, and no day is known of that
+                true => bit("built in", theme.dim),
+                false => bit(day(role.created_at), theme.dim),
+            },
         },
     ];
 
@@ -87,8 +92,10 @@ impl Rows for Role {
         lines
             .push(fact("kind", if role.built_in { "built in, cannot be changed" } else { "own" }.to_owned()));
         lines.push(fact("id", role.id.to_string()));
-        lines.push(fact("created", format!("{}Z", minute(role.created_at))));
-        lines.push(fact("version", role.version.to_string()));
+        if !role.built_in {
+            lines.push(fact("created", format!("{}Z", minute(role.created_at))));
+            lines.push(fact("version", role.version.to_string()));
+        }
         lines.push(Vec::new());
         let count = role.permissions.iter().count();
         lines.push(vec![bit(format!("{indent}PERMISSIONS {count}"), theme.accent)]);
@@ -106,7 +113,8 @@ impl Rows for Role {
             lines.extend(super::person::grouped(role.permissions, theme, width));
         }
         lines.push(Vec::new());
-        lines.push(vec![bit(format!("{indent}u"), theme.key), bit(" lists who has it", theme.dim)]);
+        let key = model.keys.key_of(Do::GoPerson);
+        lines.push(vec![bit(format!("{indent}{key}"), theme.key), bit(" lists who has it", theme.dim)]);
         lines
     }
 }

@@ -8,6 +8,7 @@ use bursar_shared::{
 
 use super::users::named;
 use crate::{
+    actions::Do,
     listing::{Column, Listing, Rows},
     look::Theme,
     message::Request,
@@ -135,12 +136,13 @@ impl Rows for Session {
         lines.push(fact("id", bit(session.id.to_string(), theme.text)));
         lines.push(Vec::new());
         lines.push(vec![bit(format!("{indent}PERSON"), theme.accent)]);
-        match model.users.held(session.user_id) {
+        let held = || model.users.held(session.user_id).map(|row| &row.record);
+        match session.user.as_deref().or_else(held) {
             Some(person) => {
                 let mut line = vec![bit(indent.to_owned(), theme.text)];
-                line.extend(named(&person.record, theme));
+                line.extend(named(person, theme));
                 lines.push(line);
-                let roles = person.record.roles.join(", ");
+                let roles = person.roles.join(", ");
                 lines.push(fact(
                     "roles",
                     bit(if roles.is_empty() { "none".to_owned() } else { roles }, theme.text),
@@ -150,11 +152,11 @@ impl Rows for Session {
         }
         lines.push(fact("id", bit(session.user_id.to_string(), theme.text)));
         lines.push(vec![
-            bit(format!("{indent}u"), theme.key),
+            bit(format!("{indent}{}", model.keys.key_of(Do::GoPerson)), theme.key),
             bit(" person  ", theme.dim),
-            bit("K", theme.key),
+            bit(model.keys.key_of(Do::EndSession), theme.key),
             bit(" ends it  ", theme.dim),
-            bit("A", theme.key),
+            bit(model.keys.key_of(Do::EndAll), theme.key),
             bit(" ends all", theme.dim),
         ]);
         lines

@@ -32,8 +32,8 @@ pub struct Users {
     pub list: Listing<User>,
     /// What somebody may do, as last asked: for whom, in which version, and the answer.
     pub allowed: Option<(UserId, i64, Result<EffectivePermissions, Trouble>)>,
-    /// What happened to a record, newest first, as last asked: to which, and the answer.
-    pub timeline: Option<(String, Result<Vec<Event>, Trouble>)>,
+    /// What happened to somebody and what they did, newest first, as last asked: whom, and the answer.
+    pub timeline: Option<(UserId, Result<Vec<Event>, Trouble>)>,
     /// For whom it is being asked.
     asked: Option<(UserId, i64)>,
 }
@@ -196,10 +196,18 @@ impl Users {
             if event.kind == "user.created" && !held && self.list.read_at.is_some() {
                 seen |= self.list.newer.insert(id.clone());
             }
-            if self.timeline.as_ref().is_some_and(|(known, _)| known == id) {
+        }
+        let of = |event: &Event, id: &str| {
+            let about = event.resource.id.as_deref() == Some(id) || event.actor.id.as_deref() == Some(id);
+            about || event.data.get("userId").and_then(serde_json::Value::as_str) == Some(id)
+        };
+        if let Some((known, _)) = &self.timeline {
+            let known = known.to_string();
+            if events.iter().any(|event| of(event, &known)) {
                 // read anew when the cursor rests
                 self.timeline = None;
                 self.asked = None;
+                seen = true;
             }
         }
         seen
@@ -212,7 +220,8 @@ impl Users {
         let row = list.window.current().filter(|row| shown && !row.gone)?;
         let wanted = (row.record.id, row.record.version);
         let have = model.users.allowed.as_ref().map(|(id, version, _)| (*id, *version));
-        (have != Some(wanted) && !model.is_offline()).then_some(wanted)
+        let told = model.users.timeline.as_ref().is_some_and(|(id, _)| *id == wanted.0);
+        ((have != Some(wanted) || !told) && !model.is_offline()).then_some(wanted)
     }
 
     /// After every message: waits for the cursor to rest.
@@ -231,12 +240,10 @@ impl Users {
     /// The cursor has rested.
     pub fn rested(model: &mut Model) -> Vec<Task> {
         let Some((id, _)) = Self::wanted(model) else { return Vec::new() };
-        let mut tasks = vec![Task::Ask(model.tickets.issue(Slot::Permissions), Request::Permissions(id))];
-        if model.may(Permission::EventsRead) {
-            let subject = id.to_string();
-            tasks.push(Task::Ask(model.tickets.issue(Slot::Timeline), Request::Timeline(subject)));
-        }
-        tasks
+        vec![
+            Task::Ask(model.tickets.issue(Slot::Permissions), Request::Permissions(id)),
+            Task::Ask(model.tickets.issue(Slot::Timeline), Request::Timeline(id)),
+        ]
     }
 
     /// What somebody may do, or why that is not known.

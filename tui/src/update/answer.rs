@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use bursar_shared::{error::ErrorCode, id::UserId};
+use bursar_shared::{error::ErrorCode, id::UserId, permission::Permission};
 
 use super::{
     end_session,
@@ -28,7 +28,7 @@ pub(super) fn answer(model: &mut Model, ticket: Ticket, answer: Result<Answer, T
         model.dirty = true;
         model.slow = false;
     }
-    match answer {
+    let tasks = match answer {
         // nothing that the daemon said
         Ok(answer @ (Answer::Contexts(_) | Answer::Switched(_))) => took(model, ticket, answer),
         Ok(answer) => {
@@ -37,7 +37,13 @@ pub(super) fn answer(model: &mut Model, ticket: Ticket, answer: Result<Answer, T
             tasks
         }
         Err(trouble) => failed(model, ticket, trouble),
+    };
+    let reads = |room| model.tickets.waits_for(Slot::Page(room, Way::Fresh));
+    let checks = model.tickets.waits_for(Slot::Stats) || model.tickets.waits_for(Slot::Verify);
+    if !checks && !model.room().is_some_and(reads) {
+        model.hush();
     }
+    tasks
 }
 
 fn arrived(model: &mut Model, ticket: Ticket, answer: Answer) -> Vec<Task> {
@@ -67,12 +73,16 @@ fn took(model: &mut Model, ticket: Ticket, answer: Answer) -> Vec<Task> {
             let server = model.login.server.value().trim().trim_end_matches('/');
             if server != model.place.server {
                 // another daemon than the context's was typed: the context says nothing about it
-                model.place = Place { server: server.to_owned(), ..Place::default() };
+                let options = std::mem::take(&mut model.place.options);
+                model.place = Place { server: server.to_owned(), options, ..Place::default() };
             }
             if let Some((_, form)) = model.draft.take().filter(|(whose, _)| *whose == user.id) {
                 model.overlay = Some(Overlay::Form(form));
             }
             model.who = Some(Who { user: *user, permissions: capabilities.permissions });
+            if model.may(Permission::UsersRead) {
+                model.sessions.include = vec!["user"];
+            }
             model.screen = model.return_to.take().unwrap_or(Screen::Home);
             let mut tasks = load(model);
             tasks.push(Task::Wake(PULSE, crate::message::Alarm::Pulse));
@@ -110,7 +120,13 @@ fn took(model: &mut Model, ticket: Ticket, answer: Answer) -> Vec<Task> {
             }
             model.users.list.take(way, page, now);
         }
-        (Slot::Page(_, way), Answer::Sessions(page)) => model.sessions.take(way, page, now),
+        (Slot::Page(_, way), Answer::Sessions(page)) => {
+            // whose they are came with them
+            for user in page.rows.iter().filter_map(|session| session.user.as_ref()) {
+                model.names.insert(user.id, user.email.to_string());
+            }
+            model.sessions.take(way, page, now);
+        }
         (Slot::Page(_, way), Answer::Roles(page)) => model.roles.take(way, page, now),
         (_, Answer::Permissions(allowed)) => Users::take_allowed(model, Ok(*allowed)),
         (_, Answer::Timeline(id, events)) => model.users.timeline = Some((id, Ok(events))),
@@ -159,15 +175,18 @@ fn failed(model: &mut Model, ticket: Ticket, trouble: Trouble) -> Vec<Task> {
         }
         Slot::Export => {
             Export::failed(model, &trouble);
-            if !matches!(trouble, Trouble::Unreachable(_)) {
+            if !matches!(trouble, Trouble::Unreachable(_) | Trouble::Lost(_)) {
                 return Vec::new();
             }
         }
         _ => {}
     }
-    if let Trouble::Unreachable(why) = &trouble {
+    if let Trouble::Unreachable(why) | Trouble::Lost(why) = &trouble {
         if model.who.is_some() {
             let mut tasks = offline(model, ticket, why.clone());
+            if ticket.slot == Slot::Choice {
+                Choose::given_up(model);
+            }
             if ticket.slot == Slot::Change {
                 tasks.extend(Review::failed(model, trouble));
             } else {
@@ -208,6 +227,11 @@ fn failed(model: &mut Model, ticket: Ticket, trouble: Trouble) -> Vec<Task> {
             // the record under the cursor is gone, or its cursor was signed with a key that is
             if matches!(&trouble, Trouble::Refused { error, .. } if error.code == ErrorCode::NotFound) {
                 let (list, tickets) = model.list_and_tickets(room);
+                if list.gives_up_seeking() {
+                    let said = model.flash.take().map_or_else(String::new, |flash| flash.text + "; ");
+                    model.say(format!("{said}not shown: the filter of this list leaves it out"));
+                    return Vec::new();
+                }
                 return list.reload_without_cursor(tickets);
             }
         }
@@ -220,7 +244,7 @@ fn failed(model: &mut Model, ticket: Ticket, trouble: Trouble) -> Vec<Task> {
     };
     model.report(doing, &trouble);
     if ticket.slot == Slot::Choice {
-        model.overlay = None;
+        Choose::given_up(model);
     }
     keep(model, ticket, trouble);
     Vec::new()
@@ -233,8 +257,8 @@ fn keep(model: &mut Model, ticket: Ticket, trouble: Trouble) {
         Slot::Page(room, Way::Fresh) => model.list_and_tickets(room).0.fail(trouble),
         Slot::Permissions => Users::take_allowed(model, Err(trouble)),
         Slot::Timeline => {
-            if let Some(id) = model.current_id().map(str::to_owned) {
-                model.users.timeline = Some((id, Err(trouble)));
+            if let Some(row) = model.users.list.window.current() {
+                model.users.timeline = Some((row.record.id, Err(trouble)));
             }
         }
         _ => {}
@@ -243,10 +267,7 @@ fn keep(model: &mut Model, ticket: Ticket, trouble: Trouble) {
 
 /// Asks what the people are called whose ids stand on the screen, once for each.
 pub(super) fn names(model: &mut Model) -> Option<Task> {
-    if model.is_offline()
-        || model.tickets.waits_for(Slot::Names)
-        || !model.may(bursar_shared::permission::Permission::UsersRead)
-    {
+    if model.is_offline() || model.tickets.waits_for(Slot::Names) || !model.may(Permission::UsersRead) {
         return None;
     }
     let wanted: Vec<UserId> = match model.screen {

@@ -38,7 +38,7 @@ pub(super) fn heard(model: &mut Model, ticket: Ticket, heard: Heard) -> Vec<Task
         Heard::Lost(trouble) => {
             model.streaming = false;
             match trouble {
-                Trouble::Unreachable(why) => offline(model, ticket, why),
+                Trouble::Unreachable(why) | Trouble::Lost(why) => offline(model, ticket, why),
                 // it is there and does not want to be followed: it is looked at instead
                 _ => vec![Task::Wake(PULSE, Alarm::Pulse)],
             }
@@ -71,7 +71,7 @@ pub(super) fn online(model: &mut Model) -> Vec<Task> {
     if !matches!(was, Link::Down { .. }) || model.who.is_none() {
         return Vec::new();
     }
-    model.say("the daemon is back; reading again");
+    model.say_meanwhile("the daemon is back; reading again");
     // names that could not be read are asked for again
     model.names.retain(|id, name| *name != crate::text::brief(&id.to_string()));
     let mut tasks = load(model);
@@ -158,5 +158,6 @@ pub(super) fn offline(model: &mut Model, ticket: Ticket, why: String) -> Vec<Tas
     // whatever else was under way would only say the same
     model.tickets.forget(Slot::Permissions);
     model.slow = false;
+    model.hush();
     vec![Task::Wake(wait, Alarm::Pulse)]
 }

@@ -1,6 +1,6 @@
 //! Does an action, or says why not.
 
-use bursar_shared::{id::UserId, operations::users::BulkOp};
+use bursar_shared::{id::UserId, operations::users::BulkOp, permission::Permission};
 
 use super::{end_session, leave, load, sign_out, step};
 use crate::{
@@ -9,7 +9,7 @@ use crate::{
     look::{Theme, ThemeName},
     message::{Exit, Request, Room, Slot, Task},
     model::{Model, Screen},
-    screens::{listed, sessions},
+    screens::{listed, sessions, users::Users},
     widgets::{
         choose::Choose,
         export::Export,
@@ -63,6 +63,12 @@ pub fn perform(model: &mut Model, what: Do) -> Vec<Task> {
             model.users.list.window.toggle_mark();
             model.users.list.window.step(1);
         }
+        Do::MarkRange => match model.users.list.window.mark_range() {
+            Some(count) => model.say(format!("{count} marked")),
+            None => model.say("marked; at the other end the same key marks all between"),
+        },
+        Do::MarkDown => model.users.list.window.mark_over(1),
+        Do::MarkUp => model.users.list.window.mark_over(-1),
         Do::MarkAll => {
             let count = model.users.list.window.mark_all();
             model.say(format!("{count} marked: those that were read so far"));
@@ -88,6 +94,7 @@ pub fn perform(model: &mut Model, what: Do) -> Vec<Task> {
         }
         Do::CopyCommand => {
             if let Some(command) = (action.command)(model) {
+                let command = model.place.reached_by(&command);
                 model.say(format!("copied {command}"));
                 return vec![Task::Copy(command)];
             }
@@ -109,7 +116,10 @@ pub fn perform(model: &mut Model, what: Do) -> Vec<Task> {
             let id = model.users.list.window.current().map(|row| row.record.id);
             return id.map_or_else(Vec::new, |id| jump(model, Room::Sessions, &sessions::of(id)));
         }
-        Do::Create => model.overlay = Some(Overlay::Form(Box::new(Form::create()))),
+        Do::Create => {
+            let form = Form::create(model.may(Permission::RolesRead));
+            model.overlay = Some(Overlay::Form(Box::new(form)));
+        }
         Do::Edit => {
             if let Some(row) = model.users.list.window.current() {
                 model.overlay = Some(Overlay::Form(Box::new(Form::edit(&row.record))));
@@ -137,7 +147,7 @@ pub fn perform(model: &mut Model, what: Do) -> Vec<Task> {
             );
         }
         Do::Verify => {
-            model.say("recomputing the chain…");
+            model.say_meanwhile("recomputing the chain…");
             return vec![Task::Ask(model.tickets.issue(Slot::Verify), Request::Verify)];
         }
         Do::Error => {
@@ -210,8 +220,8 @@ fn with_list(model: &mut Model, work: impl FnOnce(&mut dyn crate::listing::AnyLi
 
 /// Leaves, unless something would be forgotten that nobody has seen the end of.
 fn quit(model: &mut Model) -> Vec<Task> {
-    if model.pending.is_some() && !std::mem::replace(&mut model.quitting, true) {
-        model.complain("a change has no known outcome yet; q again leaves without it");
+    if Review::unsettled(model) && !std::mem::replace(&mut model.quitting, true) {
+        model.complain("a change has no known outcome yet; again leaves it to bursar pending");
         return Vec::new();
     }
     leave(model, Exit::Quit)
@@ -278,7 +288,7 @@ pub(crate) fn jump(model: &mut Model, room: Room, filter: &str) -> Vec<Task> {
         return Vec::new();
     }
     if room == Room::Users {
-        crate::screens::users::Users::prepare(model);
+        Users::prepare(model);
     }
     let (list, tickets) = model.list_and_tickets(room);
     let before = match list.filter_text() {
@@ -317,6 +327,19 @@ fn to_person(model: &mut Model) -> Vec<Task> {
     }
     let Some(id) = actions::person_of_row(model) else { return Vec::new() };
     jump(model, Room::Users, &id.to_string())
+}
+
+/// Puts the cursor on a person in the list of people; from another screen, `esc` comes back.
+pub fn show_person(model: &mut Model, id: UserId) -> Vec<Task> {
+    if model.is_offline() || !model.may(Permission::UsersRead) {
+        return Vec::new();
+    }
+    if model.screen != Screen::Users {
+        model.came_from.push((model.screen, Room::Users, model.users.list.filter_text.clone()));
+        model.screen = Screen::Users;
+    }
+    Users::prepare(model);
+    model.users.list.seek(&id.to_string(), &mut model.tickets)
 }
 
 fn refresh(model: &mut Model) -> Vec<Task> {

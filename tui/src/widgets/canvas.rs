@@ -43,6 +43,8 @@ pub enum Hit {
     Inside,
     /// The action of a hint.
     Hint(crate::actions::Do),
+    /// The key of a hint for what lies over the screen.
+    Press(crate::keys::Key),
 }
 
 /// Cells to draw on.
@@ -54,12 +56,14 @@ pub struct Canvas<'b> {
     pub hits: Vec<(Rect, Hit)>,
     /// Where the terminal's cursor is shown.
     pub caret: Option<(u16, u16)>,
+    /// The line at the bottom, for what can be done.
+    pub hints: Rect,
 }
 
 impl<'b> Canvas<'b> {
     /// Draws on these cells.
     pub fn new(buffer: &'b mut Buffer, theme: Theme) -> Self {
-        Self { buffer, theme, hits: Vec::new(), caret: None }
+        Self { buffer, theme, hits: Vec::new(), caret: None, hints: Rect::ZERO }
     }
 
     /// All cells.

@@ -10,13 +10,14 @@ use ratatui::layout::Rect;
 
 use super::{
     canvas::{Canvas, Hit, bit},
-    overlay::{Overlay, keys, middle},
+    form::Form,
+    overlay::{Overlay, keys, middle, room},
     review::{Review, Subject},
 };
 use crate::{
     actions::{ACTIONS, Do, Group, State},
     change::Change,
-    keys::{Code, Key, shown},
+    keys::{Code, Key},
     message::{Request, Slot, Task},
     model::{Model, Protection},
     screens::listed,
@@ -61,6 +62,8 @@ pub enum Choice {
     Contexts(Vec<String>),
     /// Which roles this person has.
     Roles(Box<User>),
+    /// Which roles the person has who is made with this form.
+    RolesFor(Box<Form>),
     /// Which of the changes made from here is taken back.
     Undo,
 }
@@ -93,7 +96,8 @@ impl Choose {
     pub fn menu(model: &mut Model) {
         let about = |action: &&crate::actions::Action| {
             matches!(action.group, Group::Act | Group::Change)
-                && !matches!(action.what, Do::Menu | Do::Pane | Do::Mark | Do::MarkAll | Do::Unmark)
+                && !matches!(action.what, Do::Menu | Do::Pane)
+                && !action.title.contains("mark")
                 || matches!(action.what, Do::GoPerson | Do::GoTimeline | Do::GoWhere)
         };
         let mut lines = Vec::new();
@@ -104,7 +108,12 @@ impl Choose {
                 State::On => None,
                 State::Off(why) => Some(why.to_owned()),
             };
-            lines.push(Line { text: action.title.to_owned(), right: shown(action.keys[0]), on: false, off });
+            lines.push(Line {
+                text: action.title.to_owned(),
+                right: model.keys.shown(action),
+                on: false,
+                off,
+            });
             deeds.push(action.what);
         }
         let list = model.list();
@@ -157,14 +166,41 @@ impl Choose {
         vec![Task::Ask(model.tickets.issue(Slot::Choice), Request::AllRoles)]
     }
 
+    /// Opens the roles that a new person can get, over the form in which they are made.
+    pub fn roles_for(model: &mut Model) -> Vec<Task> {
+        let Some(Overlay::Form(form)) = model.overlay.take() else { return Vec::new() };
+        Self::show(model, "Roles of the new person", Vec::new(), 0, Choice::RolesFor(form));
+        vec![Task::Ask(model.tickets.issue(Slot::Choice), Request::AllRoles)]
+    }
+
+    /// What was to be chosen from cannot be read.
+    pub fn given_up(model: &mut Model) {
+        if let Some(Overlay::Choose(_)) = &model.overlay {
+            Self::close(model);
+        }
+    }
+
+    /// Closes it without choosing; a form below it stays.
+    pub fn close(model: &mut Model) -> Vec<Task> {
+        if let Some(Overlay::Choose(Self { kind: Choice::RolesFor(form), .. })) = model.overlay.take() {
+            model.overlay = Some(Overlay::Form(form));
+        }
+        model.tickets.forget(Slot::Choice);
+        vec![Task::Drop(Slot::Choice)]
+    }
+
     /// All roles were read.
     pub fn roles_came(model: &mut Model, roles: Vec<Role>) {
         let Some(Overlay::Choose(choose)) = &mut model.overlay else { return };
-        let Choice::Roles(user) = &choose.kind else { return };
+        let had = match &choose.kind {
+            Choice::Roles(user) => user.roles.clone(),
+            Choice::RolesFor(form) => form.roles(),
+            _ => return,
+        };
         choose.lines = roles
             .into_iter()
             .map(|role| Line {
-                on: user.roles.contains(&role.name),
+                on: had.contains(&role.name),
                 text: format!("{:<12} {}", role.name, role.description),
                 right: String::new(),
                 off: None,
@@ -199,19 +235,19 @@ impl Choose {
             (false, Code::End) => choose.at = last,
             (false, Code::Enter | Code::Char(' ')) => return Self::pick(model, key.code == Code::Enter),
             (true, Code::Char('s')) => return Self::pick(model, true),
-            (false, Code::Char(letter)) if matches!(choose.kind, Choice::Menu(_)) => {
+            _ if matches!(choose.kind, Choice::Menu(_)) => {
                 // the key itself does it too
-                let text = letter.to_string();
+                let text = key.to_string();
                 match choose.lines.iter().position(|line| line.right == text) {
                     Some(at) => {
                         choose.at = at;
                         return Self::pick(model, true);
                     }
-                    None if matches!(letter, 'q' | 'x') => model.overlay = None,
+                    None if matches!(key.code, Code::Char('q' | 'x')) => model.overlay = None,
                     None => {}
                 }
             }
-            (false, Code::Char('q')) => model.overlay = None,
+            (false, Code::Char('q')) => return Self::close(model),
             _ => {}
         }
         Vec::new()
@@ -263,7 +299,16 @@ impl Choose {
                 return switch(model, name);
             }
             Choice::Roles(_) if close => return Self::grant(model),
-            Choice::Roles(_) => {
+            Choice::RolesFor(_) if close => {
+                let chosen = choose.chosen();
+                let open = !choose.lines.is_empty();
+                let tasks = Self::close(model);
+                if let (Some(Overlay::Form(form)), true) = (&mut model.overlay, open) {
+                    form.set_roles(&chosen.iter().map(RoleName::as_str).collect::<Vec<_>>());
+                }
+                return tasks;
+            }
+            Choice::Roles(_) | Choice::RolesFor(_) => {
                 if let Some(line) = choose.lines.get_mut(at) {
                     line.on = !line.on;
                 }
@@ -289,6 +334,15 @@ impl Choose {
         Vec::new()
     }
 
+    /// The roles that are on.
+    fn chosen(&self) -> Vec<RoleName> {
+        let chosen = self.lines.iter().filter(|line| line.on);
+        let names = chosen.filter_map(|line| line.text.split_whitespace().next());
+        let mut roles: Vec<RoleName> = names.filter_map(|name| name.parse().ok()).collect();
+        roles.sort();
+        roles
+    }
+
     /// The roles are chosen: what would change is shown.
     fn grant(model: &mut Model) -> Vec<Task> {
         let Some(Overlay::Choose(choose)) = &model.overlay else { return Vec::new() };
@@ -296,10 +350,7 @@ impl Choose {
         if choose.lines.is_empty() {
             return Vec::new();
         }
-        let chosen = choose.lines.iter().filter(|line| line.on);
-        let names = chosen.filter_map(|line| line.text.split_whitespace().next());
-        let mut roles: Vec<RoleName> = names.filter_map(|name| name.parse().ok()).collect();
-        roles.sort();
+        let roles = choose.chosen();
         let mut before = user.roles.clone();
         before.sort();
         if roles.iter().map(RoleName::as_str).eq(before.iter().map(String::as_str)) {
@@ -323,7 +374,7 @@ impl Choose {
             .unwrap_or(u16::MAX)
             .clamp(if self.lines.is_empty() { 56 } else { 40 }, 96);
         let height = u16::try_from(self.lines.len().max(1) + 4).unwrap_or(u16::MAX);
-        let whole = canvas.area();
+        let whole = room(canvas);
         let area = middle(whole, width.min(whole.width.saturating_sub(2)), height.min(whole.height));
         let inside = canvas.frame(area, &[bit(self.title.clone(), theme.accent)], &[]);
         let rows = usize::from(inside.height.saturating_sub(2)).max(1);
@@ -341,7 +392,7 @@ impl Choose {
                 theme.dim,
             );
         }
-        let several = matches!(self.kind, Choice::Columns | Choice::Roles(_));
+        let several = matches!(self.kind, Choice::Columns | Choice::Roles(_) | Choice::RolesFor(_));
         for (line, (at, item)) in self.lines.iter().enumerate().skip(first).take(rows).enumerate() {
             let y = inside.y + line as u16;
             let place = Rect { y, height: 1, ..inside };
@@ -377,6 +428,9 @@ impl Choose {
                 Choice::Contexts(_) => &[("enter", "goes there"), ("esc", "closes")],
                 Choice::Roles(_) => {
                     &[("space", "gives or withdraws"), ("enter", "reviews"), ("esc", "closes")]
+                }
+                Choice::RolesFor(_) => {
+                    &[("space", "gives or withdraws"), ("enter", "takes them"), ("esc", "as it was")]
                 }
                 Choice::Undo => &[("enter", "reviews"), ("esc", "closes")],
             };

@@ -2,10 +2,13 @@
 
 use ratatui::layout::Rect;
 
-use super::canvas::{Bit, Canvas, Hit, bit};
+use super::{
+    canvas::{Bit, Canvas, Hit, bit},
+    overlay::keys,
+};
 use crate::{
-    actions::{ACTIONS, State, following},
-    keys::shown,
+    actions::{ACTIONS, Do, State, following},
+    look::Theme,
     message::Room,
     model::{Link, Model, Protection, Screen},
     text::{Clean, clock},
@@ -55,6 +58,27 @@ pub fn parts(model: &Model) -> Parts {
     Parts { head, tabs, title, banner, body, status, hints }
 }
 
+/// Cells of the line of the title that are neither title nor facts.
+pub const BESIDE_TITLE: usize = 8;
+
+/// The facts that fit into so many cells, parted by dots: those that are wanted least drop out first,
+/// one by one.
+pub fn fitting(mut facts: Vec<(u8, Bit)>, room: usize, theme: &Theme) -> Vec<Bit> {
+    let cells = |facts: &[(u8, Bit)]| facts.iter().map(|(_, bit)| bit.text.width() + 3).sum::<usize>();
+    while cells(&facts) > room + 3 {
+        let Some(least) = (0..facts.len()).min_by_key(|at| facts[*at].0) else { break };
+        facts.remove(least);
+    }
+    let mut bits = Vec::new();
+    for (_, fact) in facts {
+        if !bits.is_empty() {
+            bits.push(bit(format!(" {} ", theme.glyphs.dot), theme.rule));
+        }
+        bits.push(fact);
+    }
+    bits
+}
+
 /// Draws all of it but the body.
 pub fn draw(canvas: &mut Canvas<'_>, model: &Model, parts: &Parts, title: &[Bit], facts: &[Bit]) {
     if parts.head.height > 0 {
@@ -92,9 +116,9 @@ fn head(canvas: &mut Canvas<'_>, model: &Model, area: Rect) {
     let right = [rights, bar(), bit(Clean::of(format!("{sign} {word} ")), style)];
     let x = canvas.line_right(area.right(), area.y, area.width, &right);
 
-    let place = match &model.place.context {
+    let place = match model.place.name() {
         // the name says it; the address is on the first screen
-        Some(name) if area.width < 100 => name.clone(),
+        Some(name) if area.width < 100 => name.to_owned(),
         Some(name) => format!("{name} {} {}", theme.glyphs.dot, host(&model.place.server)),
         None => host(&model.place.server).to_owned(),
     };
@@ -137,8 +161,8 @@ fn tabs(canvas: &mut Canvas<'_>, model: &Model, area: Rect) {
         canvas.hits.push((Rect { x, width: used, ..area }, Hit::Tab(number)));
         x += used + 1;
     }
-    let help =
-        [bit(":", theme.key), bit(" command  ", theme.dim), bit("?", theme.key), bit(" help ", theme.dim)];
+    let key = |what| bit(model.keys.key_of(what), theme.key);
+    let help = [key(Do::Palette), bit(" command  ", theme.dim), key(Do::Help), bit(" help ", theme.dim)];
     let width = area.right().saturating_sub(x);
     if width > 20 {
         canvas.line_right(area.right(), area.y, width, &help);
@@ -165,7 +189,12 @@ fn banner(canvas: &mut Canvas<'_>, model: &Model, area: Rect) {
     let edge = theme.glyphs.edge;
     let lines = [
         format!("{edge} OFFLINE since {}. What you see may be out of date. Changes are off.", clock(*since)),
-        format!("{edge} try {tries}, next at {}, r tries now {} {why}", clock(*next), theme.glyphs.dot),
+        format!(
+            "{edge} try {tries}, next at {}, {} tries now {} {why}",
+            clock(*next),
+            model.keys.key_of(Do::Refresh),
+            theme.glyphs.dot
+        ),
     ];
     for (line, text) in lines.into_iter().enumerate().take(usize::from(area.height)) {
         canvas.text(area.x, area.y + line as u16, area.width, &Clean::of(text), theme.banner);
@@ -220,18 +249,30 @@ fn status(canvas: &mut Canvas<'_>, model: &Model, area: Rect) {
 fn newer(model: &Model) -> Option<Bit> {
     let list = model.list().filter(|list| list.room() != Room::Home)?;
     let [_, _, count] = list.counts();
-    (count > 0).then(|| bit(format!("{count} newer: press ."), model.theme.warn))
+    let key = model.keys.key_of(Do::TakeIn);
+    (count > 0).then(|| bit(format!("{count} newer: press {key}"), model.theme.warn))
 }
 
 fn hints(canvas: &mut Canvas<'_>, model: &Model, area: Rect) {
+    if model.overlay.is_some() {
+        // its own keys stand here
+        return;
+    }
+    if model.list().is_some_and(|list| list.bar().is_some()) {
+        let all = [("enter", "narrows the list"), ("tab", "completes"), ("^u", "empties"), ("esc", "closes")];
+        keys(canvas, area.x + 1, area.y, area.width.saturating_sub(1), &all);
+        return;
+    }
     let theme = canvas.theme;
     let mut chosen: Vec<_> =
         ACTIONS.iter().filter(|action| action.hint > 0 && (action.state)(model) == State::On).collect();
+    // what has no key is found in the palette
+    chosen.retain(|action| !model.keys.of(action).is_empty());
     chosen.sort_by_key(|action| std::cmp::Reverse(action.hint));
     let mut room = usize::from(area.width).saturating_sub(1);
     // the most wanted that fit, then in the order of the table, so that a key keeps its place
     chosen.retain(|action| {
-        let cells = action.keys[0].chars().count() + action.title.len() + 3;
+        let cells = model.keys.shown(action).chars().count() + action.title.len() + 3;
         let fits = cells <= room;
         if fits {
             room -= cells;
@@ -242,7 +283,7 @@ fn hints(canvas: &mut Canvas<'_>, model: &Model, area: Rect) {
     let mut x = area.x + 1;
     for action in chosen {
         let bits = [
-            bit(shown(action.keys[0]), theme.key),
+            bit(model.keys.shown(action), theme.key),
             bit(" ", theme.text),
             bit(action.title, theme.dim),
             bit("  ", theme.text),

@@ -6,7 +6,7 @@ use ratatui::layout::Rect;
 use super::{
     canvas::{Canvas, Hit, bit},
     form::Form,
-    overlay::{Overlay, keys, middle},
+    overlay::{Overlay, keys, middle, room},
 };
 use crate::{
     keys::{Code, Key},
@@ -24,8 +24,15 @@ struct Member {
     theirs: String,
     /// What was typed here, if anything was.
     mine: Option<String>,
-    /// Whether what was typed here is kept.
-    keep: bool,
+    /// Whose stays. Nothing is chosen for the person where both changed the same.
+    keep: Option<Whose>,
+}
+
+/// Whose value of a member stays.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Whose {
+    Theirs,
+    Mine,
 }
 
 /// Two people changed the same.
@@ -81,8 +88,12 @@ impl Conflict {
                 let theirs = find(&now, &pointer).unwrap_or_default();
                 let mine =
                     typed.iter().find(|(known, ..)| *known == pointer).map(|(.., typed)| typed.clone());
-                // where both changed the same to different things, theirs stays until one says otherwise
-                let keep = mine.as_ref().is_some_and(|mine| read == theirs || *mine == theirs);
+                let keep = match &mine {
+                    None => Some(Whose::Theirs),
+                    Some(mine) if read == theirs || *mine == theirs => Some(Whose::Mine),
+                    // both changed the same to different things
+                    Some(_) => None,
+                };
                 Member { pointer, name, read, theirs, mine, keep }
             })
             .filter(|member| member.mine.is_some() || member.read != member.theirs)
@@ -94,14 +105,22 @@ impl Conflict {
     pub fn turn(&mut self, at: usize) {
         self.at = at;
         if let Some(member) = self.members.get_mut(at).filter(|member| member.mine.is_some()) {
-            member.keep = !member.keep;
+            member.keep = Some(match member.keep {
+                Some(Whose::Mine) => Whose::Theirs,
+                Some(Whose::Theirs) | None => Whose::Mine,
+            });
         }
     }
 
-    fn all(&mut self, keep: bool) {
+    fn all(&mut self, whose: Whose) {
         for member in self.members.iter_mut().filter(|member| member.mine.is_some()) {
-            member.keep = keep;
+            member.keep = Some(whose);
         }
+    }
+
+    /// Members of which nobody said yet whose stays.
+    fn open(&self) -> usize {
+        self.members.iter().filter(|member| member.keep.is_none()).count()
     }
 
     /// A key.
@@ -114,12 +133,15 @@ impl Conflict {
                 conflict.at = conflict.at.saturating_sub(1);
             }
             (false, Code::Char(' ')) => conflict.turn(conflict.at),
-            (false, Code::Char('m')) => conflict.all(true),
-            (false, Code::Char('t')) => conflict.all(false),
+            (false, Code::Char('m')) => conflict.all(Whose::Mine),
+            (false, Code::Char('t')) => conflict.all(Whose::Theirs),
             (false, Code::Enter) => return Self::go_on(model),
             (false, Code::Esc | Code::Char('q')) => {
-                model.overlay = None;
-                model.say("theirs stays; nothing was changed");
+                // what was typed is not thrown away by the key that closes things
+                if let Some(Overlay::Conflict(conflict)) = model.overlay.take() {
+                    model.overlay = Some(Overlay::Form(conflict.form));
+                }
+                model.say("back to what you typed; nothing was changed");
             }
             _ => {}
         }
@@ -128,9 +150,21 @@ impl Conflict {
 
     /// Back to the form, which is about their copy now and holds what is kept of one's own.
     fn go_on(model: &mut Model) -> Vec<Task> {
+        let Some(Overlay::Conflict(conflict)) = &mut model.overlay else { return Vec::new() };
+        if let Some(at) = conflict.members.iter().position(|member| member.keep.is_none()) {
+            // a key that is easily hit throws nothing away that was typed
+            conflict.at = at;
+            let name = conflict.members[at].name.clone();
+            model.complain(format!(
+                "whose {name} stays? space chooses, m takes all of yours, t all of theirs"
+            ));
+            return Vec::new();
+        }
         let Some(Overlay::Conflict(conflict)) = model.overlay.take() else { return Vec::new() };
-        let keep =
-            |pointer: &str| conflict.members.iter().any(|member| member.pointer == pointer && member.keep);
+        let keep = |pointer: &str| {
+            let mut kept = conflict.members.iter().filter(|member| member.keep == Some(Whose::Mine));
+            kept.any(|member| member.pointer == pointer)
+        };
         let form = conflict.form.onto(&conflict.theirs, keep);
         if form.typed().is_empty() {
             model.say("theirs stays; nothing of yours is left to save");
@@ -143,7 +177,7 @@ impl Conflict {
     /// Draws it.
     pub fn draw(&self, canvas: &mut Canvas<'_>) {
         let theme = canvas.theme;
-        let whole = canvas.area();
+        let whole = room(canvas);
         let height = u16::try_from(self.members.len() + 9).unwrap_or(u16::MAX);
         let area = middle(whole, whole.width.saturating_sub(4).min(108), height);
         let version = self.form.before.as_ref().map_or(0, |user| user.version);
@@ -162,8 +196,9 @@ impl Conflict {
         canvas.text(x, inside.y, width, &Clean::of(words), theme.text);
         let heads = ["YOU READ", "THEY WROTE", "YOU TYPED"];
         if inside.height > 3 {
-            for (at, head) in columns.into_iter().zip(heads) {
-                canvas.text(at, inside.y + 2, cell, &Clean::fixed(head), theme.dim);
+            // behind the signs of what is kept
+            for ((at, head), signs) in columns.into_iter().zip(heads).zip([0, 2, 2]) {
+                canvas.text(at + signs, inside.y + 2, cell - signs.min(cell), &Clean::fixed(head), theme.dim);
             }
         }
         let rows = usize::from(inside.height.saturating_sub(6)).max(1);
@@ -178,15 +213,17 @@ impl Conflict {
             canvas.text(x, y, name.saturating_sub(1), &Clean::of(&member.name), style);
             let empty = |text: &str| if text.is_empty() { "(empty)".to_owned() } else { text.to_owned() };
             canvas.text(columns[0], y, cell, &Clean::of(empty(&member.read)), theme.dim);
-            let kept = |kept: bool, text: &str| {
-                let sign = if kept { theme.glyphs.mark } else { " " };
-                format!("{sign} {}", empty(text))
+            let mut put = |at: u16, whose: Whose, text: &str| {
+                let (sign, style) = match member.keep {
+                    Some(kept) if kept == whose => (theme.glyphs.mark, theme.good),
+                    Some(_) => (" ", theme.dim),
+                    None => ("?", theme.warn),
+                };
+                canvas.text(at, y, cell, &Clean::of(format!("{sign} {}", empty(text))), style);
             };
-            let style = |kept: bool| if kept { theme.good } else { theme.dim };
-            let theirs = !member.keep;
-            canvas.text(columns[1], y, cell, &Clean::of(kept(theirs, &member.theirs)), style(theirs));
+            put(columns[1], Whose::Theirs, &member.theirs);
             if let Some(mine) = &member.mine {
-                canvas.text(columns[2], y, cell, &Clean::of(kept(member.keep, mine)), style(member.keep));
+                put(columns[2], Whose::Mine, mine);
             }
             let place = Rect { x: inside.x, y, width: inside.width, height: 1 };
             canvas.hits.push((place, Hit::Item(at)));
@@ -196,19 +233,28 @@ impl Conflict {
             }
         }
         if inside.height > 2 {
-            let kept = self.members.iter().filter(|member| member.keep).count();
-            let word = match kept {
-                0 => "nothing of yours is kept: theirs stays as it is".to_owned(),
-                1 => "1 of yours goes on top of theirs; enter goes back to the form".to_owned(),
-                many => format!("{many} of yours go on top of theirs; enter goes back to the form"),
+            let kept = self.members.iter().filter(|member| member.keep == Some(Whose::Mine)).count();
+            let (word, style) = match (self.open(), kept) {
+                (1, _) => ("both of you changed the line with ?: whose stays?".to_owned(), theme.warn),
+                (open @ 2.., _) => {
+                    (format!("both of you changed the {open} lines with ?: whose stay?"), theme.warn)
+                }
+                (_, 0) => ("nothing of yours is kept: theirs stays as it is".to_owned(), theme.text),
+                (_, 1) => {
+                    ("1 of yours goes on top of theirs; enter goes back to the form".to_owned(), theme.text)
+                }
+                (_, many) => {
+                    let text = format!("{many} of yours go on top of theirs; enter goes back to the form");
+                    (text, theme.text)
+                }
             };
-            canvas.text(x, inside.bottom() - 2, width, &Clean::of(word), theme.text);
+            canvas.text(x, inside.bottom() - 2, width, &Clean::of(word), style);
             let all = [
                 ("space", "yours or theirs"),
                 ("m", "all mine"),
                 ("t", "all theirs"),
                 ("enter", "goes on"),
-                ("esc", "gives up"),
+                ("esc", "back to the form"),
             ];
             keys(canvas, x, inside.bottom() - 1, width, &all);
         }

@@ -6,7 +6,7 @@ use tui_input::Input;
 use super::{
     canvas::{Canvas, bit},
     field,
-    overlay::{Overlay, keys, middle},
+    overlay::{Overlay, keys, middle, room},
 };
 use crate::{
     change::shell,
@@ -54,7 +54,7 @@ impl Export {
         let export = Self {
             noun: list.noun(),
             target,
-            command: list.command(),
+            command: model.place.reached_by(&list.command()),
             total: list.total(),
             format: 0,
             path: Input::new(format!("{}-{stamp}.csv", list.noun())),
@@ -145,7 +145,7 @@ impl Export {
     /// Draws it.
     pub fn draw(&self, canvas: &mut Canvas<'_>, model: &Model) {
         let theme = canvas.theme;
-        let whole = canvas.area();
+        let whole = room(canvas);
         let area = middle(whole, whole.width.saturating_sub(4).min(80), 12);
         let title = format!("Export {}", self.noun);
         let inside = canvas.frame(area, &[bit(title, theme.accent)], &super::review::place(model, &theme));

@@ -15,7 +15,7 @@ use tui_input::Input;
 use super::{
     canvas::{Bit, Canvas, Hit, bit},
     field,
-    overlay::{Overlay, keys, middle},
+    overlay::{Overlay, keys, middle, room},
     review::{Review, Subject},
 };
 use crate::{
@@ -33,6 +33,8 @@ enum Kind {
     Text,
     /// One of these words.
     Words(&'static [&'static str]),
+    /// Chosen from the roles there are.
+    Roles,
     /// Typed as `key=value`; becomes a field of its own.
     More,
 }
@@ -98,17 +100,25 @@ const MORE: &str = "key=value and enter: a fact that is kept with the person";
 
 impl Form {
     /// For a new person.
-    pub fn create() -> Self {
+    pub fn create(choose_roles: bool) -> Self {
         let mut kind = Field::new("/kind", "Kind", None, "left and right choose");
         kind.kind = Kind::Words(UserKind::WORDS);
         kind.input = Input::new("human".to_owned());
+        let about_roles = match choose_roles {
+            true => "space chooses from those there are",
+            false => "names of roles, separated by commas",
+        };
+        let mut roles = Field::new("/roles", "Roles", None, about_roles);
+        if choose_roles {
+            roles.kind = Kind::Roles;
+        }
         let mut form = Self {
             before: None,
             fields: vec![
                 Field::new("/email", "Email", None, "unique among people not deleted"),
                 Field::new("/name", "Name", None, "one line"),
                 kind,
-                Field::new("/roles", "Roles", None, "names of roles, separated by commas"),
+                roles,
                 Field::new("/externalId", "External id", None, "your own id of them, if there is one"),
             ],
             at: 0,
@@ -166,6 +176,21 @@ impl Form {
         form
     }
 
+    /// The roles that are filled in.
+    pub fn roles(&self) -> Vec<String> {
+        let field = self.fields.iter().find(|field| field.pointer == "/roles");
+        let text = field.map_or("", |field| field.input.value());
+        text.split([',', ' ']).filter(|role| !role.is_empty()).map(str::to_owned).collect()
+    }
+
+    /// Fills in roles.
+    pub fn set_roles(&mut self, roles: &[&str]) {
+        if let Some(field) = self.fields.iter_mut().find(|field| field.pointer == "/roles") {
+            field.input = Input::new(roles.join(", "));
+        }
+        self.check();
+    }
+
     /// What was typed: where, what it is called, what was, and what is typed now.
     pub fn typed(&self) -> Vec<(String, String, Option<String>, String)> {
         let changed = self.fields.iter().filter(|field| field.changed() && field.kind != Kind::More);
@@ -206,8 +231,7 @@ impl Form {
                 }
                 _ if editing && !field.changed() => {}
                 "/roles" => {
-                    let roles = text.split([',', ' ']).filter(|role| !role.is_empty());
-                    members.insert(name.to_owned(), roles.map(Value::from).collect());
+                    members.insert(name.to_owned(), self.roles().into_iter().map(Value::from).collect());
                 }
                 "/externalId" if text.is_empty() => {
                     if editing {
@@ -319,7 +343,7 @@ impl Form {
     /// Text was pasted.
     pub fn paste(&mut self, text: &str) {
         let field = &mut self.fields[self.at];
-        if !matches!(field.kind, Kind::Words(_)) {
+        if matches!(field.kind, Kind::Text | Kind::More) {
             field::paste(&mut field.input, text);
             self.check();
         }
@@ -356,6 +380,15 @@ impl Form {
             }
             (false, Code::Tab | Code::Down | Code::Enter) => form.to((form.at + 1) % count),
             (false, Code::BackTab | Code::Up) => form.to((form.at + count - 1) % count),
+            (false, Code::Char(' ') | Code::Right) if kind == Kind::Roles => {
+                return super::choose::Choose::roles_for(model);
+            }
+            (false, Code::Backspace) if kind == Kind::Roles => {
+                let mut roles = form.roles();
+                roles.pop();
+                form.set_roles(&roles.iter().map(String::as_str).collect::<Vec<_>>());
+            }
+            _ if kind == Kind::Roles => {}
             (false, code) if matches!(kind, Kind::Words(_)) => {
                 let Kind::Words(words) = kind else { return Vec::new() };
                 let field = &mut form.fields[form.at];
@@ -427,7 +460,7 @@ impl Form {
     /// Draws it.
     pub fn draw(&self, canvas: &mut Canvas<'_>, model: &Model) {
         let theme = canvas.theme;
-        let whole = canvas.area();
+        let whole = room(canvas);
         // a line for each field and one for what is said about it, if there is room for both
         let tall = whole.height.saturating_sub(6);
         let step: u16 = if usize::from(tall) >= self.fields.len() * 2 + 4 { 2 } else { 1 };
@@ -444,7 +477,12 @@ impl Form {
         facts.extend(super::review::place(model, &theme));
         let inside = canvas.frame(area, &[bit(title, theme.accent)], &facts);
         let (x, width) = (inside.x + 2, inside.width.saturating_sub(4));
-        let label = if width >= 50 { 14 } else { 0 };
+        // a label is shown for as long as there is room for a few letters beside it
+        let label = match width {
+            50.. => 14,
+            22.. => 12,
+            _ => 0,
+        };
         let rows = usize::from(inside.height.saturating_sub(4) / step).max(1);
         let first = (self.at + 1).saturating_sub(rows);
         for (line, (at, field)) in self.fields.iter().enumerate().skip(first).take(rows).enumerate() {
@@ -482,7 +520,18 @@ impl Form {
                         canvas.hits.push((place, Hit::Field(hit)));
                     }
                 }
-                _ => field::draw(canvas, place, &field.input, false, on, hit),
+                Kind::Roles => {
+                    field::draw(canvas, place, &field.input, false, on, hit);
+                    if field.input.value().is_empty() {
+                        let style = if on { theme.field_on } else { theme.field };
+                        canvas.text(place.x, y, place.width, &Clean::fixed("none; space chooses"), style);
+                    }
+                    if on {
+                        // nothing is typed here
+                        canvas.caret = None;
+                    }
+                }
+                Kind::Text | Kind::More => field::draw(canvas, place, &field.input, false, on, hit),
             }
             if let Some(note) = note {
                 if step == 2 && y + 1 < inside.bottom() {
@@ -506,10 +555,17 @@ impl Form {
         };
         if inside.height >= 4 {
             canvas.line(x, inside.bottom() - 2, width, &[word]);
-            let all = [("tab", "next"), ("^s", "reviews"), ("^z", "as it was"), ("esc", "leaves")];
-            let y = inside.bottom() - 1;
-            keys(canvas, x, y, width, &all);
-            canvas.hits.push((Rect { x: x + 11, y, width: 10, height: 1 }, Hit::Button(0)));
+            let mut all = vec![("tab", "next"), ("backtab", "back"), ("^s", "reviews"), ("^z", "as it was")];
+            if let Some(field) = self.fields.get(self.at) {
+                match field.kind {
+                    Kind::Words(_) => all.insert(0, ("space", "other")),
+                    Kind::Roles => all.insert(0, ("space", "chooses")),
+                    Kind::More if !field.input.value().is_empty() => all.insert(0, ("enter", "adds it")),
+                    Kind::Text | Kind::More => {}
+                }
+            }
+            all.push(("esc", "leaves"));
+            keys(canvas, x, inside.bottom() - 1, width, &all);
         }
     }
 }

@@ -4,11 +4,11 @@ use ratatui::layout::Rect;
 
 use super::{
     canvas::{Bit, Canvas, bit},
-    overlay::middle,
+    overlay::{keys, middle, room},
 };
 use crate::{
     actions::{ACTIONS, Group, State},
-    keys::{Code, Key, shown},
+    keys::{Code, Key},
     model::Model,
     text::Clean,
 };
@@ -36,7 +36,8 @@ impl Help {
 
     /// The furthest it can be scrolled.
     pub fn most(model: &Model) -> usize {
-        let area = area(Rect::new(0, 0, model.size.0, model.size.1));
+        let (width, height) = model.size;
+        let area = area(Rect::new(0, 0, width, if height >= 14 { height - 2 } else { height }));
         let inside =
             Rect { width: area.width.saturating_sub(2), height: area.height.saturating_sub(2), ..area };
         let inside = text_area(inside);
@@ -46,9 +47,13 @@ impl Help {
     /// Draws it.
     pub fn draw(&self, canvas: &mut Canvas<'_>, model: &Model) {
         let theme = canvas.theme;
-        let area = area(canvas.area());
+        let area = area(room(canvas));
         let name = format!("Help: {}", model.screen.title());
         let inside = canvas.frame(area, &[bit(name, theme.accent)], &[bit("esc closes", theme.dim)]);
+        let all = [("j", "down"), ("k", "up"), ("pgdn", "screen down"), ("esc", "closes")];
+        if inside.bottom() + 1 < canvas.hints.y {
+            keys(canvas, inside.x, inside.bottom(), inside.width, &all);
+        }
         let inside = text_area(inside);
         let lines = lines(model, inside.width);
         let scroll = self.scroll.min(lines.len().saturating_sub(usize::from(inside.height)));
@@ -91,7 +96,7 @@ fn lines(model: &Model, width: u16) -> Vec<Vec<Bit>> {
         }
         lines.push(vec![bit(*title, theme.accent)]);
         for action in here {
-            let keys = action.keys.iter().map(|keys| shown(keys)).collect::<Vec<_>>().join(" ");
+            let keys = model.keys.all_shown(action);
             let mut line = vec![bit(format!("  {keys:<10}"), theme.key)];
             match (action.state)(model) {
                 State::Off(why) => {

@@ -8,7 +8,7 @@ use ratatui::layout::Rect;
 
 use super::{
     canvas::{Bit, Canvas, bit},
-    overlay::{Overlay, keys, middle},
+    overlay::{Overlay, keys, middle, room},
 };
 use crate::{
     change::{Item, past},
@@ -94,7 +94,7 @@ impl Results {
     /// Draws it.
     pub fn draw(&self, canvas: &mut Canvas<'_>) {
         let theme = canvas.theme;
-        let whole = canvas.area();
+        let whole = room(canvas);
         let lines = each(&self.items, &self.result, &theme);
         let height = u16::try_from(lines.len() + 6).unwrap_or(u16::MAX).min(whole.height.saturating_sub(2));
         let area = middle(whole, whole.width.saturating_sub(4).min(92), height);
@@ -127,6 +127,8 @@ pub struct Token {
     pub until: Timestamp,
     /// It was copied, or closing was asked about.
     seen: bool,
+    /// What they run with it.
+    command: String,
 }
 
 impl std::fmt::Debug for Token {
@@ -137,8 +139,9 @@ impl std::fmt::Debug for Token {
 
 impl Token {
     /// For this person.
-    pub fn new(whom: String, reset: PasswordReset) -> Self {
-        Self { whom, token: reset.reset_token, until: reset.expires_at, seen: false }
+    pub fn new(model: &Model, whom: String, reset: PasswordReset) -> Self {
+        let command = model.place.reached_by("bursar auth password --reset");
+        Self { whom, token: reset.reset_token, until: reset.expires_at, seen: false, command }
     }
 
     /// A key.
@@ -168,7 +171,7 @@ impl Token {
     /// Draws it.
     pub fn draw(&self, canvas: &mut Canvas<'_>) {
         let theme = canvas.theme;
-        let whole = canvas.area();
+        let whole = room(canvas);
         let width = whole.width.saturating_sub(4).min(84);
         let room = usize::from(width.saturating_sub(6)).max(8);
         let mut lines: Vec<Vec<Bit>> = Vec::new();
@@ -181,7 +184,7 @@ impl Token {
                 lines.extend(parts.map(|text| vec![Bit { text, style: theme.strong }]));
                 lines.push(Vec::new());
                 lines.push(vec![bit(format!("good until {}Z, for one use:", minute(self.until)), theme.dim)]);
-                lines.push(vec![bit("bursar auth password --reset", theme.text)]);
+                lines.push(vec![bit(self.command.clone(), theme.text)]);
                 lines.push(vec![bit("Hand it over on a safe way. Their sessions have ended.", theme.dim)]);
             }
             None => {

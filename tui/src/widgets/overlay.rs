@@ -3,7 +3,7 @@
 use ratatui::layout::Rect;
 
 use super::{
-    canvas::{Canvas, Hit},
+    canvas::{Canvas, Hit, bit},
     choose::Choose,
     conflict::Conflict,
     export::Export,
@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     keys::{Code, Key},
-    message::{Slot, Task},
+    message::Task,
     model::Model,
     update,
 };
@@ -64,9 +64,10 @@ pub fn key(model: &mut Model, key: Key, held: bool) -> Vec<Task> {
         Some(Overlay::Token(_)) => Token::key(model, key),
         Some(Overlay::Results(_)) => Results::key(model, key),
         Some(Overlay::Trouble(_)) => Shown::key(model, key),
+        Some(Overlay::Choose(_)) if closes => Choose::close(model),
         _ if closes => {
             model.overlay = None;
-            vec![Task::Drop(Slot::Choice)]
+            Vec::new()
         }
         Some(Overlay::Help(help)) => {
             let mut scroll = help.scroll;
@@ -128,20 +129,15 @@ pub fn click(model: &mut Model, hit: Option<Hit>) -> Vec<Task> {
             Vec::new()
         }
         (Some(Hit::Button(at)), Some(Overlay::Review(_))) => Review::press(model, at),
-        (Some(Hit::Button(_)), Some(Overlay::Form(_))) => {
-            Form::key(model, Key { code: Code::Char('s'), ctrl: true })
-        }
         (Some(Hit::Field(_)), Some(Overlay::Review(review))) => {
             review.to_reason();
             Vec::new()
         }
-        (Some(Hit::Hint(what)), Some(Overlay::Help(_) | Overlay::Palette(_) | Overlay::Choose(_))) => {
-            model.overlay = None;
-            update::perform(model, what)
-        }
+        (Some(Hit::Press(pressed)), Some(_)) => key(model, pressed, false),
         (Some(Hit::Inside), _) => Vec::new(),
         // beside it: as esc, but nothing typed is lost by a slip of the hand
-        (_, Some(Overlay::Help(_) | Overlay::Palette(_) | Overlay::Choose(_) | Overlay::Trouble(_))) => {
+        (_, Some(Overlay::Choose(_))) => Choose::close(model),
+        (_, Some(Overlay::Help(_) | Overlay::Palette(_) | Overlay::Trouble(_))) => {
             model.overlay = None;
             Vec::new()
         }
@@ -153,6 +149,15 @@ pub fn click(model: &mut Model, hit: Option<Hit>) -> Vec<Task> {
     }
 }
 
+/// Where boxes lie: above what went on and what can be done, where there is room for all three.
+pub fn room(canvas: &Canvas<'_>) -> Rect {
+    let whole = canvas.area();
+    match canvas.hints.y.checked_sub(1) {
+        Some(status) if whole.height >= 14 && canvas.hints.height > 0 => Rect { height: status, ..whole },
+        _ => whole,
+    }
+}
+
 /// An area of this size in the middle of another.
 pub fn middle(area: Rect, width: u16, height: u16) -> Rect {
     let (width, height) = (width.min(area.width), height.min(area.height));
@@ -161,6 +166,8 @@ pub fn middle(area: Rect, width: u16, height: u16) -> Rect {
 
 /// Draws what lies over the screen.
 pub fn draw(canvas: &mut Canvas<'_>, model: &Model) {
+    // what could be clicked beside it is as good as covered
+    canvas.hits.clear();
     match &model.overlay {
         Some(Overlay::Help(help)) => help.draw(canvas, model),
         Some(Overlay::Palette(palette)) => palette.draw(canvas, model),
@@ -176,14 +183,29 @@ pub fn draw(canvas: &mut Canvas<'_>, model: &Model) {
     }
 }
 
-/// Writes the keys of a box on a line: `enter chooses   esc closes`.
+/// Writes the keys of a box, `enter chooses  esc closes`: on the line at the bottom of the screen, where
+/// those of the screen stand else, or inside the box where it covers that line.
 pub fn keys(canvas: &mut Canvas<'_>, x: u16, y: u16, width: u16, keys: &[(&'static str, &str)]) {
     let theme = canvas.theme;
-    let bits: Vec<_> = keys
-        .iter()
-        .flat_map(|(key, does)| {
-            [super::canvas::bit(*key, theme.key), super::canvas::bit(format!(" {does}   "), theme.dim)]
-        })
-        .collect();
-    canvas.line(x, y, width, &bits);
+    let below = canvas.hints;
+    let place = if below.height > 0 && y + 1 < below.y {
+        canvas.fill(below, theme.text);
+        Rect { x: below.x + 1, width: below.width.saturating_sub(1), ..below }
+    } else {
+        Rect { x, y, width, height: 1 }
+    };
+    let mut x = place.x;
+    for (key, does) in keys {
+        // one that would be cut off is left out, and those after it
+        let cells = u16::try_from(key.chars().count() + does.chars().count() + 1).unwrap_or(u16::MAX);
+        if x.saturating_add(cells) > place.right() {
+            break;
+        }
+        let bits = [bit(*key, theme.key), bit(format!(" {does}"), theme.dim)];
+        canvas.line(x, place.y, place.right() - x, &bits);
+        if let Some(key) = Key::read(key) {
+            canvas.hits.push((Rect { x, width: cells, ..place }, Hit::Press(key)));
+        }
+        x = x.saturating_add(cells + 2);
+    }
 }

@@ -3,7 +3,7 @@
 
 use nucleo_matcher::{
     Config, Matcher, Utf32Str,
-    pattern::{CaseMatching, Normalization, Pattern},
+    pattern::{Atom, AtomKind, CaseMatching, Normalization},
 };
 use ratatui::layout::Rect;
 use tui_input::Input;
@@ -11,12 +11,12 @@ use tui_input::Input;
 use super::{
     canvas::{Canvas, Hit, bit},
     choose, field,
-    overlay::{Overlay, middle},
+    overlay::{Overlay, keys, middle, room},
 };
 use crate::{
     actions::{ACTIONS, Action, Do, Group, State},
     change::shell,
-    keys::{Code, Key, shown},
+    keys::{Code, Key},
     message::{Room, Task},
     model::Model,
     text::Clean,
@@ -92,28 +92,58 @@ fn lines(model: &Model, text: &str) -> Vec<Line> {
         lines.extend(contexts.map(|name| Line::Context(name.to_owned())));
         return lines;
     }
-    let pattern = Pattern::parse(text.trim(), CaseMatching::Ignore, Normalization::Smart);
-    let mut matcher = Matcher::new(Config::DEFAULT);
-    let mut buffer = Vec::new();
-    let mut score = |words: &str| pattern.score(Utf32Str::new(words, &mut buffer), &mut matcher);
+    let mut search = Search::new(text);
     let mut found: Vec<(u32, Line)> = here
         .filter_map(|action| {
-            // what it is called counts for more than what is said about it
-            let called = score(&format!("{} {}", action.words, action.title)).map(|score| score * 3 / 2);
-            let said = score(&format!("{} {}", action.title, action.does));
-            let exact = u32::from(action.words == text.trim()) * 1_000;
-            Some((called.max(said)? + exact, Line::Action(action)))
+            let called = format!("{} {}", action.words, action.title);
+            let exact = u32::from(action.words == text.trim()) * 10_000;
+            Some((search.score(&called, action.does)? + exact, Line::Action(action)))
         })
         .collect();
     found.extend(contexts.filter_map(|name| {
-        Some((score(&format!("context use {name}"))? * 3 / 2, Line::Context(name.to_owned())))
+        Some((search.score(&format!("context use {name}"), "")?, Line::Context(name.to_owned())))
     }));
     found.sort_by_key(|(score, _)| std::cmp::Reverse(*score));
-    // letters scattered over a sentence match too; beside a good match they are noise
+    // letters that are scattered match too; beside a good match they are noise
     let best = found.first().map_or(0, |(score, _)| *score);
     found.retain(|(score, _)| score * 3 >= best * 2);
     lines.extend(found.into_iter().map(|(_, line)| line));
     lines
+}
+
+/// Looks for what was typed, word by word.
+struct Search {
+    words: Vec<(String, Atom)>,
+    matcher: Matcher,
+}
+
+impl Search {
+    fn new(text: &str) -> Self {
+        let atom =
+            |word: &str| Atom::new(word, CaseMatching::Ignore, Normalization::Smart, AtomKind::Fuzzy, false);
+        let words = text.split_whitespace().map(|word| (word.to_lowercase(), atom(word))).collect();
+        Self { words, matcher: Matcher::new(Config::DEFAULT) }
+    }
+
+    /// How well it fits, if every word does: to what something is called by its letters in their order,
+    /// the first of which begins a word; to what is said about it only by the beginning of a word.
+    fn score(&mut self, called: &str, said: &str) -> Option<u32> {
+        let letters: Vec<char> = called.chars().collect();
+        let said = said.to_lowercase();
+        let (mut buffer, mut places) = (Vec::new(), Vec::new());
+        let mut sum = 0;
+        for (text, word) in &self.words {
+            places.clear();
+            let score = word.indices(Utf32Str::new(called, &mut buffer), &mut self.matcher, &mut places);
+            let first = places.first().and_then(|at| usize::try_from(*at).ok()).unwrap_or(0);
+            let begins = first == 0 || letters.get(first - 1).is_some_and(|letter| !letter.is_alphanumeric());
+            let named = score.filter(|_| begins).map(|score| u32::from(score) * 3);
+            let mut of = said.split(|letter: char| !letter.is_alphanumeric());
+            let told = of.any(|part| part.starts_with(text.as_str())).then_some(1);
+            sum += named.or(told)?;
+        }
+        Some(sum)
+    }
 }
 
 /// A key while the palette is open.
@@ -147,6 +177,8 @@ pub fn key(model: &mut Model, key: Key) -> Vec<Task> {
             model.say(format!("copied {command}"));
             return vec![Task::Copy(command)];
         }
+        // what is called nothing can still be mended
+        (false, Code::Enter) if lines.is_empty() => {}
         (false, Code::Enter) => {
             let line = lines.get(palette.at.min(last)).cloned();
             if !text.trim().is_empty() {
@@ -159,10 +191,7 @@ pub fn key(model: &mut Model, key: Key) -> Vec<Task> {
                 Some(Line::Action(action)) => update::perform(model, action.what),
                 Some(Line::List(room, filter)) => update::list(model, room, &filter),
                 Some(Line::Context(name)) => choose::switch(model, name),
-                None => {
-                    model.complain("nothing is called that");
-                    Vec::new()
-                }
+                None => Vec::new(),
             };
         }
         _ => {
@@ -177,7 +206,7 @@ pub fn key(model: &mut Model, key: Key) -> Vec<Task> {
 
 /// A line as a command.
 fn command(model: &Model, line: &Line) -> Option<String> {
-    match line {
+    let command = match line {
         Line::Action(action) => (action.command)(model),
         Line::List(room, filter) => {
             let noun = model.list_of(*room).noun();
@@ -186,8 +215,9 @@ fn command(model: &Model, line: &Line) -> Option<String> {
                 filter => format!("bursar {noun} list --filter {}", shell(filter)),
             })
         }
-        Line::Context(name) => Some(format!("bursar context use {name}")),
-    }
+        Line::Context(name) => return Some(format!("bursar context use {}", shell(name))),
+    };
+    command.map(|command| model.place.reached_by(&command))
 }
 
 impl Palette {
@@ -210,16 +240,10 @@ impl Palette {
     pub fn draw(&self, canvas: &mut Canvas<'_>, model: &Model) {
         let theme = canvas.theme;
         let lines = lines(model, self.input.value());
-        let whole = canvas.area();
+        let whole = room(canvas);
         let height = whole.height.saturating_sub(4).min(20);
         let area = middle(whole, whole.width.saturating_sub(4).min(84), height);
-        let facts = [
-            bit("enter", theme.key),
-            bit(" does it  ", theme.dim),
-            bit("^r", theme.key),
-            bit(" history", theme.dim),
-        ];
-        let inside = canvas.frame(area, &[bit("Command", theme.accent)], &facts);
+        let inside = canvas.frame(area, &[bit("Command", theme.accent)], &[]);
         let typed = Rect { x: inside.x + 3, width: inside.width.saturating_sub(4), height: 1, ..inside };
         canvas.text(inside.x + 1, inside.y, 1, &Clean::fixed(theme.glyphs.cursor), theme.accent);
         if inside.height > 0 {
@@ -241,7 +265,7 @@ impl Palette {
                         State::Off(why) => Some(why),
                         _ => None,
                     };
-                    let keys = action.keys.iter().map(|keys| shown(keys)).collect::<Vec<_>>().join(" ");
+                    let keys = model.keys.all_shown(action);
                     (action.title.to_owned(), keys, off)
                 }
             };
@@ -268,7 +292,21 @@ impl Palette {
                 canvas.text(inside.x + 1, y, 1, &Clean::fixed(theme.glyphs.cursor), theme.cursor);
             }
         }
-        if inside.height >= 5 {
+        if lines.is_empty() && inside.height > 2 {
+            let text =
+                format!("nothing is called {}; backspace takes letters away", self.input.value().trim());
+            let text = Clean::of(format!("{} {text}", theme.glyphs.stop));
+            canvas.text(inside.x + 3, inside.y + 2, inside.width.saturating_sub(4), &text, theme.warn);
+        }
+        let mut all = vec![("enter", "does it"), ("tab", "completes"), ("^r", "history"), ("esc", "closes")];
+        if self.input.value().is_empty() {
+            all.insert(3, ("Y", "copies the command"));
+        }
+        let covers = inside.bottom() + 1 >= canvas.hints.y;
+        if !covers {
+            keys(canvas, inside.x, inside.bottom(), inside.width, &all);
+        }
+        if inside.height >= 5 && !lines.is_empty() {
             let y = inside.bottom() - 3;
             canvas.rule(inside.x, y, inside.width, &[], &[]);
             let does = match lines.get(at) {
@@ -277,7 +315,7 @@ impl Palette {
                     format!("Goes to {}, narrowed to what matches.", model.list_of(*room).noun())
                 }
                 Some(Line::Context(name)) => format!("Goes to the daemon of the context {name}."),
-                None => "Nothing is called that.".to_owned(),
+                None => String::new(),
             };
             let undo = match lines.get(at) {
                 Some(Line::Action(action)) => format!("undo: {}", action.undo),

@@ -29,12 +29,14 @@ use super::{
 use crate::{
     change::{Change, Effect},
     keys::{Code, Key},
-    message::{Request, Slot, Task, Trouble},
+    message::{Alarm, Request, Slot, Task, Trouble},
     model::{Deed, Model, Protection},
 };
 
 /// How long the button can be read before it works.
 const ARM: Duration = Duration::from_millis(400);
+/// How long it takes until an outcome that is still unknown is asked for again.
+const AGAIN: Duration = Duration::from_secs(2);
 /// Changes that are remembered to be undone.
 const JOURNAL: usize = 50;
 
@@ -197,8 +199,13 @@ impl Review {
         let back = review.change.reverse(before, &effect);
         model.journal.push_front(Deed { at: model.now, text, whom: whom.clone(), back, undone: false });
         model.journal.truncate(JOURNAL);
+        let made = match (&review.change, &effect) {
+            (Change::Create(_), Effect::Person(user)) => Some(user.id),
+            _ => None,
+        };
         Self::apply(model, &review.change, effect, whom);
-        Vec::new()
+        // who was made is shown
+        made.map_or_else(Vec::new, |id| crate::update::show_person(model, id))
     }
 
     /// Shows what was done where it was done, and not only when the log says so.
@@ -226,7 +233,10 @@ impl Review {
                 }
             }
             Effect::Ended(_) => {}
-            Effect::Token(reset) => model.overlay = Some(Overlay::Token(Token::new(whom, reset))),
+            Effect::Token(reset) => {
+                let token = Token::new(model, whom, reset);
+                model.overlay = Some(Overlay::Token(token));
+            }
             Effect::Many(result) => {
                 sessions_end = false;
                 let Change::Many(op, items) = change else { return };
@@ -282,15 +292,27 @@ impl Review {
         review.focus = Focus::Cancel;
         review.stage = match (&review.stage, trouble) {
             // an answer that was lost or cannot be read says nothing about what was done
-            (Stage::Sending, Trouble::Unreachable(why) | Trouble::Other(why)) => Stage::Unknown(why),
+            (Stage::Sending, Trouble::Lost(why) | Trouble::Other(why)) => Stage::Unknown(why),
             // only that it could not be asked about: what became of it is as unknown as before
             (Stage::Unknown(_), trouble) => Stage::Unknown(trouble.message()),
             (_, trouble) => Stage::Refused(trouble),
         };
-        if let Stage::Refused(trouble) = &review.stage {
-            model.last_trouble = Some((trouble.clone(), "a change was refused".to_owned(), model.now));
+        match &review.stage {
+            // asked again by itself, also where the daemon was never gone
+            Stage::Unknown(_) => return vec![Task::Wake(AGAIN, Alarm::Outcome)],
+            Stage::Refused(trouble) => {
+                model.last_trouble = Some((trouble.clone(), "a change was refused".to_owned(), model.now));
+            }
+            _ => {}
         }
         Vec::new()
+    }
+
+    /// Whether a change is on its way, or was and nobody knows what became of it.
+    pub fn unsettled(model: &Model) -> bool {
+        let open =
+            Self::of(model).is_some_and(|review| matches!(review.stage, Stage::Sending | Stage::Unknown(_)));
+        open || model.pending.is_some()
     }
 
     /// Somebody else saved first.
@@ -326,6 +348,9 @@ impl Review {
     /// The daemon is there again: what became of a change whose answer was lost?
     pub fn resolve(model: &mut Model) -> Option<Task> {
         let review = Self::of(model).filter(|review| matches!(review.stage, Stage::Unknown(_)))?;
+        if model.is_offline() || model.tickets.waits_for(Slot::Change) {
+            return None;
+        }
         let request = Request::Verdict(review.key.clone());
         Some(Task::Ask(model.tickets.issue(Slot::Change), request))
     }
@@ -362,7 +387,7 @@ impl Review {
         match &review.stage {
             Stage::Sending => model.overlay = Some(Overlay::Review(review)),
             Stage::Unknown(_) => {
-                model.say("the outcome is asked for when the daemon is back; r asks now");
+                model.say("the outcome is asked for until it is known; r asks now");
                 model.pending = Some(*review);
             }
             stage => {
@@ -417,13 +442,13 @@ impl Review {
         match (key.ctrl, key.code) {
             (false, Code::Esc) | (true, Code::Char('g')) => Self::close(model),
             (false, Code::Tab | Code::BackTab) if choosable => {
+                // as they stand on the screen: the reason above, then the buttons
                 let reason = review.change.takes_reason();
                 review.focus = match (review.focus, key.code == Code::Tab) {
-                    (Focus::Cancel, true) | (Focus::Reason, false) => Focus::Go,
-                    (Focus::Go, true) if reason => Focus::Reason,
-                    (Focus::Cancel, false) if reason => Focus::Reason,
-                    (Focus::Cancel, false) => Focus::Go,
-                    _ => Focus::Cancel,
+                    (Focus::Reason, true) | (Focus::Go, false) => Focus::Cancel,
+                    (Focus::Go, true) | (Focus::Cancel, false) if reason => Focus::Reason,
+                    (Focus::Go, true) => Focus::Cancel,
+                    (Focus::Cancel, _) | (Focus::Reason, false) => Focus::Go,
                 };
             }
             (false, Code::Left | Code::Right) if choosable && !typing => {
@@ -442,14 +467,20 @@ impl Review {
             (false, Code::Char('!')) if matches!(review.stage, Stage::Refused(_)) => {
                 return crate::update::perform(model, crate::actions::Do::Error);
             }
+            (false, Code::Char('r')) if choosable => review.to_reason(),
             (false, Code::Char('Y')) => {
-                let command = review.change.clone().because(review.because().ok().flatten()).command();
+                let command = model.place.reached_by(&review.command());
                 model.say(format!("copied {command}"));
                 return vec![Task::Copy(command)];
             }
             _ => {}
         }
         Vec::new()
+    }
+
+    /// The same as a command.
+    fn command(&self) -> String {
+        self.change.clone().because(self.because().ok().flatten()).command()
     }
 
     /// Why it is done, if that was said.

@@ -59,6 +59,9 @@ pub fn draw<R: Rows>(canvas: &mut Canvas<'_>, model: &Model, area: Rect, list: &
     let theme = canvas.theme;
     if list.window.is_empty() {
         let (text, style) = match &list.phase {
+            Phase::Unread | Phase::Reading if model.is_offline() => {
+                (Clean::from("not read: the daemon cannot be reached"), theme.dim)
+            }
             Phase::Unread | Phase::Reading => (Clean::from("reading…"), theme.dim),
             Phase::Ready => (Clean::of(empty), theme.dim),
             Phase::Failed(trouble) => (

@@ -4,7 +4,7 @@ use bursar_shared::time::Timestamp;
 
 use super::{
     canvas::{Bit, Canvas, bit},
-    overlay::{Overlay, keys, middle},
+    overlay::{Overlay, keys, middle, room},
 };
 use crate::{
     keys::{Code, Key},
@@ -78,7 +78,7 @@ impl Shown {
     /// Draws it.
     pub fn draw(&self, canvas: &mut Canvas<'_>, model: &Model) {
         let theme = canvas.theme;
-        let whole = canvas.area();
+        let whole = room(canvas);
         let width = whole.width.saturating_sub(4).min(84);
         let room = usize::from(width.saturating_sub(16)).max(8);
         let mut lines: Vec<Vec<Bit>> = Vec::new();

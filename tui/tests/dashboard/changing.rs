@@ -9,7 +9,7 @@ use bursar_shared::{
 };
 use bursar_tui::{
     Protection,
-    message::{Alarm, Input, Msg, Slot},
+    message::{Alarm, Input, Msg, Slot, Trouble},
 };
 
 use crate::support::{Desk, Mood, user};
@@ -40,7 +40,7 @@ fn a_person_is_edited_and_only_what_was_typed_is_sent() {
         text.contains("Save these changes?") && text.contains("- Li Wei") && text.contains("+ Li Wei-Lin"),
         "{text}"
     );
-    assert!(text.contains("bursar users update usr_"), "{text}");
+    assert!(text.contains("bursar -c demo users update usr_"), "{text}");
     assert!(!text.contains("email       -"), "{text}");
     agree(&mut desk);
     let sent = carried(&desk)[0];
@@ -106,7 +106,8 @@ fn facts_are_set_added_and_taken_out() {
     desk.press("e tab tab tab ^u tab ^u south tab plan=gold enter ^s");
     let text = desk.text();
     assert!(text.contains("- de-DE") && text.contains("+ south") && text.contains("+ gold"), "{text}");
-    assert!(text.contains("--no-metadata locale"), "{text}");
+    desk.press("Y");
+    assert!(desk.copied[0].contains("--no-metadata locale"), "{:?}", desk.copied);
     agree(&mut desk);
     let metadata = &desk.model.users.list.window.current().unwrap().record.metadata.0;
     assert_eq!(metadata.get("locale"), None);
@@ -117,10 +118,17 @@ fn facts_are_set_added_and_taken_out() {
 #[test]
 fn a_person_is_made_and_taken_back() {
     let mut desk = Desk::users(120, 36);
-    desk.press("N new@example.com tab New space Body tab right tab support,auditor ^s");
+    desk.press("N new@example.com tab New space Body tab right tab space");
+    assert!(desk.text().contains("[ ] support"), "{}", desk.text());
+    // auditor and support
+    desk.press("j space j j j j space enter");
+    assert!(desk.text().contains("auditor, support"), "{}", desk.text());
+    desk.press("^s");
     let text = desk.text();
     assert!(text.contains("Create this person?") && text.contains("+ service"), "{text}");
-    assert!(text.contains("--role auditor --kind service"), "{text}");
+    desk.press("Y");
+    let command = "--role auditor --role support --kind service";
+    assert!(desk.copied[0].contains(command), "{:?}", desk.copied);
     agree(&mut desk);
     assert!(desk.text().contains("created new@example.com"), "{}", desk.text());
     desk.press("Z");
@@ -167,8 +175,14 @@ fn two_people_edit_one_and_nothing_is_overwritten_unseen() {
     assert!(text.contains("Somebody else saved li.wei1@example.com first"), "{text}");
     assert!(text.contains("Li Wei") && text.contains("Theirs") && text.contains("Mine"), "{text}");
     assert!(text.contains("crm-77"), "{text}");
-    // theirs stays until one says otherwise
+    // the key that is hit most easily chooses for nobody
     desk.press("enter");
+    assert!(desk.text().contains("whose name stays?"), "{}", desk.text());
+    assert!(desk.text().contains("? Theirs") && desk.text().contains("? Mine"), "{}", desk.text());
+    // nor does closing it: what was typed is still there
+    desk.press("esc");
+    assert!(desk.text().contains("Edit li.wei1") && desk.text().contains("Mine"), "{}", desk.text());
+    desk.press("^s t enter");
     assert!(desk.text().contains("theirs stays"), "{}", desk.text());
     assert!(carried(&desk).is_empty());
     assert_eq!(desk.model.users.list.window.current().unwrap().record.name.as_str(), "Theirs");
@@ -331,7 +345,7 @@ fn leaving_with_an_unknown_outcome_is_asked_about() {
     desk.mood = Mood::Unreachable;
     desk.press("tab enter esc q");
     assert!(desk.model.exit.is_none());
-    assert!(desk.text().contains("q again leaves without it"), "{}", desk.text());
+    assert!(desk.text().contains("again leaves it to bursar pending"), "{}", desk.text());
     // something else in between takes it back
     desk.press("j q");
     assert!(desk.model.exit.is_none());
@@ -386,4 +400,59 @@ fn nothing_is_changed_where_nothing_may_be() {
         assert!(desk.text().contains("the daemon cannot be reached"), "{key}");
     }
     assert!(!desk.waits(Slot::Change));
+}
+
+/// A change is sent, and this comes back instead of an answer.
+fn answered_by(trouble: Trouble) -> Desk {
+    let mut desk = Desk::users(80, 24);
+    desk.press("j S");
+    later(&mut desk);
+    desk.mood = Mood::Silent;
+    desk.press("tab enter");
+    let (ticket, _) = desk.open.remove(0);
+    desk.send(Msg::Answer(ticket, Err(trouble)));
+    desk.draw();
+    desk
+}
+
+#[test]
+fn an_answer_that_makes_no_sense_is_asked_about_by_itself_while_the_daemon_is_there() {
+    let mut desk = answered_by(Trouble::Other("the answer is no JSON".into()));
+    let text = desk.text();
+    assert!(text.contains("outcome unknown") && text.contains("● live"), "{text}");
+    // ^c asks before it is left behind
+    desk.press("^c");
+    assert!(desk.model.exit.is_none() && desk.text().contains("bursar pending"), "{}", desk.text());
+    desk.mood = Mood::Refuses;
+    desk.ring(Alarm::Outcome);
+    assert!(desk.text().contains("outcome unknown"), "{}", desk.text());
+    let mut after = user(1);
+    after.status = bursar_shared::field::UserStatus::Suspended;
+    desk.verdict.state = VerdictState::Done;
+    desk.verdict.data = Some(serde_json::to_value(&after).unwrap());
+    desk.mood = Mood::Answers;
+    assert!(desk.alarms.contains(&Alarm::Outcome));
+    desk.ring(Alarm::Outcome);
+    assert!(desk.text().contains("suspended li.wei1@example.com"), "{}", desk.text());
+    assert_eq!(carried(&desk).len(), 1);
+    assert!(!bursar_tui::widgets::review::Review::unsettled(&desk.model));
+}
+
+#[test]
+fn what_was_never_sent_is_not_called_unknown() {
+    for trouble in [Trouble::Local("the journal: disk full".into()), Trouble::Unreachable("refused".into())] {
+        let desk = answered_by(trouble);
+        let text = desk.text();
+        assert!(text.contains("not sent, so nothing was changed") && !text.contains("unknown"), "{text}");
+    }
+}
+
+#[test]
+fn a_session_that_ends_says_that_a_change_was_left_behind() {
+    let mut desk = answered_by(Trouble::Other("the answer is no JSON".into()));
+    desk.press("esc");
+    desk.mood = Mood::Answers;
+    desk.press("^o");
+    assert!(desk.text().contains("bursar pending list"), "{}", desk.text());
+    assert!(desk.model.left_behind);
 }

@@ -77,7 +77,7 @@ fn a_filter_goes_to_the_daemon_and_into_the_title() {
     assert!(desk.log.last().unwrap().contains(r#""filter[status]":"active""#), "{:?}", desk.log.last());
     assert!(desk.text().contains("Users › status:active"));
     desk.press("Y");
-    assert!(desk.copied.last().unwrap().starts_with("bursar users get usr_"));
+    assert!(desk.copied.last().unwrap().starts_with("bursar -c demo users get usr_"));
 }
 
 #[test]

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests: a panic says where")]
 
 mod changing;
+mod details;
 mod goldens;
 mod hygiene;
 mod journeys;

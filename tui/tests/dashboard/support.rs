@@ -408,17 +408,24 @@ impl Desk {
             Request::Contexts => return Ok(Answer::Contexts(contexts())),
             Request::Switch(name) => {
                 let known = contexts().into_iter().find(|known| known.name == *name).unwrap();
-                let place =
-                    Place { server: known.server, context: Some(known.name), protection: known.protection };
+                let place = Place {
+                    server: known.server,
+                    context: Some(known.name),
+                    protection: known.protection,
+                    ..Place::default()
+                };
                 return Ok(Answer::Switched(Box::new(Opened { place, email: known.email, signed_in: true })));
             }
             _ => {}
         }
         match self.mood {
             Mood::Unreachable => {
-                return Err(Trouble::Unreachable(
-                    "cannot reach http://127.0.0.1:8460: connection refused".into(),
-                ));
+                let why = "cannot reach http://127.0.0.1:8460: connection refused".to_owned();
+                return Err(match request {
+                    // it may have got there, and only its answer not back
+                    Request::Carry(..) => Trouble::Lost(why),
+                    _ => Trouble::Unreachable(why),
+                });
             }
             Mood::Refuses => {
                 let error = ApiError::new(ErrorCode::DatabaseUnavailable, "The database does not answer.");
@@ -452,11 +459,23 @@ impl Desk {
             }
             Request::Users(list) => {
                 let count = if list.filter.is_empty() { self.people } else { self.people / 9 };
+                if list.around.as_ref().is_some_and(|id| number_of(id) >= count) {
+                    return Err(Trouble::Refused {
+                        error: ApiError::new(ErrorCode::NotFound, "There is no such record in this list."),
+                        request_id: None,
+                        retry_at: None,
+                    });
+                }
                 Answer::Users(page(&list, count, self.person))
             }
             Request::Rehearse(change, version) => Answer::Rehearsed(self.judged(&change, version)?),
             Request::Carry(change, _, version, _) => Answer::Changed(self.judged(&change, version)?),
-            Request::Sessions(list) => Answer::Sessions(page(&list, 60, session)),
+            Request::Sessions(list) => Answer::Sessions(page(&list, 60, |n| {
+                let with_user = list.include.contains(&"user");
+                let mut session = session(n);
+                session.user = with_user.then(|| Box::new(user(n % 40)));
+                session
+            })),
             Request::Roles(list) => {
                 let roles = roles();
                 Answer::Roles(page(&list, roles.len() as u32, |n| roles[n as usize].clone()))
@@ -469,7 +488,8 @@ impl Desk {
             }
             Request::Timeline(id) => {
                 let all = (1..=self.events).rev().map(event);
-                let theirs = all.filter(|event| event.resource.id.as_ref() == Some(&id)).collect();
+                let of = |known: &Option<String>| known.as_deref() == Some(id.to_string().as_str());
+                let theirs = all.filter(|event| of(&event.resource.id) || of(&event.actor.id)).collect();
                 Answer::Timeline(id, theirs)
             }
             Request::Names(ids) => {

@@ -99,6 +99,7 @@ impl Host for CommandLine {
                 server: client.server().to_owned(),
                 context: Some(context.to_owned()),
                 protection: protection(protect),
+                ..super::place(&cx)
             },
             email: target.email,
             signed_in: stored.is_some_and(|stored| stored.server == client.server() && stored.is_live()),

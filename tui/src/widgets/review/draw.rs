@@ -13,14 +13,14 @@ use crate::{
     widgets::{
         canvas::{Bit, Canvas, Hit, bit},
         field, outcome,
-        overlay::middle,
+        overlay::{keys, middle, room},
     },
 };
 
 /// Where the change would be made: said on every box that changes something, loudly where it is
 /// protected.
 pub fn place(model: &Model, theme: &Theme) -> Vec<Bit> {
-    let name = model.place.context.as_deref().unwrap_or(&model.place.server);
+    let name = model.place.name().unwrap_or(&model.place.server);
     match model.place.protection {
         Protection::Open => vec![bit(format!(" {name}"), theme.dim)],
         Protection::Confirm => vec![bit(format!(" {name} "), theme.banner), bit(" protected", theme.warn)],
@@ -30,7 +30,7 @@ pub fn place(model: &Model, theme: &Theme) -> Vec<Bit> {
 
 impl Review {
     /// What the change is about, line by line.
-    fn facts(&self, theme: &Theme, width: usize) -> Vec<Vec<Bit>> {
+    fn facts(&self, model: &Model, theme: &Theme, width: usize) -> Vec<Vec<Bit>> {
         let fact = |name: &str, rest: Vec<Bit>| {
             let mut line = vec![bit(format!("{name:<12}"), theme.dim)];
             line.extend(rest);
@@ -87,12 +87,8 @@ impl Review {
             lines.extend(outcome::each(items, plan, theme));
             lines.push(Vec::new());
         }
-        if self.change.takes_reason() && self.choosable() {
-            // the line that the reason is typed in; see `draw`
-            lines.push(fact("reason", Vec::new()));
-        }
         lines.push(fact("undo", vec![bit(self.change.undo(), theme.text)]));
-        let command = self.change.clone().because(self.because().ok().flatten()).command();
+        let command = model.place.reached_by(&self.command());
         let room = width.saturating_sub(12).max(8);
         let mut parts = Clean::of(command).wrap(room).into_iter();
         lines.extend(parts.next().map(|text| fact("same as", vec![Bit { text, style: theme.text }])));
@@ -135,10 +131,15 @@ impl Review {
             Stage::Ready(_) => {
                 bit(format!("{good} the daemon tried it and undid it: this is what will happen"), theme.good)
             }
+            Stage::Refused(Trouble::Unreachable(why) | Trouble::Local(why)) if self.agreed > 0 => {
+                bit(format!("not sent, so nothing was changed: {why}"), theme.bad)
+            }
             Stage::Refused(Trouble::Unreachable(why)) => bit(format!("could not be asked: {why}"), theme.bad),
             Stage::Refused(trouble) => bit(format!("refused: {}", trouble.message()), theme.bad),
             Stage::Sending => bit("sent; waiting for the daemon…", theme.dim),
-            Stage::Unknown(why) => bit(format!("outcome unknown, asked when it is back: {why}"), theme.warn),
+            Stage::Unknown(why) => {
+                bit(format!("outcome unknown; it is asked for until it is known: {why}"), theme.warn)
+            }
             Stage::Lost => bit(
                 "the daemon knows nothing of it: send it again? the key keeps it from being done twice",
                 theme.warn,
@@ -149,7 +150,7 @@ impl Review {
     /// Draws it.
     pub fn draw(&self, canvas: &mut Canvas<'_>, model: &Model) {
         let theme = canvas.theme;
-        let whole = canvas.area();
+        let whole = room(canvas);
         let wide = if matches!(self.change, Change::Many(..) | Change::Edit(_) | Change::Create(_)) {
             96
         } else {
@@ -157,15 +158,19 @@ impl Review {
         };
         let width = whole.width.saturating_sub(2).min(wide);
         let room = usize::from(width.saturating_sub(6)).max(8);
-        let lines = self.facts(&theme, room);
+        let lines = self.facts(model, &theme, room);
         let mut below: Vec<Vec<Bit>> = vec![Vec::new()];
+        // the line that the reason is typed in: seen however long the plan is
+        let reason = self.change.takes_reason() && self.choosable();
+        if reason {
+            below.extend([vec![bit(format!("{:<12}", "reason"), theme.dim)], Vec::new()]);
+        }
         let word = self.word(&theme);
         below.extend(word.text.wrap(room).into_iter().map(|text| vec![Bit { text, style: word.style }]));
-        if let Stage::Refused(trouble) = &self.stage {
-            if let Some(id) = trouble.request_id() {
-                below.push(vec![bit(format!("request {id}"), theme.dim)]);
-            }
-            below.push(vec![bit("!", theme.key), bit(" shows all of it", theme.dim)]);
+        if let Stage::Refused(trouble) = &self.stage
+            && let Some(id) = trouble.request_id()
+        {
+            below.push(vec![bit(format!("request {id}"), theme.dim)]);
         }
         below.push(Vec::new());
         let needed = lines.len() + below.len() + 4;
@@ -186,14 +191,6 @@ impl Review {
                 break;
             }
             canvas.line(x, y, width, line);
-            let is_reason = line.len() == 1 && line[0].text.as_str().starts_with("reason");
-            if is_reason {
-                let place = Rect { x: x + 12, y, width: width.saturating_sub(12), height: 1 };
-                field::draw(canvas, place, &self.reason, false, self.focus == Focus::Reason, Some(0));
-                if self.reason.value().is_empty() && self.focus != Focus::Reason {
-                    canvas.text(place.x, y, place.width, &Clean::fixed("none; tab goes here"), theme.field);
-                }
-            }
             y += 1;
         }
         if lines.len() > rows {
@@ -211,11 +208,20 @@ impl Review {
                 &[bit(shown, theme.dim)],
             );
         }
-        for line in &below {
+        for (at, line) in below.iter().enumerate() {
             if y + 1 >= inside.bottom() {
                 break;
             }
             canvas.line(x, y, width, line);
+            if reason && at == 1 {
+                let place = Rect { x: x + 12, y, width: width.saturating_sub(12), height: 1 };
+                let on = self.focus == Focus::Reason;
+                field::draw(canvas, place, &self.reason, false, on, Some(0));
+                if self.reason.value().is_empty() && !on {
+                    let text = Clean::fixed("none; a click or r goes here");
+                    canvas.text(place.x, y, place.width, &text, theme.field);
+                }
+            }
             y += 1;
         }
         self.buttons(canvas, Rect { x, y: inside.bottom() - 1, width, height: 1 });
@@ -244,6 +250,14 @@ impl Review {
         let cancel = self.focus == Focus::Cancel || !choosable;
         button(canvas, leave, cancel, 0);
         if !choosable {
+            let mut all = vec![("Y", "copies the command"), ("esc", "closes")];
+            if matches!(self.stage, Stage::Refused(_)) {
+                all.insert(0, ("!", "shows all of it"));
+            }
+            if matches!(self.stage, Stage::Sending) {
+                all.pop();
+            }
+            keys(canvas, x + 2, area.y, area.right().saturating_sub(x + 2), &all);
             return;
         }
         let go = match (&self.change, &self.stage) {
@@ -253,14 +267,16 @@ impl Review {
             _ => format!("  {}  ", self.change.button()),
         };
         button(canvas, &go, self.focus == Focus::Go, 1);
-        let hints = [
-            bit("  tab", theme.key),
-            bit(" chooses  ", theme.dim),
-            bit("enter", theme.key),
-            bit(" presses  ", theme.dim),
-            bit("Y", theme.key),
-            bit(" copies", theme.dim),
-        ];
-        canvas.line(x, area.y, area.right().saturating_sub(x), &hints);
+        let mut all = vec![("tab", "other button"), ("enter", "presses it")];
+        if self.focus == Focus::Reason {
+            all = vec![("enter", "to the buttons")];
+        } else if self.change.takes_reason() {
+            all.push(("r", "reason"));
+        }
+        if self.focus != Focus::Reason {
+            all.push(("Y", "copies the command"));
+        }
+        all.push(("esc", if self.form.is_some() { "back" } else { "cancels" }));
+        keys(canvas, x + 2, area.y, area.right().saturating_sub(x + 2), &all);
     }
 }

@@ -1,0 +1,146 @@
+//! Which keys do what: those of the table of actions, and those that the person set instead.
+
+use std::collections::BTreeMap;
+
+use bursar_shared::text::nearest;
+
+use crate::{
+    actions::{ACTIONS, Action, Do, action},
+    keys::{Key, shown},
+};
+
+/// The keys that the person set, by the name of the action.
+#[derive(Debug, Clone, Default)]
+pub struct Keymap {
+    own: BTreeMap<&'static str, Vec<String>>,
+}
+
+/// Where a name of an action stands, the part before its first dot, is where its keys work: these work
+/// everywhere, any two of the others never on the same screen.
+const EVERYWHERE: &[&str] = &["app", "go", "list", "row"];
+
+impl Keymap {
+    /// With these keys instead of those of the table, by the name of the action. An action without keys is
+    /// left to the palette.
+    ///
+    /// # Errors
+    /// Which action or key there is not, or which key would mean two things.
+    pub fn new(own: &BTreeMap<String, Vec<String>>) -> Result<Self, String> {
+        let mut map = Self::default();
+        for (name, keys) in own {
+            let Some(action) = ACTIONS.iter().find(|action| action.name == *name) else {
+                let near = nearest(name, ACTIONS.iter().map(|action| action.name));
+                let meant = near.map_or_else(String::new, |near| format!("; did you mean {near}?"));
+                return Err(format!("{name} is no action{meant}"));
+            };
+            for written in keys {
+                let parts = written.split(' ').collect::<Vec<_>>();
+                if parts.is_empty() || parts.len() > 2 || parts.iter().any(|key| Key::read(key).is_none()) {
+                    return Err(format!(
+                        "{name}: \"{written}\" is no key; keys are written like j, S, ^d, enter, f2, shift-down, or two of them like g u"
+                    ));
+                }
+            }
+            map.own.insert(action.name, keys.clone());
+        }
+        map.clash().map_or(Ok(map), Err)
+    }
+
+    /// The first key that would mean two things on one screen.
+    fn clash(&self) -> Option<String> {
+        for (at, one) in ACTIONS.iter().enumerate() {
+            for other in &ACTIONS[at + 1..] {
+                if !self.own.contains_key(one.name) && !self.own.contains_key(other.name) {
+                    continue;
+                }
+                let (area, others) = (area(one), area(other));
+                let apart = area != others && !EVERYWHERE.contains(&area) && !EVERYWHERE.contains(&others);
+                if apart || one.keys.iter().any(|key| other.keys.contains(key)) {
+                    continue;
+                }
+                let same =
+                    self.of(one).into_iter().find(|key| self.of(other).iter().any(|its| meets(key, its)));
+                if let Some(key) = same {
+                    let key = shown(key);
+                    return Some(format!(
+                        "{key} would mean two things, {} and {}; give one of them another key",
+                        one.name, other.name
+                    ));
+                }
+            }
+        }
+        None
+    }
+
+    /// The keys of an action, the first of which is shown; two in a row are written with a space between.
+    pub fn of<'a>(&'a self, action: &Action) -> Vec<&'a str> {
+        match self.own.get(action.name) {
+            Some(own) => own.iter().map(String::as_str).collect(),
+            None => action.keys.to_vec(),
+        }
+    }
+
+    /// The key that a hint shows for an action, as it is written for people.
+    pub fn shown(&self, action: &Action) -> String {
+        self.of(action).first().map_or_else(String::new, |keys| shown(keys))
+    }
+
+    /// The same, for words that name it.
+    pub fn key_of(&self, what: Do) -> String {
+        let key = action(what).map_or_else(String::new, |action| self.shown(action));
+        if key.is_empty() { ":".to_owned() } else { key }
+    }
+
+    /// All keys of an action, as they are written for people.
+    pub fn all_shown(&self, action: &Action) -> String {
+        self.of(action).into_iter().map(shown).collect::<Vec<_>>().join(" ")
+    }
+}
+
+fn area(action: &Action) -> &'static str {
+    let area = action.name.split('.').next().unwrap_or_default();
+    // somebody is made from every screen
+    if action.what == Do::Create { "app" } else { area }
+}
+
+/// Whether two keys cannot both work: they are the same, or one of them begins the other.
+fn meets(one: &str, other: &str) -> bool {
+    let begins = |one: &str, other: &str| other.split_once(' ').is_some_and(|(first, _)| first == one);
+    one == other || begins(one, other) || begins(other, one)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map(pairs: &[(&str, &[&str])]) -> Result<Keymap, String> {
+        let own = pairs.iter().map(|(name, keys)| {
+            ((*name).to_owned(), keys.iter().map(|key| (*key).to_owned()).collect::<Vec<_>>())
+        });
+        Keymap::new(&own.collect())
+    }
+
+    #[test]
+    fn keys_take_the_place_of_those_of_the_table() {
+        let map = map(&[("user.suspend", &["f2", "g S"]), ("list.pane", &[])]).unwrap();
+        assert_eq!(map.of(action(Do::Suspend).unwrap()), ["f2", "g S"]);
+        assert_eq!(map.key_of(Do::Suspend), "f2");
+        assert_eq!(map.key_of(Do::Pane), ":");
+        assert_eq!(map.key_of(Do::Filter), "/");
+    }
+
+    #[test]
+    fn what_cannot_be_is_said_at_once() {
+        let wrong = |pairs| map(pairs).unwrap_err();
+        assert!(wrong(&[("user.suspnd", &["S"])]).contains("did you mean user.suspend?"));
+        assert!(wrong(&[("list.down", &["hyper-j"])]).contains("\"hyper-j\" is no key"));
+        assert!(wrong(&[("list.down", &["a b c"])]).contains("is no key"));
+        assert!(wrong(&[("list.down", &["k"])]).contains("k would mean two things, list.down and list.up"));
+        // the first of two keys cannot be a key by itself
+        assert!(wrong(&[("list.pane", &["g"])]).contains("would mean two things"));
+        // moving both is no clash, nor are the same keys on different screens
+        map(&[("list.down", &["k"]), ("list.up", &["j"])]).unwrap();
+        map(&[("session.end", &["R"])]).unwrap();
+        map(&[]).unwrap();
+    }
+}
