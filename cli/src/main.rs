@@ -1,6 +1,7 @@
 //! `bursar`: main -> run -> exit code.
 
 mod args;
+mod bulk;
 mod change;
 mod commands;
 mod context;
@@ -10,6 +11,7 @@ mod help;
 mod journal;
 mod jq;
 mod list;
+mod money;
 mod output;
 mod prompt;
 mod several;

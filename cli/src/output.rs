@@ -467,6 +467,11 @@ pub(crate) fn stdin_is_terminal() -> bool {
     io::stdin().is_terminal()
 }
 
+/// Whether stderr is a terminal.
+pub(crate) fn stderr_is_terminal() -> bool {
+    io::stderr().is_terminal()
+}
+
 /// Whether stdout is a terminal.
 #[cfg(feature = "tui")]
 pub(crate) fn stdout_is_terminal() -> bool {
