@@ -16,6 +16,7 @@ mod output;
 mod prompt;
 mod several;
 mod views;
+mod watch;
 
 use std::process::ExitCode;
 

@@ -9,3 +9,4 @@ mod reading;
 mod signing;
 mod support;
 mod terminal;
+mod watching;
