@@ -50,6 +50,8 @@ pub(crate) struct Change<'a> {
     args: &'a ChangeArgs,
     context: Option<String>,
     who: String,
+    /// Whether it was said that this is only tried.
+    tried: std::cell::Cell<bool>,
 }
 
 impl<'a> Change<'a> {
@@ -73,6 +75,7 @@ impl<'a> Change<'a> {
             args,
             context: target.name.clone(),
             who: who(client)?,
+            tried: std::cell::Cell::new(false),
         };
         if args.dry_run || cx.globals.as_curl {
             return Ok(change);
@@ -117,7 +120,23 @@ impl<'a> Change<'a> {
         op: &O,
         if_match: Option<i64>,
     ) -> Result<Option<Reply<O::Answer>>> {
-        let how = self.how(if_match);
+        let reply = self.send(op, self.how(if_match)).await?;
+        if reply.as_ref().is_some_and(|reply| reply.replayed && !reply.dry_run) {
+            self.cx.say("this was done before, under the same key");
+        }
+        Ok(reply)
+    }
+
+    /// Makes a change under a key that follows from what it is; the caller says what became of it.
+    pub(crate) async fn make_under<O: Operation>(
+        &self,
+        op: &O,
+        key: &str,
+    ) -> Result<Option<Reply<O::Answer>>> {
+        self.send(op, How { key: Some(key.to_owned()), ..self.how(None) }).await
+    }
+
+    async fn send<O: Operation>(&self, op: &O, how: How) -> Result<Option<Reply<O::Answer>>> {
         if self.cx.globals.as_curl {
             curl::print(self.client, op, &how)?;
             return Ok(None);
@@ -125,10 +144,8 @@ impl<'a> Change<'a> {
         let encoded = wire::encode(op).map_err(|wrong| Failure::new(1, wrong.to_string()))?;
         self.write_down(O::METHOD.as_str(), &encoded.target, encoded.body.as_deref(), &how)?;
         let reply = self.judged(self.client.send(op, &how).await, &how)?;
-        if reply.dry_run {
+        if reply.dry_run && !self.tried.replace(true) {
             self.cx.say("dry run: nothing was changed");
-        } else if reply.replayed {
-            self.cx.say("this was done before, under the same key");
         }
         Ok(Some(reply))
     }
@@ -194,7 +211,12 @@ pub(crate) fn request<O: Decode>(members: Map<String, Value>) -> Result<O> {
 /// The members of a JSON file, or of stdin when it is `-`.
 pub(crate) fn members_of(path: Option<&str>) -> Result<Map<String, Value>> {
     let Some(path) = path else { return Ok(Map::new()) };
-    match serde_json::from_slice(&prompt::read_file(path)?) {
+    object(path, &prompt::read_file(path)?)
+}
+
+/// The members of the JSON object that a file holds.
+pub(crate) fn object(path: &str, text: &[u8]) -> Result<Map<String, Value>> {
+    match serde_json::from_slice(text) {
         Ok(Value::Object(members)) => Ok(members),
         Ok(_) => Err(Failure::usage(format!("{path} must hold one JSON object"))),
         Err(wrong) => Err(Failure::usage(format!("{path} is not JSON: {wrong}"))),

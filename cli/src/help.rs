@@ -23,6 +23,7 @@ const TOPICS: &[(&str, &str, &str)] = &[
     ("filters", "The filter language of every list", include_str!("help/filters.txt")),
     ("formats", "Output formats, fields and headings", include_str!("help/formats.txt")),
     ("money", "Amounts, accounts, holds and mistakes", include_str!("help/money.txt")),
+    ("bulk", "Many transfers from a file, each made once", include_str!("help/bulk.txt")),
     ("jq", "Shaping rows with --jq", include_str!("help/jq.txt")),
     ("environment", "Environment variables, files and their order", include_str!("help/environment.txt")),
     ("auth", "Signing in, contexts, API keys", include_str!("help/auth.txt")),

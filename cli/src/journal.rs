@@ -1,6 +1,6 @@
 //! Changes that were sent and not answered: written down before sending, forgotten after the answer.
 
-use std::{fs, path::PathBuf};
+use std::{fs, path::PathBuf, time::Duration};
 
 use bursar_shared::{
     client::{profile::Paths, session},
@@ -9,6 +9,11 @@ use bursar_shared::{
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Failure, Result};
+
+/// How long the daemon keeps what a key was answered.
+pub(crate) const KEPT: Duration = Duration::from_secs(72 * 3_600);
+/// The same where money moves.
+pub(crate) const KEPT_MONEY: Duration = Duration::from_secs(30 * 86_400);
 
 /// A change on its way.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

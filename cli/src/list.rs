@@ -15,6 +15,7 @@ use crate::{
     curl,
     error::{Failure, Result},
     output::{Sink, View},
+    watch,
 };
 
 /// What a table at a terminal shows when nobody says how much.
@@ -53,6 +54,9 @@ pub(crate) struct ListArgs {
     /// How to count
     #[arg(long, value_name = "HOW", value_parser = ["bounded", "exact", "none"])]
     total: Option<String>,
+    /// After the list print each record of it that changes, until ^C or --limit rows
+    #[arg(short, long, conflicts_with_all = ["page", "cursor"])]
+    watch: bool,
 }
 
 impl ListArgs {
@@ -117,7 +121,25 @@ where
     R: Resource,
     List<R>: Operation<Answer = Page<R>>,
 {
-    run_as(cx, client, view, args, list, |list| list).await
+    if !args.watch {
+        return run_as(cx, client, view, args, list, |list| list).await;
+    }
+    watch::check(cx, R::NAME)?;
+    if cx.globals.as_curl {
+        return Err(
+            Failure::usage("--watch is many calls; --as-curl prints one").hint("leave one of them out")
+        );
+    }
+    // asked first, so that nothing is missed between the list and what follows it
+    let head = watch::head(client).await?;
+    let (again, most) = (list.clone(), args.limit.unwrap_or(u64::MAX));
+    let (op, limit) = entered(cx, args, list)?;
+    let (mut sink, mut pages) = begun(cx, client, view, &op, limit)?;
+    let last = copy(&mut pages, &mut sink, limit).await?;
+    if last.is_some_and(|last| last.next_cursor.is_some()) && args.limit.is_none() {
+        cx.say(&format!("the first {}; watching all", grouped(sink.rows())));
+    }
+    watch::follow(cx, client, sink, &again, head, most).await
 }
 
 /// Writes a list that is part of another request: the entries of an account.
@@ -126,15 +148,32 @@ pub(crate) async fn run_as<R, O>(
     client: &Client,
     view: &View,
     args: &ListArgs,
-    mut list: List<R>,
+    list: List<R>,
     wrap: impl FnOnce(List<R>) -> O,
 ) -> Result<()>
 where
     R: Resource,
     O: Operation<Answer = Page<R>>,
 {
-    let style = cx.style()?;
-    let screen = style.for_people() && !args.all && args.limit.is_none() && list.page.is_none();
+    if args.watch {
+        return watch::check(cx, R::NAME);
+    }
+    let (list, limit) = entered(cx, args, list)?;
+    let op = wrap(list);
+    if cx.globals.as_curl {
+        return curl::print(client, &op, &Default::default());
+    }
+    let (mut sink, mut pages) = begun(cx, client, view, &op, limit)?;
+    let last = stream(&mut pages, &mut sink, limit).await?;
+    if let Some(last) = last.filter(|_| cx.style().is_ok_and(|style| style.for_people())) {
+        note(cx, view, sink.rows(), args, &last);
+    }
+    Ok(())
+}
+
+/// Where a list is entered, and how many rows of it are wanted.
+fn entered<R: Resource>(cx: &Cx, args: &ListArgs, mut list: List<R>) -> Result<(List<R>, Option<u64>)> {
+    let screen = cx.style()?.for_people() && !args.all && args.limit.is_none() && list.page.is_none();
     let limit = if screen { Some(SCREENFUL) } else { args.limit };
     if list.page.is_none() {
         let most = limit.unwrap_or(u64::from(MAX_PAGE_SIZE)).clamp(1, u64::from(MAX_PAGE_SIZE));
@@ -146,29 +185,36 @@ where
             list.total = Some(TotalMode::Bounded);
         }
     }
-    let op = wrap(list);
-    if cx.globals.as_curl {
-        return curl::print(client, &op, &Default::default());
-    }
-    let target = wire::encode(&op).map_err(|wrong| Failure::new(1, wrong.to_string()))?.target;
-    let mut pages = client.raw_pages(&target);
-    if let Some(limit) = limit {
-        pages = pages.limit(limit);
-    }
-    let mut sink = Sink::new(style, view, true);
-    let last = stream(&mut pages, &mut sink, limit).await?;
-    if let Some(last) = last.filter(|_| cx.style().is_ok_and(|style| style.for_people())) {
-        note(cx, view, sink.rows(), args, &last);
-    }
-    Ok(())
+    Ok((list, limit))
 }
 
-/// Copies pages to the sink; gives where the last one lay.
+/// A place for the rows, and where they come from.
+fn begun<O: Operation>(
+    cx: &Cx,
+    client: &Client,
+    view: &View,
+    op: &O,
+    limit: Option<u64>,
+) -> Result<(Sink, RawPages)> {
+    let target = wire::encode(op).map_err(|wrong| Failure::new(1, wrong.to_string()))?.target;
+    let pages = client.raw_pages(&target);
+    let pages = if let Some(limit) = limit { pages.limit(limit) } else { pages };
+    Ok((Sink::new(cx.style()?, view, true), pages))
+}
+
+/// Copies pages to the sink, to its end; gives where the last one lay.
 pub(crate) async fn stream(
     pages: &mut RawPages,
     sink: &mut Sink,
     limit: Option<u64>,
 ) -> Result<Option<Pagination>> {
+    let last = copy(pages, sink, limit).await?;
+    sink.end()?;
+    Ok(last)
+}
+
+/// Copies pages to a sink that stays open.
+async fn copy(pages: &mut RawPages, sink: &mut Sink, limit: Option<u64>) -> Result<Option<Pagination>> {
     let most = limit.unwrap_or(u64::MAX);
     let mut last = None;
     if most > 0 {
@@ -189,7 +235,6 @@ pub(crate) async fn stream(
             last = Some(page.pagination);
         }
     }
-    sink.end()?;
     Ok(last)
 }
 

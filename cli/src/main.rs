@@ -1,6 +1,7 @@
 //! `bursar`: main -> run -> exit code.
 
 mod args;
+mod bulk;
 mod change;
 mod commands;
 mod context;
@@ -10,10 +11,12 @@ mod help;
 mod journal;
 mod jq;
 mod list;
+mod money;
 mod output;
 mod prompt;
 mod several;
 mod views;
+mod watch;
 
 use std::process::ExitCode;
 

@@ -390,7 +390,22 @@ impl Sink {
         }
     }
 
+    /// A longer value than those before widens its column while there is room.
+    fn widen(&mut self, cells: &[String]) {
+        let gaps = 2 * self.widths.len().saturating_sub(1);
+        let mut spare = match self.room {
+            Some(room) => room.saturating_sub(self.widths.iter().sum::<usize>() + gaps),
+            None => return,
+        };
+        for (width, cell) in self.widths.iter_mut().zip(cells) {
+            let more = cell.width().saturating_sub(*width).min(spare);
+            *width += more;
+            spare -= more;
+        }
+    }
+
     fn table_line(&mut self, cells: &[String]) {
+        self.widen(cells);
         let last = cells.len().saturating_sub(1);
         let mut line = String::new();
         for (place, (cell, width)) in cells.iter().zip(&self.widths).enumerate() {
@@ -465,6 +480,11 @@ fn title(name: &str) -> String {
 /// Whether stdin is a terminal.
 pub(crate) fn stdin_is_terminal() -> bool {
     io::stdin().is_terminal()
+}
+
+/// Whether stderr is a terminal.
+pub(crate) fn stderr_is_terminal() -> bool {
+    io::stderr().is_terminal()
 }
 
 /// Whether stdout is a terminal.

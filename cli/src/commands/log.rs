@@ -1,7 +1,7 @@
 //! `bursar events` and `bursar audit`: the one log, as changes and as everything.
 
 use bursar_shared::{
-    client::{Client, Error, Followed},
+    client::{Client, Followed},
     field::Position,
     operations::log::{AuditEntry, Event, GetAuditEntry, StreamEvents, VerifyAudit},
     page::{List, Op},
@@ -15,7 +15,7 @@ use crate::{
     error::{Failure, Result},
     list::{self, ListArgs},
     output::{self, Sink},
-    several, views,
+    several, views, watch,
 };
 
 /// Commands on events.
@@ -107,8 +107,7 @@ async fn tail(cx: &Cx, client: &Client, args: &Tail) -> Result<()> {
     if let Some(last) = args.last {
         list.page_size = Some(last);
         // asked first: when none of the rows so far fits, one that does may come meanwhile
-        let newest = List::<Event>::new().size(1);
-        let head = client.call(&at_end(newest)).await?.rows.first().map_or(0, |event| event.seq);
+        let head = watch::head(client).await?;
         let page = client.call(&at_end(list)).await?;
         // what comes after the newest of them comes with the stream
         op.after = Some(page.rows.first().map_or(head, |event| event.seq));
@@ -132,13 +131,7 @@ async fn tail(cx: &Cx, client: &Client, args: &Tail) -> Result<()> {
             Followed::Live { seq } if std::mem::take(&mut away) => {
                 cx.say(&format!("bursar: connected again, going on after {seq}"));
             }
-            Followed::Lost { why, .. } if !std::mem::replace(&mut away, true) => {
-                let why = match why {
-                    Error::Unreachable { server, reason } => format!("{server} is gone ({reason})"),
-                    other => Failure::from(other).message,
-                };
-                cx.say(&format!("bursar: {why}; trying again"));
-            }
+            Followed::Lost { why, .. } if !std::mem::replace(&mut away, true) => watch::lost(cx, why),
             Followed::Ended(why) => return Err(why.into()),
             Followed::Live { .. } | Followed::Beat { .. } | Followed::Lost { .. } => {}
         }

@@ -13,15 +13,10 @@ use crate::{
     change,
     context::{Cx, Globals, block_on},
     error::{Failure, Result},
-    journal::{Journal, Pending},
+    journal::{Journal, KEPT, KEPT_MONEY, Pending},
     output::{self, Sink},
     views,
 };
-
-/// How long the daemon keeps what a key was answered.
-const KEPT: Duration = Duration::from_secs(72 * 3_600);
-/// The same where money moves.
-const KEPT_MONEY: Duration = Duration::from_secs(30 * 86_400);
 
 /// How long the daemon keeps what this change was answered.
 fn kept(pending: &Pending) -> Duration {

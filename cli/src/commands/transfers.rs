@@ -1,24 +1,30 @@
 //! `bursar transfers`: money that moves, or is held.
 
+mod lines;
+mod many;
+
 use bursar_shared::{
     client::{Client, Reply},
     id::TransferId,
     money::Currency,
     operation::Created,
-    operations::transfers::{
-        CaptureTransfer, CreateTransfer, GetTransfer, ReverseTransfer, Transfer, VoidTransfer,
+    operations::{
+        accounts::{AccountRef, GetAccount},
+        transfers::{CaptureTransfer, CreateTransfer, GetTransfer, ReverseTransfer, Transfer, VoidTransfer},
     },
 };
 use clap::{Args, Subcommand};
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
 use super::accounts;
 use crate::{
+    bulk::source::{Input, Source},
     change::{self, Change, ChangeArgs, Weight},
     context::{Cx, block_on},
     curl,
     error::{Failure, Result},
     list::{self, ListArgs},
+    money,
     output::{self, Sink},
     several::{self, Tally},
     views,
@@ -60,17 +66,17 @@ pub(crate) struct Create {
     #[arg(long, value_name = "ACCOUNT")]
     to: Option<String>,
     /// How much, as people write it: 12.34
-    #[arg(long)]
+    #[arg(long, allow_hyphen_values = true)]
     amount: Option<String>,
-    /// Of what: EUR
+    /// Of what: EUR; what the accounts hold when absent
     #[arg(long, value_name = "CODE")]
     currency: Option<String>,
     /// Hold it instead of moving it
     #[arg(long)]
     hold: bool,
-    /// For holds: let go after so many seconds
-    #[arg(long, value_name = "SECONDS", requires = "hold")]
-    expires_in: Option<i64>,
+    /// For holds: let go after this time: 90s, 30m, 1h, 7d
+    #[arg(long, value_name = "TIME", requires = "hold", allow_hyphen_values = true)]
+    expires_in: Option<String>,
     /// Why
     #[arg(long)]
     reason: Option<String>,
@@ -83,9 +89,19 @@ pub(crate) struct Create {
     /// A fact: key=value; may be repeated
     #[arg(long, value_name = "KEY=VALUE")]
     metadata: Vec<String>,
-    /// Read the fields from a JSON file, or from stdin (-), amounts in minor units; flags win
+    /// Many at once from a .csv, .tsv or .jsonl file whose columns are called as these flags, each line made
+    /// once (bursar help bulk); or one from a JSON file as the API has it; - reads stdin
     #[arg(short, long, value_name = "FILE")]
     file: Option<String>,
+    /// With a file: all its lines or none
+    #[arg(long, requires = "file")]
+    atomic: bool,
+    /// With a file: where refused lines go [default: FILE.rejects.csv]
+    #[arg(long, value_name = "FILE", requires = "file")]
+    rejects: Option<String>,
+    /// With a file: a name for this run, to send the same lines once more
+    #[arg(long, value_name = "NAME", requires = "file")]
+    run: Option<String>,
     #[command(flatten)]
     change: ChangeArgs,
 }
@@ -97,7 +113,7 @@ pub(crate) struct Part {
     #[arg(value_name = "TRANSFER")]
     transfer: String,
     /// How much of it, as people write it; all when absent
-    #[arg(long)]
+    #[arg(long, allow_hyphen_values = true)]
     amount: Option<String>,
     #[command(flatten)]
     change: ChangeArgs,
@@ -163,7 +179,7 @@ pub(crate) fn run(cx: &Cx, command: Transfers) -> Result<()> {
     })
 }
 
-fn object(value: serde_json::Value) -> serde_json::Map<String, serde_json::Value> {
+fn object(value: Value) -> Map<String, Value> {
     value.as_object().cloned().unwrap_or_default()
 }
 
@@ -176,7 +192,8 @@ fn id(text: &str) -> Result<TransferId> {
 async fn minor(client: &Client, id: TransferId, text: Option<&str>) -> Result<Option<i64>> {
     let Some(text) = text else { return Ok(None) };
     let currency = client.call(&GetTransfer { id }).await?.currency;
-    currency.minor(text).map(Some).map_err(|wrong| Failure::usage(format!("--amount {wrong}")))
+    let amount = money::amount(text, currency).map_err(|why| money::wrong("--amount", &why))?;
+    Ok(Some(amount.minor()))
 }
 
 async fn get(cx: &Cx, client: &Client, args: Several) -> Result<()> {
@@ -201,33 +218,49 @@ async fn get(cx: &Cx, client: &Client, args: Several) -> Result<()> {
 }
 
 async fn create(cx: &Cx, client: &Client, args: Create) -> Result<()> {
-    let mut members = change::members_of(args.file.as_deref())?;
+    let mut members = match &args.file {
+        None => Map::new(),
+        Some(file) => match Source::open(file, &cx.paths()?.runs())? {
+            Input::Records(source) => return many::create(cx, client, &args, &source).await,
+            Input::One(members) => members,
+        },
+    };
+    if args.atomic || args.rejects.is_some() || args.run.is_some() {
+        return Err(Failure::usage("--atomic, --rejects and --run are for files of many transfers")
+            .hint("such a file ends in .csv, .tsv or .jsonl (bursar help bulk)"));
+    }
     for (name, text) in [("fromAccountId", &args.from), ("toAccountId", &args.to)] {
         if let Some(text) = text {
             members.insert(name.to_owned(), json!(accounts::find(client, text).await?));
         }
     }
-    for (name, text) in [
-        ("currency", &args.currency),
-        ("reason", &args.reason),
-        ("description", &args.description),
-        ("externalId", &args.external_id),
-    ] {
+    for (name, text) in
+        [("reason", &args.reason), ("description", &args.description), ("externalId", &args.external_id)]
+    {
         if let Some(text) = text {
             members.insert(name.to_owned(), json!(text));
         }
     }
+    if let Some(text) = &args.currency {
+        let currency = money::currency(text).map_err(|why| money::wrong("--currency", &why))?;
+        members.insert("currency".to_owned(), json!(currency));
+    }
+    if !members.contains_key("currency")
+        && let Some(currency) = currency_of(client, &members).await?
+    {
+        members.insert("currency".to_owned(), json!(currency));
+    }
     if let Some(text) = &args.amount {
-        let code = members.get("currency").and_then(|code| code.as_str()).unwrap_or_default();
-        let currency: Currency =
-            code.parse().map_err(|wrong| Failure::usage(format!("--currency {wrong}")))?;
-        let minor = currency.minor(text).map_err(|wrong| Failure::usage(format!("--amount {wrong}")))?;
-        members.insert("amount".to_owned(), json!(minor));
+        let code = members.get("currency").and_then(Value::as_str).unwrap_or_default();
+        let currency = money::currency(code).map_err(|why| money::wrong("--currency", &why))?;
+        let amount = money::amount(text, currency).map_err(|why| money::wrong("--amount", &why))?;
+        members.insert("amount".to_owned(), json!(amount));
     }
     if args.hold {
         members.insert("mode".to_owned(), json!("hold"));
     }
-    if let Some(seconds) = args.expires_in {
+    if let Some(text) = &args.expires_in {
+        let seconds = money::seconds(text).map_err(|why| money::wrong("--expires-in", &why))?;
         members.insert("expiresInSeconds".to_owned(), json!(seconds));
     }
     if !args.metadata.is_empty() {
@@ -237,6 +270,21 @@ async fn create(cx: &Cx, client: &Client, args: Create) -> Result<()> {
     let what = format!("move {} {}", op.currency.decimal(op.amount.minor()), op.currency);
     let change = Change::begin(cx, client, &args.change, Weight::Light, &what)?;
     finish(cx, change.make(&op).await?)
+}
+
+/// The currency of the accounts that a request names: nothing else moves between them.
+async fn currency_of(client: &Client, members: &Map<String, Value>) -> Result<Option<Currency>> {
+    let named = |name: &str| members.get(name).and_then(Value::as_str).and_then(|text| text.parse().ok());
+    let ends: Vec<AccountRef> = ["fromAccountId", "toAccountId"].into_iter().filter_map(named).collect();
+    let system = ends.iter().find_map(|end| match end {
+        AccountRef::System(_, currency) => Some(*currency),
+        AccountRef::Id(_) => None,
+    });
+    match (system, ends.first()) {
+        (Some(currency), _) => Ok(Some(currency)),
+        (None, Some(id)) => Ok(Some(client.call(&GetAccount { id: *id }).await?.currency)),
+        (None, None) => Ok(None),
+    }
 }
 
 /// Shows what was made; people also see what both accounts hold afterwards.

@@ -1,5 +1,6 @@
 //! The program as its users run it: stdout, stderr and exit codes against a real daemon.
 
+mod bulk;
 mod changing;
 mod living;
 mod money;
@@ -8,3 +9,4 @@ mod reading;
 mod signing;
 mod support;
 mod terminal;
+mod watching;

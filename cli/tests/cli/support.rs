@@ -115,7 +115,16 @@ pub fn finish(mut command: Command, stdin: &str) -> Ran {
 
 /// A daemon, an owner, and the owner's home.
 pub async fn house() -> (TestServer, Home) {
-    let daemon = TestServer::start().await;
+    inhabited(TestServer::start().await).await
+}
+
+/// The same; the daemon is where it was when it is stopped and started again.
+pub async fn house_that_comes_back() -> (TestServer, Home) {
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().to_string();
+    inhabited(TestServer::start_with(&[("limits", "off"), ("listen", &free)]).await).await
+}
+
+async fn inhabited(daemon: TestServer) -> (TestServer, Home) {
     let home = Home::new();
     let owner = daemon.person("ann", "owner").await;
     home.sign_in(&daemon.url(), &owner);

@@ -66,6 +66,11 @@ impl Paths {
     pub fn pending(&self) -> PathBuf {
         self.state.join("pending")
     }
+
+    /// What became of files that were sent in batches.
+    pub fn runs(&self) -> PathBuf {
+        self.state.join("runs")
+    }
 }
 
 /// What may be done to a daemon.

@@ -1,0 +1,278 @@
+//! Files of transfers: checked as a whole, sent in batches, each line made once whatever dies meanwhile.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot set itself up should stop at once")]
+
+use std::{fs, process::Stdio, sync::atomic::Ordering};
+
+use bursar_server::testing::TestServer;
+use serde_json::{Value, json};
+
+use crate::support::{Home, Line, finish, house};
+
+/// Two accounts in euros, 1 and 2; the first has this much.
+async fn till(money: &str) -> (TestServer, Home) {
+    let (daemon, home) = house().await;
+    for name in ["Till", "Ann"] {
+        home.run(&["accounts", "create", "--name", name, "--currency", "EUR"]).ok();
+    }
+    home.run(&["transfers", "create", "--from", "world:EUR", "--to", "1", "--amount", money]).ok();
+    (daemon, home)
+}
+
+fn write(home: &Home, name: &str, text: &str) {
+    fs::write(home.path().join(name), text).unwrap();
+}
+
+fn read(home: &Home, name: &str) -> String {
+    fs::read_to_string(home.path().join(name)).unwrap()
+}
+
+/// What an account holds, and what its last entry is.
+fn holds(home: &Home, account: &str) -> String {
+    home.run(&["accounts", "get", account, "--fields", "balances.posted,entrySeq"]).ok()
+}
+
+const SEND: &[&str] = &["transfers", "create", "-f", "credits.csv"];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_whole_file_is_looked_at_before_anything_is_sent() {
+    let (_daemon, home) = till("100").await;
+    let text = "\u{feff}from,to,amount,currency,external-id,hold,expires-in\r\n\
+                1,2,1.005,EUR,,,\r\n\
+                1,2,12.34,EUR,a,,\r\n\
+                1,2,\"1,50\",EUR,,,\r\n\
+                1,1,1,EUR,,,\r\n\
+                1,99,1,EUR,,,\r\n\
+                1,2,99999999999999999999,EUR,,,\r\n\
+                1,2,1,EUR,a,,\r\n\
+                1,2,-1,eur,,,\r\n\
+                1,2,1\r\n\
+                ,2,1,EURO,,,\r\n\
+                1,2,1,EUR,,,1h\r\n";
+    write(&home, "credits.csv", text);
+    insta::assert_snapshot!(home.run(SEND).fails(7), @r"
+    error: 10 of 11 lines of credits.csv cannot work; nothing was sent
+      line 2: amount has more than 2 digits behind the point, which EUR does not know
+      line 4: amount must be an amount of EUR like 12.34
+      line 5: to is the account that the money comes from
+      line 6: to: no account has the number 99
+      line 7: amount is more than 90071992547409.91 EUR, the greatest amount there is
+      line 8: external-id a stands on an earlier line too
+      line 9: amount must be at least 0.01 EUR: money goes from one account to another, never backwards
+      line 10: has 3 values for 7 columns
+      line 11: from is missing; currency must be a currency of ISO 4217 like EUR
+      line 12: expires-in is for holds: hold must be true
+      next: correct the file and send it again
+      exit 7 (bursar help exit-codes)
+    ");
+    assert_eq!(holds(&home, "2"), "0.00\t0\n");
+    let wrong: Value = serde_json::from_str(&home.run(&[SEND, &["-o", "json"]].concat()).fails(7)).unwrap();
+    assert_eq!(
+        (&wrong["error"]["details"]["wrong"], &wrong["error"]["details"]["lines"][0]["line"]),
+        (&json!(10), &json!(2))
+    );
+    write(&home, "credits.csv", "from,to,amuont\n1,2,5\n");
+    let wrong = home.run(SEND).fails(7);
+    assert!(wrong.contains("unknown column amuont") && wrong.contains("metadata.KEY"), "{wrong}");
+    write(&home, "credits.csv", "from,to,amount\n");
+    assert!(home.run(SEND).err.contains("no lines"));
+    home.run(&["transfers", "create", "-f", "nowhere.csv"]).fails(2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_is_made_once_and_says_the_same_again() {
+    let (_daemon, home) = till("100").await;
+    // as a spreadsheet writes it: a mark at its beginning, CRLF, quotes, its own order of columns
+    let text = "\u{feff}Amount,To,Description,metadata.plan,External ID\r\n\
+                10.5,2,\"two \"\"quoted\"\" words,\r\nand a line\",pro,inv-1\r\n\r\n\
+                1,world:EUR,,,inv-2\r\n";
+    write(&home, "credits.csv", text);
+    let args = [SEND, &["--from", "1", "--reason", "payout", "-o", "jsonl"]].concat();
+    let tried = home.run(&[&args[..], &["--dry-run"]].concat());
+    assert!(
+        tried.err.matches("nothing was changed").count() == 1 && tried.err.contains("2 made"),
+        "{}",
+        tried.err
+    );
+    assert_eq!(holds(&home, "1"), "100.00\t1\n");
+    let first = home.run(&args);
+    assert_eq!(first.err, "2 lines of credits.csv: 2 made\n");
+    let rows: Vec<Value> = first.out.lines().map(|row| serde_json::from_str(row).unwrap()).collect();
+    assert_eq!(
+        (&rows[0]["amount"], &rows[0]["metadata"]["plan"], &rows[0]["reason"]),
+        (&json!(1_050), &json!("pro"), &json!("payout"))
+    );
+    assert_eq!(rows[0]["description"], "two \"quoted\" words,\nand a line");
+    assert_eq!(rows[1]["externalId"], "inv-2");
+    assert_eq!(holds(&home, "1"), "88.50\t3\n");
+    // the same lines are the same run, however they are written down
+    let again = home.run(&args);
+    assert_eq!(
+        again.err,
+        "going on with an earlier run: 2 of 2 lines were made\n2 lines of credits.csv: 2 made before\n"
+    );
+    assert_eq!(again.out, first.out);
+    let text = "external-id;metadata.plan;to;amount;description\n\
+                inv-1;pro;2;10.5;\"two \"\"quoted\"\" words,\r\nand a line\"\ninv-2;;world:EUR;1;\n";
+    write(&home, "credits.csv", text);
+    assert_eq!(home.run(&args).out, first.out);
+    // other flags would make other transfers of them
+    let other = home.run(&[SEND, &["--from", "1", "--reason", "gift"]].concat()).fails(6);
+    assert!(other.contains("other flags") && other.contains("--run"), "{other}");
+    assert_eq!(holds(&home, "1"), "88.50\t3\n");
+    // once more on purpose: but external ids are there once
+    let more = home.run(&[&args[..], &["--run", "february"]].concat());
+    assert_eq!((more.code, more.err.as_str()), (0, "2 lines of credits.csv: 2 made before\n"));
+    write(&home, "plain.csv", "from,to,amount\n1,2,0.01\n");
+    let plain = ["transfers", "create", "-f", "plain.csv"];
+    for (run, posted) in [(None, "88.49"), (None, "88.49"), (Some("2"), "88.48"), (Some("2"), "88.48")] {
+        let args: Vec<&str> = plain.into_iter().chain(run.iter().flat_map(|run| ["--run", run])).collect();
+        home.run(&args).ok();
+        assert!(holds(&home, "1").starts_with(posted));
+    }
+    assert_eq!(home.run(&["pending", "list"]).ok(), "");
+    home.run(&["ledger", "verify"]).ok();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn refused_lines_are_corrected_and_sent_alone() {
+    let (_daemon, home) = till("10").await;
+    let text = "from,to,amount,note\n1,2,6,\n1,2,5,\n1,2,3,\n";
+    write(&home, "credits.csv", &text.replace("note", "reason").replace("5,", "5,rent"));
+    let partial = home.run(&[SEND, &["-o", "tsv", "--fields", "amount"]].concat());
+    assert_eq!((partial.code, partial.out.as_str()), (10, "6.00\n3.00\n"), "{}", partial.err);
+    assert!(
+        partial.err.contains("line 3: Only 4.00 EUR") && partial.err.contains("credits.rejects.csv"),
+        "{}",
+        partial.err
+    );
+    let rejects = read(&home, "credits.rejects.csv");
+    let (heading, row) = rejects.split_once('\n').unwrap();
+    assert_eq!(heading, "from,to,amount,reason,line,error");
+    assert!(row.starts_with("1,2,5,rent,3,") && row.contains("[INSUFFICIENT_FUNDS]"), "{row}");
+    // corrected in the first file, the others would be made twice
+    let whole = home.run(&["transfers", "create", "-f", "credits.csv"]);
+    assert_eq!(whole.code, 10, "the same file says the same again: {}", whole.err);
+    write(&home, "credits.csv", "from,to,amount\n1,2,6\n1,2,1\n1,2,3\n");
+    let refused = home.run(SEND).fails(6);
+    assert!(refused.contains("made twice") && refused.contains("--run"), "{refused}");
+    // nothing of it could be made yet; once there is money, the same lines are
+    let rest = ["transfers", "create", "-f", "credits.rejects.csv"];
+    let short = home.run(&rest);
+    assert_eq!(short.code, 12, "{}", short.err);
+    home.run(&["transfers", "create", "--from", "world:EUR", "--to", "1", "--amount", "4"]).ok();
+    assert_eq!(home.run(&rest).code, 0);
+    assert_eq!(holds(&home, "2"), "14.00\t3\n");
+    // and once only
+    assert_eq!(home.run(&rest).code, 0);
+    assert_eq!(holds(&home, "2"), "14.00\t3\n");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lines_with_ids_of_ones_own_are_made_once_in_whatever_file() {
+    let (_daemon, home) = till("10").await;
+    write(&home, "credits.csv", "from,to,amount,external-id\n1,2,6,a\n1,2,5,b\n");
+    assert_eq!(home.run(SEND).code, 10);
+    write(&home, "credits.csv", "from,to,amount,external-id\n1,2,6,a\n1,2,4,b\n1,2,7,a2\n");
+    let again = home.run(SEND);
+    assert!(again.code == 10 && again.err.contains("1 made, 1 made before, 1 refused"), "{}", again.err);
+    // another transfer under the same id is no repetition
+    write(&home, "other.csv", "from,to,amount,external-id\n1,2,5,a\n");
+    let other = home.run(&["transfers", "create", "-f", "other.csv"]);
+    assert!(other.code == 6 && other.err.contains("[ALREADY_EXISTS]"), "{}", other.err);
+    assert_eq!(holds(&home, "2"), "10.00\t2\n");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn all_or_none_and_from_a_pipe() {
+    let (_daemon, home) = till("10").await;
+    let lines = "{\"from\":\"1\",\"to\":2,\"amount\":\"6\"}\n{\"from\":\"1\",\"to\":2,\"amount\":\"5\"}\n";
+    let args = ["transfers", "create", "-f", "-"];
+    let none = home.feed(&[&args[..], &["--atomic"]].concat(), lines);
+    assert_eq!((none.code, none.out.as_str()), (12, ""), "{}", none.err);
+    let rejects = read(&home, "stdin.rejects.jsonl");
+    assert!(
+        rejects.contains("for line 2 was refused") && rejects.contains("INSUFFICIENT_FUNDS"),
+        "{rejects}"
+    );
+    assert_eq!(holds(&home, "2"), "0.00\t0\n");
+    let wrong = home.feed(&args, "{\"from\":\"1\",\"to\":2,\"amount\":5}\n").fails(7);
+    assert!(wrong.contains("must be a text") && wrong.contains("minor units"), "{wrong}");
+    let id = home.run(&["accounts", "get", "1", "--jq", ".id"]).ok();
+    let other = home.run(&["accounts", "get", "2", "--jq", ".id"]).ok();
+    let wire =
+        json!({ "fromAccountId": id.trim(), "toAccountId": other.trim(), "amount": 150, "currency": "EUR" });
+    let two =
+        home.feed(&[&args[..], &["--atomic", "--fields", "amount"]].concat(), &format!("{wire}\n{wire}\n"));
+    assert_eq!(two.ok(), "1.50\n1.50\n");
+    // one request as the API has it is one transfer
+    assert_eq!(home.feed(&[&args[..], &["--fields", "amount"]].concat(), &wire.to_string()).ok(), "1.50\n");
+    let call = home.feed(&[&args[..], &["--as-curl"]].concat(), lines).ok();
+    assert!(
+        call.contains("/v1/transfers/batch")
+            && call.contains("Idempotency-Key: file-")
+            && call.contains("\"amount\":600"),
+        "{call}"
+    );
+    assert_eq!(holds(&home, "2"), "4.50\t3\n");
+}
+
+/// A file of so many lines, a cent each.
+fn cents(home: &Home, lines: usize) {
+    let rows: String = (0..lines).map(|line| format!("1,2,0.01,payout {line}\n")).collect();
+    write(home, "credits.csv", &format!("from,to,amount,description\n{rows}"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_answer_is_asked_for_again() {
+    let (daemon, home) = till("100").await;
+    let line = Line::to(&daemon.url());
+    let eve = daemon.person("eve", "owner").await;
+    home.sign_in(&line.server, &eve);
+    cents(&home, 1_200);
+    // accounts are looked up, then answers are lost: from the first batch on
+    let mut command = home.command(SEND);
+    command.env("BURSAR_TIMEOUT", "20");
+    let lossy = line.lossy.clone();
+    let requests = line.requests();
+    std::thread::scope(|threads| {
+        threads.spawn(|| {
+            while line.requests() < requests + 3 {
+                std::thread::yield_now();
+            }
+            lossy.store(true, Ordering::Relaxed);
+        });
+        let lost = finish(command, "");
+        assert_eq!(lost.code, 11, "{}{}", lost.out, lost.err);
+        assert!(lost.err.contains("run the same command again"), "{}", lost.err);
+    });
+    line.lossy.store(false, Ordering::Relaxed);
+    let rest = home.run(SEND);
+    assert_eq!(rest.code, 0, "{}", rest.err);
+    assert!(rest.err.contains("1,200 lines of credits.csv"), "{}", rest.err);
+    assert_eq!(holds(&home, "2"), "12.00\t1200\n");
+    assert_eq!(home.run(&["pending", "list"]).ok(), "");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_is_killed_goes_on_where_it_was() {
+    let (_daemon, home) = till("100").await;
+    cents(&home, 2_500);
+    let made =
+        || home.run(&["accounts", "get", "2", "--fields", "entrySeq"]).ok().trim().parse::<u64>().unwrap();
+    for wanted in [1, 1_001] {
+        let mut child = home.command(SEND).stdout(Stdio::null()).spawn().unwrap();
+        while made() < wanted {}
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    let done = home.run(SEND);
+    assert_eq!(done.code, 0, "{}", done.err);
+    assert!(done.err.contains("going on with an earlier run"), "{}", done.err);
+    assert_eq!(holds(&home, "2"), "25.00\t2500\n");
+    assert_eq!(done.out.lines().count(), 2_500);
+    let again = home.run(SEND);
+    assert!(again.err.contains("2,500 made before"), "{}", again.err);
+    assert_eq!(again.ok(), done.out);
+    assert_eq!(home.run(&["ledger", "verify", "--jq", ".ok"]).ok(), "true\n");
+}
