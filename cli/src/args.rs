@@ -14,7 +14,7 @@ use crate::{
     },
     context::{Cx, Globals},
     error::{Failure, Result},
-    help, output,
+    help, naming, output,
 };
 
 /// A group of commands, or one command.
@@ -141,11 +141,27 @@ fn dispatch(args: Vec<OsString>) -> Result<()> {
         Err(wrong) => return explain(&wrong),
     };
     let cx = Cx::new(read::<Globals>(&matches)?);
-    let Some((name, matches)) = matches.subcommand() else { return alone(&cx) };
+    let Some((name, inner)) = matches.subcommand() else { return alone(&cx) };
     match GROUPS.iter().find(|group| group.name == name) {
-        Some(group) => (group.run)(&cx, matches),
+        Some(group) => (group.run)(&cx, inner).map_err(|failure| in_words_of(&matches, failure)),
         None => Err(Failure::new(1, format!("there is no command {name}"))),
     }
+}
+
+/// The failure in the words of the command that was called; only then the whole tree is built.
+fn in_words_of(matches: &ArgMatches, mut failure: Failure) -> Failure {
+    if failure.code.is_some() {
+        let mut tree = command();
+        tree.build();
+        let (mut at, mut matches) = (&tree, matches);
+        while let Some((name, inner)) = matches.subcommand()
+            && let Some(command) = at.find_subcommand(name)
+        {
+            (at, matches) = (command, inner);
+        }
+        naming::translate(&mut failure, at);
+    }
+    failure
 }
 
 /// What the parser has to say: help and versions are data, mistakes are not.

@@ -75,6 +75,11 @@ impl Failure {
         Self::new(2, message)
     }
 
+    /// A value is wrong, as the daemon would say of it.
+    pub(crate) fn value(message: impl Into<String>) -> Self {
+        Self::new(7, message)
+    }
+
     /// Ends with this code and says nothing.
     pub(crate) fn silent(exit: u8) -> Self {
         Self { quiet: true, ..Self::new(exit, "") }
@@ -164,6 +169,51 @@ impl Failure {
     }
 }
 
+/// The next step after a refusal, where its kind alone says too little.
+pub(crate) fn next_step(refusal: &ApiError) -> Option<String> {
+    let of = |name: &str| refusal.details.get(name).map(crate::output::plain).filter(|text| !text.is_empty());
+    let account = of("accountId").unwrap_or_else(|| "ACCOUNT".to_owned());
+    Some(match refusal.code {
+        ErrorCode::InsufficientFunds => {
+            format!("move less, or bring money in first: bursar accounts balance {account}")
+        }
+        ErrorCode::BalanceLimit => {
+            format!("move less, or raise the limit: bursar accounts update {account} --max-balance AMOUNT")
+        }
+        ErrorCode::AmountOutOfRange => "move less at once".to_owned(),
+        ErrorCode::AccountFrozen => format!("find out why, then: bursar accounts unfreeze {account}"),
+        ErrorCode::AccountClosed => "it stays closed: use another account".to_owned(),
+        ErrorCode::AccountNotEmpty => {
+            let pending =
+                |name: &str| refusal.details["balances"][name].as_i64().is_some_and(|held| held != 0);
+            match pending("pendingIn") || pending("pendingOut") {
+                true => format!("bursar transfers list --filter 'status:pending accountId:{account}'"),
+                false => format!("bursar accounts close {account} --sweep-to ACCOUNT"),
+            }
+        }
+        ErrorCode::HoldNotPending => "bursar transfers get TRANSFER shows what became of it".to_owned(),
+        ErrorCode::CaptureExceedsHold | ErrorCode::ReversalExceedsTransfer => {
+            "take less, or leave --amount out for all that is left".to_owned()
+        }
+        ErrorCode::NotReversible => "reverse the transfer or the capture that moved the money".to_owned(),
+        ErrorCode::CurrencyMismatch => {
+            "both accounts and the amount must have one currency: bursar accounts get ACCOUNT".to_owned()
+        }
+        ErrorCode::IdempotencyKeyReused => {
+            "take another key, or send what was sent under this one".to_owned()
+        }
+        ErrorCode::VersionMismatch => "somebody else saved it first: read it again and repeat".to_owned(),
+        ErrorCode::QueryTooBroad => "narrow the filter, or a shorter time".to_owned(),
+        ErrorCode::ValidationFailed => "correct the flags or the file".to_owned(),
+        ErrorCode::NotFound => {
+            let resource =
+                of("resource").filter(|name| name.bytes().all(|byte| byte.is_ascii_lowercase()))?;
+            format!("look for it: bursar {resource}{} list", if resource.ends_with('s') { "" } else { "s" })
+        }
+        _ => return None,
+    })
+}
+
 impl From<client::Error> for Failure {
     fn from(error: client::Error) -> Self {
         let mut failure = Self::new(error.exit(), error.to_string());
@@ -175,6 +225,9 @@ impl From<client::Error> for Failure {
                     failure.message.clone_from(&refusal.message);
                 }
                 failure.explain(refusal);
+                if let Some(step) = next_step(refusal) {
+                    failure.hint = Some(step);
+                }
                 if let Some(wait) = retry_after {
                     failure.hint = Some(format!("wait {} s and repeat", wait.as_secs()));
                 }
@@ -255,7 +308,7 @@ mod tests {
         error: 2 values are invalid.   [VALIDATION_FAILED]
           /email  must be an email
           /name   must not be blank\u{1b}[2J
-          next: correct the request
+          next: correct the flags or the file
           request req_1 · exit 7 (bursar help exit-codes)
         ");
     }

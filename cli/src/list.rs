@@ -75,7 +75,9 @@ impl ListArgs {
         if let Some(text) = &self.sort {
             list.sort = Some(R::sort(text).ok_or_else(|| {
                 let keys = R::SORTS.join(", ");
-                Failure::usage(format!("--sort must be one of {keys}, with - in front for descending"))
+                Failure::usage(format!("--sort must be one of {keys}, with - in front for descending")).hint(
+                    "the daemon sorts by what has an index; sort the rest yourself: -o tsv --fields ... | sort",
+                )
             })?);
         }
         for name in &self.include {
@@ -159,6 +161,7 @@ where
         return watch::check(cx, R::NAME);
     }
     let (list, limit) = entered(cx, args, list)?;
+    let paged = list.after.is_none() && list.cursor.is_none();
     let op = wrap(list);
     if cx.globals.as_curl {
         return curl::print(client, &op, &Default::default());
@@ -166,7 +169,7 @@ where
     let (mut sink, mut pages) = begun(cx, client, view, &op, limit)?;
     let last = stream(&mut pages, &mut sink, limit).await?;
     if let Some(last) = last.filter(|_| cx.style().is_ok_and(|style| style.for_people())) {
-        note(cx, view, sink.rows(), args, &last);
+        note(cx, view, &sink, args, &last, paged);
     }
     Ok(())
 }
@@ -239,7 +242,8 @@ async fn copy(pages: &mut RawPages, sink: &mut Sink, limit: Option<u64>) -> Resu
 }
 
 /// Says below a table what there is beyond it.
-fn note(cx: &Cx, view: &View, shown: u64, args: &ListArgs, last: &Pagination) {
+fn note(cx: &Cx, view: &View, sink: &Sink, args: &ListArgs, last: &Pagination, paged: bool) {
+    let shown = sink.rows();
     let more = last.next_cursor.as_deref();
     let total = match (last.total, last.total_accuracy) {
         (Some(total), bursar_shared::page::TotalAccuracy::Exact) => Some(grouped(total)),
@@ -249,16 +253,23 @@ fn note(cx: &Cx, view: &View, shown: u64, args: &ListArgs, last: &Pagination) {
         _ => None,
     };
     let name = view.name;
-    let text = match (args.page, more, total) {
+    let mut text = match (args.page, more, total) {
         (Some(page), _, Some(total)) => format!("page {page} · {total} {name}"),
         (Some(page), _, None) => format!("page {page}"),
         (None, None, _) => format!("{} {}", grouped(shown), if shown == 1 { view.singular() } else { name }),
         (None, Some(cursor), total) => {
             let of = total.map(|total| format!(" of {total}")).unwrap_or_default();
-            let cursor = bursar_shared::text::clean(cursor);
-            format!("{}{of} {name} · next: --cursor {cursor} · all: --all", grouped(shown))
+            // a cursor is long; a page of the same size goes on as well, and can be typed
+            let next = match paged && (1..=u64::from(MAX_PAGE_SIZE)).contains(&shown) {
+                true => format!("--page 2 --page-size {shown}"),
+                false => format!("--cursor {}", bursar_shared::text::clean(cursor)),
+            };
+            format!("{}{of} {name} · all: --all · next: {next}", grouped(shown))
         }
     };
+    if sink.hides_columns() {
+        text.push_str(" · more columns: -o wide");
+    }
     cx.say(&text);
 }
 

@@ -12,6 +12,7 @@ mod journal;
 mod jq;
 mod list;
 mod money;
+mod naming;
 mod output;
 mod prompt;
 mod several;

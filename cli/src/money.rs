@@ -23,7 +23,7 @@ pub(crate) fn amount(text: &str, of: Currency) -> Result<Amount, String> {
 
 /// A value that was typed behind a flag, when it is wrong.
 pub(crate) fn wrong(flag: &str, why: &str) -> Failure {
-    Failure::invalid(&ApiError::violation(flag, "format", why))
+    Failure::invalid(&ApiError::violation(flag, "format", why)).hint("bursar help money")
 }
 
 /// How long: `1h`, `30m`, `7d`, `1h30m`, or whole seconds as the API has it.

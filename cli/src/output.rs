@@ -23,6 +23,8 @@ use crate::{
 pub(crate) enum Format {
     /// Aligned columns, for people.
     Table,
+    /// The same with all columns, however wide.
+    Wide,
     /// The wire's shape, indented; a list is one array.
     Json,
     /// One JSON value a line.
@@ -42,6 +44,8 @@ pub(crate) struct Column {
     pub title: &'static str,
     /// Where its values are: a dotted path.
     pub path: &'static str,
+    /// Whether tables have no room for it unless they are asked to be wide.
+    pub wide: bool,
 }
 
 /// How a kind of record is shown.
@@ -153,6 +157,10 @@ pub(crate) struct Sink {
     fields: Fields,
     rows: u64,
     buffer: Vec<u8>,
+    /// Whether a table has all columns.
+    wide: bool,
+    /// Whether columns were left out.
+    hidden: bool,
     /// Table rows kept back until the widths are known.
     waiting: Vec<Vec<String>>,
     widths: Vec<usize>,
@@ -164,6 +172,8 @@ pub(crate) struct Sink {
 
 /// How many rows decide the widths of a table.
 const FIRST_PAGE: usize = 200;
+/// Narrower than this no text is cut.
+const LEAST: usize = 12;
 /// Written to stdout at once.
 const CHUNK: usize = 1 << 16;
 
@@ -172,7 +182,8 @@ impl Sink {
     pub(crate) fn new(style: Style, view: &View, many: bool) -> Self {
         let room = if style.for_people() { terminal_width() } else { None };
         let fields = Fields::new(&style.fields);
-        let format = style.format();
+        let wide = style.format() == Format::Wide;
+        let format = if wide { Format::Table } else { style.format() };
         Self {
             style,
             format,
@@ -181,6 +192,8 @@ impl Sink {
             fields,
             rows: 0,
             buffer: Vec::with_capacity(CHUNK + 4096),
+            wide,
+            hidden: false,
             waiting: Vec::new(),
             widths: Vec::new(),
             room,
@@ -201,9 +214,17 @@ impl Sink {
 
     fn columns(&self) -> Vec<(String, String)> {
         if self.style.fields.is_empty() {
-            return self.view.columns.iter().map(|c| (c.title.to_owned(), c.path.to_owned())).collect();
+            let slim = self.format == Format::Table && self.many && !self.wide;
+            let columns = self.view.columns.iter().filter(|column| !(slim && column.wide));
+            return columns.map(|c| (c.title.to_owned(), c.path.to_owned())).collect();
         }
         self.style.fields.iter().map(|path| (path.clone(), path.clone())).collect()
+    }
+
+    /// Whether a table left columns out.
+    pub(crate) fn hides_columns(&self) -> bool {
+        let slim = self.format == Format::Table && !self.wide && self.style.fields.is_empty();
+        self.hidden || (slim && self.view.columns.iter().any(|column| column.wide))
     }
 
     fn header(&self, by_default: bool) -> bool {
@@ -261,7 +282,7 @@ impl Sink {
                 }
                 json::indent(json, usize::from(self.many), &mut self.buffer);
             }
-            Format::Csv | Format::Tsv | Format::Table | Format::Name => {
+            Format::Csv | Format::Tsv | Format::Table | Format::Wide | Format::Name => {
                 self.cells(&serde_json::from_slice(json)?)?;
             }
         }
@@ -378,14 +399,32 @@ impl Sink {
         }
     }
 
-    /// Takes from the widest columns until the table fits; ids stay whole, one copies them.
+    /// Takes from the widest columns until the table fits. Ids, times and figures stay whole: cut ones are
+    /// worth nothing, so that columns at the end go first.
     fn narrow(&mut self, room: usize) {
-        let gaps = 2 * self.widths.len().saturating_sub(1);
-        while self.widths.iter().sum::<usize>() + gaps > room {
-            let widest = self.widths.iter_mut().skip(1).max_by_key(|width| **width);
-            match widest {
-                Some(width) if *width > 8 => *width -= 1,
-                _ => break,
+        let whole: Vec<bool> = (0..self.widths.len())
+            .map(|place| {
+                self.waiting.iter().any(|row| row.get(place).is_some_and(|cell| cells::stays_whole(cell)))
+            })
+            .collect();
+        let total = |widths: &[usize]| widths.iter().sum::<usize>() + 2 * widths.len().saturating_sub(1);
+        // what was asked for by name is shown, though it is too wide
+        while self.style.fields.is_empty() && self.widths.len() > 1 {
+            let least = self.widths.iter().zip(&whole);
+            let least: Vec<usize> =
+                least.map(|(width, whole)| if *whole { *width } else { (*width).min(LEAST) }).collect();
+            if total(&least) <= room {
+                break;
+            }
+            self.widths.pop();
+            self.hidden = true;
+        }
+        while total(&self.widths) > room {
+            let soft =
+                self.widths.iter_mut().zip(&whole).filter(|(width, whole)| !**whole && **width > LEAST);
+            match soft.max_by_key(|(width, _)| **width) {
+                Some((width, _)) => *width -= 1,
+                None => return,
             }
         }
     }
@@ -406,7 +445,7 @@ impl Sink {
 
     fn table_line(&mut self, cells: &[String]) {
         self.widen(cells);
-        let last = cells.len().saturating_sub(1);
+        let last = self.widths.len().saturating_sub(1);
         let mut line = String::new();
         for (place, (cell, width)) in cells.iter().zip(&self.widths).enumerate() {
             let cell = if self.room.is_some() { cells::cut(cell, *width) } else { cell.into() };

@@ -4,7 +4,12 @@
 use crate::output::{Column, View};
 
 const fn col(title: &'static str, path: &'static str) -> Column {
-    Column { title, path }
+    Column { title, path, wide: false }
+}
+
+/// A column that tables have only when they may be wide.
+const fn far(title: &'static str, path: &'static str) -> Column {
+    Column { title, path, wide: true }
 }
 
 /// People.
@@ -54,12 +59,12 @@ pub(crate) const SESSIONS: View = View {
     columns: &[
         col("Id", "id"),
         col("User", "userId"),
-        col("Current", "current"),
+        far("Current", "current"),
         col("Ip", "ip"),
-        col("Program", "userAgent"),
-        col("Created", "createdAt"),
+        far("Program", "userAgent"),
+        far("Created", "createdAt"),
         col("Last used", "lastUsedAt"),
-        col("Expires", "expiresAt"),
+        far("Expires", "expiresAt"),
         col("Revoked", "revokedAt"),
     ],
 };
@@ -70,8 +75,8 @@ const LOG: &[Column] = &[
     col("Type", "type"),
     col("Actor", "actor.id"),
     col("Resource", "resource.id"),
-    col("Request", "requestId"),
-    col("Id", "id"),
+    far("Request", "requestId"),
+    far("Id", "id"),
 ];
 
 /// Events.
@@ -161,7 +166,7 @@ pub(crate) const ACCOUNTS: View = View {
         col("Posted", "balances.posted"),
         col("Available", "balances.available"),
         col("Status", "status"),
-        col("Owner", "ownerId"),
+        far("Owner", "ownerId"),
     ],
 };
 
@@ -188,7 +193,7 @@ pub(crate) const ENTRIES: View = View {
         col("Seq", "seq"),
         col("Time", "createdAt"),
         col("Kind", "kind"),
-        col("Side", "side"),
+        far("Side", "side"),
         col("Amount", "amount"),
         col("Change", "change"),
         col("Posted", "posted"),
@@ -207,8 +212,8 @@ pub(crate) const TRANSFERS: View = View {
         col("Status", "status"),
         col("Amount", "amount"),
         col("Currency", "currency"),
-        col("From", "fromAccountId"),
-        col("To", "toAccountId"),
+        far("From", "fromAccountId"),
+        far("To", "toAccountId"),
         col("Reason", "reason"),
         col("Created", "createdAt"),
     ],

@@ -6,7 +6,10 @@
 
 use std::fmt;
 
-use crate::page::{Condition, Field, Kind, List, Op, Resource};
+use crate::{
+    money::Currency,
+    page::{Condition, Field, Kind, List, Op, Resource},
+};
 
 /// A mistake in a filter: where it stands and what would be right.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -125,6 +128,29 @@ fn field_named<R: Resource>(name: &str) -> Option<&'static Field> {
     R::field(name).or_else(|| R::FIELDS.iter().find(|field| field.name.strip_suffix("At") == Some(name)))
 }
 
+/// The one currency that a filter is about, if it names one.
+fn currency_in(words: &[Word]) -> Option<Currency> {
+    words.iter().find_map(|word| {
+        let (name_end, value_start, operator) = word.operator?;
+        let is = &word.text[..name_end] == "currency" && matches!(operator, ":" | "=");
+        word.text[value_start..].parse().ok().filter(|_| is)
+    })
+}
+
+/// Decimals as minor units: which these are depends on the currency.
+fn minor(text: &str, currency: Option<Currency>) -> Result<String, String> {
+    match currency {
+        Some(currency) => currency.minor(text).map(|minor| minor.to_string()),
+        None => {
+            let euro = "EUR".parse().ok().and_then(|euro: Currency| euro.minor(text).ok());
+            let example = euro.map(|minor| format!(" ({minor} is {text} EUR)")).unwrap_or_default();
+            Err(format!(
+                "compares whole minor units{example}; decimals need the currency beside them: currency:EUR"
+            ))
+        }
+    }
+}
+
 /// Reads a filter for lists of `R`.
 ///
 /// # Errors
@@ -132,7 +158,9 @@ fn field_named<R: Resource>(name: &str) -> Option<&'static Field> {
 pub fn parse<R: Resource>(text: &str) -> Result<Filter, FilterError> {
     let mut filter = Filter::default();
     let mut search: Vec<String> = Vec::new();
-    for word in words(text)? {
+    let words = words(text)?;
+    let currency = currency_in(&words);
+    for word in words {
         let wrong = |message: String| FilterError { at: word.at, len: word.len, message };
         let Some((name_end, value_start, operator)) = word.operator else {
             if !R::SEARCH {
@@ -165,13 +193,18 @@ pub fn parse<R: Resource>(text: &str) -> Result<Filter, FilterError> {
             "<" => (Op::Lt, value),
             _ => (Op::Lte, value),
         };
-        let value = field.read(op, value).map_err(|why| {
-            let wrong = wrong(format!("{} {why}", field.name));
-            // of a word that stands there as it was read, only the value is wrong
+        // of a word that stands there as it was read, only the value is wrong
+        let of_value = |why: String| {
             let as_read = text[word.at..].starts_with(&word.text[..value_start]);
             let skip = if as_read { value_start } else { 0 };
-            FilterError { at: word.at + skip, len: word.len - skip, ..wrong }
-        })?;
+            let message = format!("{} {why}", field.name);
+            FilterError { at: word.at + skip, len: word.len - skip, message }
+        };
+        let minor = match field.kind {
+            Kind::Money if value.contains('.') => Some(minor(value, currency).map_err(of_value)?),
+            _ => None,
+        };
+        let value = field.read(op, minor.as_deref().unwrap_or(value)).map_err(of_value)?;
         filter.conditions.push(Condition { field: field.name, op, value });
     }
     if !search.is_empty() {
@@ -191,7 +224,7 @@ pub fn complete<R: Resource>(text: &str) -> Vec<String> {
                 format!(
                     "{}{}",
                     field.name,
-                    if matches!(field.kind, Kind::Time | Kind::Integer) { ">" } else { ":" }
+                    if matches!(field.kind, Kind::Time | Kind::Integer | Kind::Money) { ">" } else { ":" }
                 )
             })
             .collect(),
@@ -215,7 +248,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::{operations::users::User, page::FilterValue};
+    use crate::{
+        operations::{transfers::Transfer, users::User},
+        page::FilterValue,
+    };
 
     fn shown(text: &str) -> String {
         let filter = parse::<User>(text).unwrap_or_else(|wrong| panic!("{text}: {wrong}"));
@@ -255,6 +291,23 @@ mod tests {
     fn completes_fields_and_words() {
         assert_eq!(complete::<User>("sta"), ["status:"]);
         assert_eq!(complete::<User>("x status:active,su"), ["status:active,suspended"]);
+    }
+
+    #[test]
+    fn decimals_of_money_need_their_currency() {
+        let shown = |text: &str| {
+            let filter = parse::<Transfer>(text);
+            filter.map(|filter| serde_json::to_string(&filter.apply(List::<Transfer>::new())).unwrap())
+        };
+        assert_eq!(
+            shown("amount>=10.50 currency:EUR").unwrap(),
+            r#"{"filter[amount][gte]":"1050","filter[currency]":"EUR"}"#
+        );
+        assert_eq!(shown("amount<5").unwrap(), r#"{"filter[amount][lt]":"5"}"#);
+        let wrong = shown("status:posted amount>=10.50").unwrap_err();
+        assert!(wrong.message.contains("1050 is 10.50 EUR") && wrong.at == 22, "{wrong}");
+        assert!(shown("amount>1.5 currency:JPY").unwrap_err().message.contains("JPY"));
+        assert!(shown("amount>1.5 currency:EUR,USD").is_err());
     }
 
     #[test]

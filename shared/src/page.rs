@@ -78,6 +78,8 @@ pub enum Kind {
     Time,
     /// A whole number.
     Integer,
+    /// Money in minor units of the row's currency, the field `currency`.
+    Money,
 }
 
 /// A field that a list can be filtered by.
@@ -155,7 +157,7 @@ impl Field {
             Kind::Word(words) if words.contains(&text) => Ok(FilterValue::Text(text.to_owned())),
             Kind::Word(words) => Err(format!("must be one of {}", words.join(", "))),
             Kind::Time => text.parse().map(FilterValue::Time),
-            Kind::Integer => {
+            Kind::Integer | Kind::Money => {
                 text.parse().map(FilterValue::Integer).map_err(|_| "must be a whole number".to_owned())
             }
         }

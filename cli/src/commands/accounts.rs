@@ -5,10 +5,11 @@ use bursar_shared::{
     field::Reason,
     money::Currency,
     operations::accounts::{
-        Account, AccountRef, CloseAccount, CreateAccount, Entry, FreezeAccount, GetAccount, GetBalance,
-        GetStatement, ListEntries, UnfreezeAccount, UpdateAccount,
+        Account, AccountRef, Balances, CloseAccount, CreateAccount, Entry, FreezeAccount, GetAccount,
+        GetBalance, GetStatement, ListEntries, UnfreezeAccount, UpdateAccount,
     },
     page::{List, Op},
+    time::Timestamp,
 };
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
@@ -20,6 +21,7 @@ use crate::{
     curl,
     error::{Failure, Result},
     list::{self, ListArgs},
+    money,
     output::{self, Sink},
     several::{self, Tally},
     views,
@@ -171,12 +173,12 @@ pub(crate) struct Statement {
     /// An id, a number or a system account
     #[arg(value_name = "ACCOUNT")]
     account: String,
-    /// From this moment on: a time, a day, today, or -30d
-    #[arg(long, value_name = "TIME", allow_hyphen_values = true, default_value = "-30d")]
-    from: String,
+    /// From this moment on: a time, a day, today, or -7d; -30d when absent
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    from: Option<String>,
     /// Until just before this one; now when absent
-    #[arg(long, value_name = "TIME", allow_hyphen_values = true, default_value = "-0s")]
-    to: String,
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    to: Option<String>,
 }
 
 /// Runs one of them.
@@ -239,7 +241,7 @@ fn members(pairs: &[(&str, Option<String>)]) -> serde_json::Map<String, Value> {
 }
 
 fn reason(args: &Reasoned) -> Result<Option<Reason>> {
-    let read = |text: &String| text.parse().map_err(|wrong| Failure::usage(format!("--reason {wrong}")));
+    let read = |text: &String| text.parse().map_err(|wrong| Failure::value(format!("--reason {wrong}")));
     args.reason.as_ref().map(read).transpose()
 }
 
@@ -254,7 +256,7 @@ pub(super) async fn find(client: &Client, text: &str) -> Result<AccountRef> {
         });
     }
     bare.parse()
-        .map_err(|wrong| Failure::usage(format!("{} {wrong}, or a number", bursar_shared::text::clean(bare))))
+        .map_err(|wrong| Failure::value(format!("{} {wrong}, or a number", bursar_shared::text::clean(bare))))
 }
 
 async fn get(cx: &Cx, client: &Client, args: Several) -> Result<()> {
@@ -284,16 +286,19 @@ fn limit(text: &str, currency: Currency, flag: &str) -> Result<Value> {
     if text == "none" {
         return Ok(Value::Null);
     }
-    Ok(json!(currency.minor(text).map_err(|wrong| Failure::usage(format!("{flag} {wrong}, or none")))?))
+    Ok(json!(currency.minor(text).map_err(|wrong| Failure::value(format!("{flag} {wrong}, or none")))?))
 }
 
 async fn create(cx: &Cx, client: &Client, args: Create) -> Result<()> {
     let mut members = change::members_of(args.file.as_deref())?;
-    for (name, value) in [("name", args.name), ("currency", args.currency), ("externalId", args.external_id)]
-    {
+    for (name, value) in [("name", args.name), ("externalId", args.external_id)] {
         if let Some(value) = value {
             members.insert(name.to_owned(), json!(value));
         }
+    }
+    if let Some(text) = &args.currency {
+        let currency = money::currency(text).map_err(|why| money::wrong("--currency", &why))?;
+        members.insert("currency".to_owned(), json!(currency));
     }
     if let Some(owner) = &args.owner {
         members.insert("ownerId".to_owned(), json!(users::id_of(client, owner).await?));
@@ -305,7 +310,7 @@ async fn create(cx: &Cx, client: &Client, args: Create) -> Result<()> {
     for (name, text, flag) in limits {
         if let Some(text) = text {
             let currency = members.get("currency").and_then(Value::as_str).unwrap_or_default();
-            let currency = currency.parse().map_err(|wrong| Failure::usage(format!("--currency {wrong}")))?;
+            let currency = money::currency(currency).map_err(|why| money::wrong("--currency", &why))?;
             members.insert(name.to_owned(), limit(text, currency, flag)?);
         }
     }
@@ -363,28 +368,40 @@ fn finish(cx: &Cx, reply: Option<Reply<Account>>) -> Result<()> {
     }
 }
 
-/// Opening and closing are said to people; scripts that want all of it take JSON.
+/// An account from one time to another. In tables, TSV and CSV what it held before and afterwards are lines
+/// as any other; JSON has the shape of the wire.
 async fn statement(cx: &Cx, client: &Client, args: Statement) -> Result<()> {
+    let silent = args.from.is_none();
     let op: GetStatement = change::request(members(&[
         ("id", Some(find(client, &args.account).await?.to_string())),
-        ("from", Some(args.from)),
-        ("to", Some(args.to)),
+        ("from", args.from.or_else(|| Some("-30d".to_owned()))),
+        ("to", Some(args.to.clone().unwrap_or_else(|| "-0s".to_owned()))),
     ]))?;
     if cx.globals.as_curl {
         return curl::print(client, &op, &Default::default());
     }
     let statement = client.call(&op).await?;
     let style = cx.style()?;
+    if silent {
+        let second = |time: Timestamp| output::cells::table(&json!(time));
+        let until = args.to.map_or_else(|| "now".to_owned(), |_| second(statement.to));
+        cx.say(&format!("from {} until {until}: 30 days; --from says otherwise", second(statement.from)));
+    }
     if style.is_json() {
         return output::one(style, &views::ANYTHING, &statement);
     }
-    let shown = |minor| format!("{} {}", statement.currency.decimal(minor), statement.currency);
-    cx.say(&format!("opening {}: {}", statement.from, shown(statement.opening.posted)));
+    let total = |kind: &str, at: Timestamp, balances: &Balances| {
+        serde_json::to_vec(&json!({
+            "accountId": statement.account_id, "seq": null, "transferId": null, "kind": kind, "side": null,
+            "amount": null, "change": null, "posted": balances.posted, "pendingOut": balances.pending_out,
+            "pendingIn": balances.pending_in, "currency": statement.currency, "createdAt": at,
+        }))
+    };
     let mut sink = Sink::new(style, &views::ENTRIES, true);
+    sink.row(&total("opening", statement.from, &statement.opening)?)?;
     for entry in &statement.entries {
         sink.row(&serde_json::to_vec(entry)?)?;
     }
-    sink.end()?;
-    cx.say(&format!("closing {}: {}", statement.to, shown(statement.closing.posted)));
-    Ok(())
+    sink.row(&total("closing", statement.to, &statement.closing)?)?;
+    sink.end()
 }

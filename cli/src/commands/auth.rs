@@ -110,7 +110,7 @@ fn login(cx: &Cx, args: Login) -> Result<()> {
         Some(email) => email,
         None => prompt::line(cx, "Email: ", "--email")?,
     };
-    let email: Email = email.parse().map_err(|wrong| Failure::usage(format!("--email {wrong}")))?;
+    let email: Email = email.parse().map_err(|wrong| Failure::value(format!("--email {wrong}")))?;
     let name = named.or_else(|| target.name.clone()).unwrap_or_else(|| name_of_server(&target.server));
     if !is_context_name(&name) {
         return Err(Failure::usage(format!("{name} cannot be a name: letters, digits, - _ .")));

@@ -157,7 +157,7 @@ pub(crate) fn audit(cx: &Cx, command: Audit) -> Result<()> {
             }
             Audit::Get(args) => {
                 let id = several::bare(&args.id).parse();
-                let id = id.map_err(|wrong| Failure::usage(format!("{} {wrong}", args.id)))?;
+                let id = id.map_err(|wrong| Failure::value(format!("{} {wrong}", args.id)))?;
                 if cx.globals.as_curl {
                     return curl::print(&client, &GetAuditEntry { id }, &Default::default());
                 }

@@ -80,6 +80,7 @@ pub(crate) fn run(cx: &Cx, command: PendingCommands) -> Result<()> {
     };
     match command {
         PendingCommands::List => {
+            say_if_none(cx, &journal.all()?);
             let mut sink = Sink::new(cx.style()?, &views::PENDING, true);
             for pending in journal.all()? {
                 sink.row(&serde_json::to_vec(&shown(&pending))?)?;
@@ -91,6 +92,7 @@ pub(crate) fn run(cx: &Cx, command: PendingCommands) -> Result<()> {
         }
         PendingCommands::Resume(args) => {
             let chosen = chosen(&args.keys)?;
+            say_if_none(cx, &chosen);
             let mut sink = Sink::new(cx.style()?, &views::ANYTHING, true);
             let mut failed = None;
             for pending in &chosen {
@@ -114,6 +116,12 @@ pub(crate) fn run(cx: &Cx, command: PendingCommands) -> Result<()> {
             cx.say(&format!("{} forgotten", chosen.len()));
             Ok(())
         }
+    }
+}
+
+fn say_if_none(cx: &Cx, pending: &[Pending]) {
+    if pending.is_empty() {
+        cx.say("nothing is pending: every change was answered");
     }
 }
 

@@ -109,7 +109,7 @@ async fn revoke(cx: &Cx, args: Revoke) -> Result<()> {
         let text = text?;
         let id: Result<SessionId> = several::bare(&text)
             .parse()
-            .map_err(|wrong| Failure::usage(format!("{} {wrong}", bursar_shared::text::clean(&text))));
+            .map_err(|wrong| Failure::value(format!("{} {wrong}", bursar_shared::text::clean(&text))));
         let result = match id {
             Ok(id) if args.mine => change.make(&EndMySession { id }).await.map(|_| ()),
             Ok(id) => change.make(&RevokeSession { id }).await.map(|_| ()),

@@ -185,7 +185,7 @@ fn object(value: Value) -> Map<String, Value> {
 
 fn id(text: &str) -> Result<TransferId> {
     let bare = several::bare(text);
-    bare.parse().map_err(|wrong| Failure::usage(format!("{} {wrong}", bursar_shared::text::clean(bare))))
+    bare.parse().map_err(|wrong| Failure::value(format!("{} {wrong}", bursar_shared::text::clean(bare))))
 }
 
 /// A part of a transfer in minor units: what the text means depends on the transfer's currency.

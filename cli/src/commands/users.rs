@@ -247,12 +247,12 @@ pub(crate) fn run(cx: &Cx, command: Users) -> Result<()> {
 }
 
 fn reason(text: &str) -> Result<bursar_shared::field::Reason> {
-    text.parse().map_err(|wrong| Failure::usage(format!("--reason {wrong}")))
+    text.parse().map_err(|wrong| Failure::value(format!("--reason {wrong}")))
 }
 
 /// The list that finds a person by email.
 fn by_email(text: &str, include: Option<&str>) -> Result<List<User>> {
-    let email: Email = text.parse().map_err(|wrong| Failure::usage(format!("{text} {wrong}")))?;
+    let email: Email = text.parse().map_err(|wrong| Failure::value(format!("{text} {wrong}")))?;
     let mut list = List::<User>::new().size(1);
     let value = FilterValue::Text(email.into_string());
     list.filter.push(Condition { field: "email", op: Op::Eq, value });
@@ -293,7 +293,7 @@ pub(super) async fn id_of(client: &Client, text: &str) -> Result<UserId> {
         return Ok(find(client, bare, None).await?.id);
     }
     bare.parse()
-        .map_err(|wrong| Failure::usage(format!("{} {wrong}, or an email", bursar_shared::text::clean(bare))))
+        .map_err(|wrong| Failure::value(format!("{} {wrong}, or an email", bursar_shared::text::clean(bare))))
 }
 
 async fn get(cx: &Cx, client: &Client, args: Get) -> Result<()> {
@@ -456,7 +456,7 @@ async fn roles(cx: &Cx, client: &Client, args: RolesOf) -> Result<()> {
     }
     let names = |list: Vec<String>| {
         list.iter()
-            .map(|name| name.trim().parse().map_err(|wrong| Failure::usage(format!("{name} {wrong}"))))
+            .map(|name| name.trim().parse().map_err(|wrong| Failure::value(format!("{name} {wrong}"))))
             .collect::<Result<Vec<_>>>()
     };
     let (id, roles, version) = match args.set {

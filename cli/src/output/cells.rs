@@ -118,6 +118,13 @@ pub(crate) fn csv(value: &Value, out: &mut Vec<u8>) {
     }
 }
 
+/// Whether a value is of no use when it is cut: an id, a time, a figure.
+pub(crate) fn stays_whole(text: &str) -> bool {
+    let id = text.len() == 30 && text.as_bytes()[3] == b'_' && text.is_ascii() && !text.contains(' ');
+    let time = text.len() == 20 && text.ends_with('Z') && text.as_bytes()[10] == b'T';
+    id || time || is_number(text)
+}
+
 /// The text cut to a width, with `…` when something is missing.
 pub(crate) fn cut(text: &str, width: usize) -> Cow<'_, str> {
     if text.width() <= width {

@@ -63,7 +63,7 @@ async fn all_faults_are_named_before_anything_is_sent() {
     let (_daemon, home) = house().await;
     let args = ["users", "create", "--email", "ada@", "--name", "", "--server", "http://127.0.0.1:1"];
     let wrong = home.run(&args).fails(7);
-    assert!(wrong.contains("/email") && wrong.contains("/name"), "{wrong}");
+    assert!(wrong.contains("--email") && wrong.contains("--name"), "{wrong}");
     let wrong = home.feed(&["users", "create", "-f", "-"], r#"{"emial": "a@b.io"}"#).fails(7);
     assert!(wrong.contains("/emial") && wrong.contains("valid: email, name"), "{wrong}");
     home.feed(&["users", "create", "-f", "-"], "[]").fails(2);

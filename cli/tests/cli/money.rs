@@ -162,6 +162,10 @@ async fn decimals_for_people_and_minor_units_for_programs() {
         "2\t12.50\n3\t-12.50\n"
     );
     home.run(&["accounts", "get", "99"]).fails(3);
+    assert_eq!(
+        home.run(&["transfers", "list", "--filter", "currency:EUR amount>=12.50", "--fields", "amount"]).ok(),
+        "12.50\n"
+    );
     assert!(home.run(&["help", "money"]).ok().contains("world:EUR"));
     let call = home
         .run(&[
@@ -179,4 +183,98 @@ async fn decimals_for_people_and_minor_units_for_programs() {
         ])
         .ok();
     assert!(call.contains("/v1/transfers") && call.to_lowercase().contains("idempotency-key"), "{call}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mistakes_are_said_in_the_words_that_were_typed() {
+    let (_daemon, home) = house().await;
+    for name in ["Wallet", "Shop"] {
+        home.run(&["accounts", "create", "--name", name, "--currency", "eur"]).ok();
+    }
+    let pay = ["transfers", "create", "--from", "world:EUR", "--to", "1"];
+    home.run(&[&pay[..], &["--amount", "10"]].concat()).ok();
+    let fails = |code: i32, args: &[&str], wanted: &[&str]| {
+        let wrong = home.run(args).fails(code);
+        for wanted in wanted {
+            assert!(wrong.contains(wanted), "{args:?}: {wrong}");
+        }
+        assert!(wrong.contains("\n  next: ") && !wrong.contains("next: nothing"), "{args:?}: {wrong}");
+    };
+    // whoever finds a wrong value, it is 7; the command line itself is 2
+    fails(7, &[&pay[..], &["--amount", "-5"]].concat(), &["--amount must be at least 0.01 EUR"]);
+    fails(7, &[&pay[..], &["--amount", "5", "--currency", "euro"]].concat(), &["--currency must be"]);
+    fails(
+        7,
+        &[&pay[..], &["--amount", "5", "--hold", "--expires-in", "1y"]].concat(),
+        &["--expires-in", "7d"],
+    );
+    fails(7, &["transfers", "create", "--to", "1", "--amount", "5"], &["--from is required"]);
+    fails(7, &["transfers", "create", "--from", "1", "--to", "1", "--amount", "5"], &["--to is the account"]);
+    fails(7, &["accounts", "close", "1", "--sweep-to", "1", "--yes"], &["--sweep-to is the account"]);
+    fails(7, &["users", "get", "foo"], &["USER must be an id"]);
+    fails(7, &["users", "list", "--cursor", "x"], &["--cursor is not a cursor"]);
+    fails(2, &["transfers", "list", "--filter", "amount>10.50"], &["1050 is 10.50 EUR", "currency:EUR"]);
+    fails(2, &["accounts", "list", "--sort", "available"], &["createdAt, number, name", "sort the rest"]);
+    // a rule that refuses says what can be done
+    fails(12, &["accounts", "close", "1", "--yes"], &["whose --sweep-to is given", "--sweep-to ACCOUNT"]);
+    fails(
+        12,
+        &["transfers", "create", "--from", "1", "--to", "2", "--amount", "11"],
+        &["bursar accounts balance acc_"],
+    );
+    home.run(&["accounts", "freeze", "1"]).ok();
+    fails(
+        12,
+        &["transfers", "create", "--from", "1", "--to", "2", "--amount", "1"],
+        &["bursar accounts unfreeze acc_"],
+    );
+    let hold = home
+        .run(&[&pay[..], &["--amount", "1", "--hold", "--expires-in", "1h30m", "-o", "json"]].concat())
+        .json();
+    assert!(hold["expiresAt"].is_string(), "{hold}");
+    let statement = home.run(&["accounts", "statement", "1", "-o", "csv", "--fields", "kind,posted"]);
+    assert!(statement.err.contains("30 days; --from"), "{}", statement.err);
+    assert_eq!(
+        statement.ok(),
+        "kind,posted\r\nopening,0.00\r\ntransfer,10.00\r\nhold,10.00\r\nclosing,10.00\r\n"
+    );
+    assert!(home.run(&["pending", "resume"]).err.contains("nothing is pending"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tables_fit_the_terminal_and_ids_stay_whole() {
+    let (_daemon, home) = house().await;
+    home.run(&["accounts", "create", "--name", "Wallet", "--currency", "EUR"]).ok();
+    for amount in ["1", "2"] {
+        let pay = [
+            "transfers",
+            "create",
+            "--from",
+            "world:EUR",
+            "--to",
+            "1",
+            "--reason",
+            "a rather long reason to move money",
+        ];
+        home.run(&[&pay[..], &["--amount", amount]].concat()).ok();
+    }
+    let ids = home.run(&["transfers", "list", "--fields", "id"]).ok();
+    for columns in [80, 120] {
+        let line = format!("stty cols {columns}; bursar transfers list --limit 1; read line");
+        let terminal = crate::terminal::Terminal::shell(&home, &line);
+        terminal.resize(columns, 30);
+        terminal.shows("more columns: -o wide");
+        let text = terminal.text();
+        assert!(text.contains(ids.lines().next().unwrap()) && text.contains("2.00"), "{text}");
+        assert!(text.contains("next: --page 2 --page-size 1"), "{text}");
+        let rows: Vec<&str> =
+            text.lines().filter(|line| line.contains("trf_") || line.starts_with("ID ")).collect();
+        assert!(
+            rows.len() == 2 && rows.iter().all(|row| row.trim_end().chars().count() <= columns.into()),
+            "{text}"
+        );
+        assert_eq!(text.contains("CREATED"), columns == 120, "{text}");
+    }
+    let wide = home.run(&["transfers", "list", "-o", "wide", "--limit", "1"]).ok();
+    assert!(wide.starts_with("ID ") && wide.contains("acc_") && wide.contains("CREATED"), "{wide}");
 }

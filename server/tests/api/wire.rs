@@ -127,7 +127,7 @@ fn list<R: Resource>() -> impl Strategy<Value = List<R>> {
                             [number as usize % 3]
                             .clone()
                     }
-                    Kind::Integer => number.to_string(),
+                    Kind::Integer | Kind::Money => number.to_string(),
                 };
                 let value = match op {
                     Op::IsNull => (number % 2 == 0).to_string(),

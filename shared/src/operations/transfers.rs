@@ -89,7 +89,7 @@ impl Resource for Transfer {
         Field { name: "externalId", kind: Kind::Text, ops: &[Op::Eq, Op::In, Op::IsNull] },
         Field { name: "actorId", kind: Kind::Text, ops: &[Op::Eq] },
         Field { name: "currency", kind: Kind::Text, ops: &[Op::Eq, Op::In] },
-        Field::range("amount", Kind::Integer),
+        Field::range("amount", Kind::Money),
         Field::range("createdAt", Kind::Time),
     ];
     const SORTS: &'static [&'static str] = &["createdAt", "amount"];

@@ -364,7 +364,7 @@ impl<R: Resource> JsonSchema for List<R> {
                         json!({"type": "string", "description": "Several values, separated by commas."})
                     }
                     (_, Kind::Word(words)) => json!({"type": "string", "enum": words}),
-                    (_, Kind::Integer) => json!({"type": "integer"}),
+                    (_, Kind::Integer | Kind::Money) => json!({"type": "integer"}),
                     (_, Kind::Time) => {
                         json!({"type": "string", "description": "A time, a day, today, or a distance back like -7d."})
                     }
