@@ -27,6 +27,7 @@ use std::sync::Arc;
 
 use bursar_shared::client::Client;
 
+pub use crate::terminal::paint::Painter;
 pub use crate::{
     keymap::Keymap,
     look::{Look, ThemeName},

@@ -419,6 +419,8 @@ pub enum Alarm {
     Slow(Ticket),
     /// The cursor has rested: load what belongs to its row.
     Rest,
+    /// No key is held down any more that moves the cursor.
+    Still,
     /// The first of two keys was pressed a while ago: show what can follow.
     Chord,
     /// The figures are older than what came since.

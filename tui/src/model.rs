@@ -247,6 +247,8 @@ pub struct Model {
     pub last_trouble: Option<(Trouble, String, Timestamp)>,
     /// The first of two keys, and whether what can follow is shown.
     pub chord: Option<(Key, bool)>,
+    /// A key that moves the cursor is held down: details would be gone before they are read.
+    pub moving: bool,
     /// The key before this one, and when: a key that is held agrees to nothing.
     pub last_key: Option<(Key, Timestamp)>,
     /// A word to the person.
@@ -317,6 +319,7 @@ impl Model {
             journal: VecDeque::new(),
             last_trouble: None,
             chord: None,
+            moving: false,
             last_key: None,
             flash: None,
             login,

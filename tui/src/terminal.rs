@@ -1,6 +1,6 @@
 //! The terminal: taken and given back on every way out, its events as ours, a frame in one write.
 
-mod paint;
+pub mod paint;
 
 use std::{
     io::{self, Write as _},

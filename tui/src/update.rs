@@ -13,7 +13,11 @@ use crate::{
     keys::{Code, Key},
     message::{Alarm, Exit, Input, Msg, Room, Slot, Task, Way},
     model::{Link, Model, Screen},
-    screens::{home::Home, listed, login, users::Users},
+    screens::{
+        home::Home,
+        listed, login,
+        users::{REST, Users},
+    },
     widgets::{
         canvas::{Canvas, Hit},
         choose::{Choice, Choose},
@@ -121,7 +125,14 @@ fn key(model: &mut Model, key: Key) -> Vec<Task> {
     }
     let before = model.chord.take().map(|(key, _)| key);
     match actions::meaning(model, before, key) {
-        Meaning::Action(action) => perform(model, action.what),
+        Meaning::Action(action) => {
+            model.moving = held && matches!(action.what, Do::Down | Do::Up);
+            let mut tasks = perform(model, action.what);
+            if model.moving {
+                tasks.push(Task::Wake(REST, Alarm::Still));
+            }
+            tasks
+        }
         Meaning::Begins => {
             model.chord = Some((key, false));
             vec![Task::Wake(WHICH, Alarm::Chord)]
@@ -342,6 +353,10 @@ fn alarm(model: &mut Model, alarm: Alarm) -> Vec<Task> {
             Vec::new()
         }
         Alarm::Rest => Users::rested(model),
+        Alarm::Still => {
+            model.dirty |= std::mem::take(&mut model.moving);
+            Vec::new()
+        }
         Alarm::Chord => {
             if let Some((_, shown)) = &mut model.chord {
                 *shown = true;

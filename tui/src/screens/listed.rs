@@ -172,6 +172,10 @@ fn draw_pane(canvas: &mut Canvas<'_>, model: &Model, list: &dyn AnyList, area: R
             return;
         };
         canvas.text(inside.x, inside.y, inside.width, &Clean::of(called), theme.accent);
+        if model.moving {
+            // a held key over a slow line: only what can be read meanwhile
+            return;
+        }
         let rest = Rect { y: inside.y + 2, height: inside.height.saturating_sub(2), ..inside };
         put(canvas, model, rest, &list.lines(model, inside.width, false));
         return;
@@ -185,6 +189,9 @@ fn draw_pane(canvas: &mut Canvas<'_>, model: &Model, list: &dyn AnyList, area: R
         return;
     };
     canvas.rule(area.x, area.y, area.width, &[bit(called, theme.accent)], &facts);
+    if model.moving {
+        return;
+    }
     // two columns: an id must fit beside its name
     let half = (area.width / 2).max(43).min(area.width);
     let left = Rect { x: area.x + 1, y: area.y + 1, width: half.saturating_sub(2), height: area.height - 1 };

@@ -21,7 +21,8 @@ const GAP: u16 = 3;
 const BLANKS: u16 = 9;
 
 /// What the terminal shows, and how it would write now.
-pub(crate) struct Painter {
+#[derive(Debug)]
+pub struct Painter {
     shown: Buffer,
     pen: Pen,
 }
@@ -42,14 +43,20 @@ impl Pen {
     }
 }
 
+impl Default for Painter {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Painter {
     /// Nothing is known of the terminal yet.
-    pub(crate) fn new() -> Self {
+    pub fn new() -> Self {
         Self { shown: Buffer::empty(Rect::ZERO), pen: Pen::new() }
     }
 
     /// Writes what makes the terminal show these cells; all of them when `whole`.
-    pub(crate) fn paint(&mut self, next: &Buffer, whole: bool, caret: Option<(u16, u16)>, out: &mut Vec<u8>) {
+    pub fn paint(&mut self, next: &Buffer, whole: bool, caret: Option<(u16, u16)>, out: &mut Vec<u8>) {
         if whole || self.shown.area != next.area {
             out.extend_from_slice(b"\x1b[0m\x1b[2J");
             self.shown = Buffer::empty(next.area);
@@ -62,11 +69,13 @@ impl Painter {
         let mut plain = Vec::new();
         let mut pen = self.pen;
         difference(&self.shown, next, &mut pen, &mut plain);
-        if plain.len() > SMALL
-            && let Some((scrolled, moved)) = self.scrolled(next)
-            && scrolled.len() < plain.len()
-        {
-            (plain, pen) = (scrolled, moved);
+        if plain.len() > SMALL {
+            for block in moved(&self.shown, next) {
+                let (scrolled, moved) = self.scrolled(next, block);
+                if scrolled.len() < plain.len() {
+                    (plain, pen) = (scrolled, moved);
+                }
+            }
         }
         out.extend_from_slice(&plain);
         self.pen = pen;
@@ -80,13 +89,12 @@ impl Painter {
         self.shown.clone_from(next);
     }
 
-    /// The same by letting the terminal scroll first, where that fits.
-    fn scrolled(&self, next: &Buffer) -> Option<(Vec<u8>, Pen)> {
-        let (by, top, bottom) = moved(&self.shown, next)?;
+    /// The same by letting the terminal scroll a block of lines first.
+    fn scrolled(&self, next: &Buffer, (by, top, bottom): (i16, u16, u16)) -> (Vec<u8>, Pen) {
         let mut out = Vec::new();
         let mut pen = self.pen;
         // the lines that come in are blank in the present background
-        restyle(&mut pen, &Cell::default(), &mut out);
+        restyle(&mut pen, Color::Reset, Color::Reset, Modifier::empty(), &mut out);
         let lines = by.unsigned_abs();
         // lines are taken out or put in at the top of the region: the older consoles know these, and not
         // the sequences that scroll
@@ -107,37 +115,59 @@ impl Painter {
             }
         }
         difference(&shown, next, &mut pen, &mut out);
-        Some((out, pen))
+        (out, pen)
     }
 }
 
-/// Whether a block of lines moved: by how many (up when positive), its first and its last line.
-fn moved(shown: &Buffer, next: &Buffer) -> Option<(i16, u16, u16)> {
+/// Blocks of lines that seem to have moved: by how many (up when positive), the first and the last line.
+/// The one where most is the same, and all from the first to the last where anything is: beside a list
+/// that moved may stand what did not.
+fn moved(shown: &Buffer, next: &Buffer) -> Vec<(i16, u16, u16)> {
     let Rect { width, height, .. } = next.area;
     let same = |y: u16, from: u16| (0..width).filter(|x| next[(*x, y)] == shown[(*x, from)]).count();
     let mut best: Option<(usize, i16, u16, u16)> = None;
+    let mut widest = (0, 0, 0);
     for by in (1..=FAR).flat_map(|by| [by.cast_signed(), -by.cast_signed()]) {
         let mut run: Option<(usize, u16)> = None;
+        let mut all: Option<(u16, u16)> = None;
+        let mut found = false;
         for y in 0..=height {
             let from = y.checked_add_signed(by).filter(|from| y < height && *from < height);
             let gain = from.map_or(0, |from| same(y, from).saturating_sub(same(y, y)));
+            if gain > 0 {
+                all = Some((all.map_or(y, |(first, _)| first), y));
+            }
             run = match (run, gain) {
                 (None, 0) => None,
                 (None, gain) => Some((gain, y)),
                 (Some((sum, first)), gain) if gain > 0 => Some((sum + gain, first)),
                 (Some((sum, first)), _) => {
-                    // the lines that are scrolled away belong to the block
-                    let last = (y - 1).max((y - 1).saturating_add_signed(by)).min(height - 1);
-                    let first = first.min(first.saturating_add_signed(by));
                     if best.is_none_or(|(most, ..)| sum > most) {
+                        let (first, last) = with_edges(by, first, y - 1, height);
                         best = Some((sum, by, first, last));
+                        found = true;
                     }
                     None
                 }
             };
         }
+        if let Some((first, last)) = all.filter(|_| found) {
+            let (first, last) = with_edges(by, first, last, height);
+            widest = (by, first, last);
+        }
     }
-    best.map(|(_, by, first, last)| (by, first, last)).filter(|(_, first, last)| first < last)
+    let mut blocks: Vec<_> = best.map(|(_, by, first, last)| (by, first, last)).into_iter().collect();
+    if !blocks.contains(&widest) {
+        blocks.push(widest);
+    }
+    blocks.retain(|(_, first, last)| first < last);
+    blocks
+}
+
+/// The lines that are scrolled away belong to the block.
+fn with_edges(by: i16, first: u16, last: u16, height: u16) -> (u16, u16) {
+    let beyond = |line: u16| line.saturating_add_signed(by).min(height - 1);
+    (first.min(beyond(first)), last.max(beyond(last)))
 }
 
 /// Whether a cell is the second half of the letter before it.
@@ -149,64 +179,153 @@ fn is_plain(cell: &Cell) -> bool {
     cell.symbol().len() == 1
 }
 
-fn looks_same(one: &Cell, other: &Cell) -> bool {
-    one.fg == other.fg && one.bg == other.bg && one.modifier == other.modifier
+/// Modifiers that show on a blank, too.
+const ON_BLANKS: Modifier = Modifier::UNDERLINED.union(Modifier::REVERSED).union(Modifier::CROSSED_OUT);
+
+/// Whether only the paper of a cell is seen.
+fn is_blank(cell: &Cell) -> bool {
+    cell.symbol() == " " && !cell.modifier.intersects(ON_BLANKS)
 }
 
-/// Writes what differs, line by line.
-fn difference(shown: &Buffer, next: &Buffer, pen: &mut Pen, out: &mut Vec<u8>) {
+/// Letters that are written one after the other in one style.
+struct Run {
+    at: (u16, u16),
+    fg: Color,
+    bg: Color,
+    modifier: Modifier,
+    /// It has blanks alone, so of its style only the paper counts.
+    blank: bool,
+    bytes: Vec<u8>,
+    /// Where the terminal stands afterwards, if that is sure.
+    end: Option<(u16, u16)>,
+}
+
+impl Run {
+    fn new(at: (u16, u16), cell: &Cell) -> Self {
+        let (fg, bg, modifier) = (cell.fg, cell.bg, cell.modifier);
+        Self { at, fg, bg, modifier, blank: is_blank(cell), bytes: Vec::new(), end: Some(at) }
+    }
+
+    /// Blanks that are erased: the terminal stays where it is.
+    fn erased(at: (u16, u16), cell: &Cell, how: String) -> Self {
+        Self { bytes: how.into_bytes(), ..Self::new(at, cell) }
+    }
+
+    /// Whether a cell can be written in its style.
+    fn takes(&self, cell: &Cell) -> bool {
+        if self.bg != cell.bg {
+            return false;
+        }
+        match (self.blank, is_blank(cell)) {
+            (_, true) => !self.modifier.intersects(ON_BLANKS),
+            (true, false) => !cell.modifier.intersects(ON_BLANKS),
+            (false, false) => self.fg == cell.fg && self.modifier == cell.modifier,
+        }
+    }
+
+    fn add(&mut self, cell: &Cell) {
+        if self.blank && !is_blank(cell) {
+            (self.fg, self.modifier, self.blank) = (cell.fg, cell.modifier, false);
+        }
+        self.bytes.extend_from_slice(cell.symbol().as_bytes());
+    }
+}
+
+/// What differs, in runs, line by line.
+fn runs(shown: &Buffer, next: &Buffer) -> Vec<Run> {
     let Rect { width, height, .. } = next.area;
+    let mut runs: Vec<Run> = Vec::new();
     for y in 0..height {
         let differs =
             |x: u16| next[(x, y)] != shown[(x, y)] || is_covered(next, x, y) != is_covered(shown, x, y);
         let mut x = 0;
+        // the run that what comes next may belong to
+        let mut open: Option<Run> = None;
         while x < width {
             if !differs(x) || is_covered(next, x, y) {
                 x += 1;
                 continue;
             }
-            // a short way over what is there already is written, not stepped over
-            if let Some((at, line)) = pen.at
-                && line == y
-                && at < x
-                && x - at <= GAP
-                && (at..x).all(|gap| {
-                    let cell = &next[(gap, y)];
-                    is_plain(cell) && cell.fg == pen.fg && cell.bg == pen.bg && cell.modifier == pen.modifier
-                })
-            {
-                for gap in at..x {
-                    out.extend_from_slice(next[(gap, y)].symbol().as_bytes());
-                }
-                pen.at = Some((x, y));
-            }
-            go(pen, x, y, out);
             let cell = &next[(x, y)];
-            restyle(pen, cell, out);
-            let blank = |cell: &Cell| cell.symbol() == " " && cell.modifier.is_empty();
             let blanks = (x..width)
                 .take_while(|at| {
-                    blank(&next[(*at, y)]) && looks_same(&next[(*at, y)], cell) && !is_covered(next, *at, y)
+                    let other = &next[(*at, y)];
+                    is_blank(other) && other.bg == cell.bg && !is_covered(next, *at, y)
                 })
                 .count() as u16;
             if blanks > 3 && x + blanks == width {
-                out.extend_from_slice(b"\x1b[K");
-                x = width;
-                continue;
+                runs.extend(open.take());
+                runs.push(Run::erased((x, y), cell, "\x1b[K".to_owned()));
+                break;
             }
             if blanks > BLANKS {
-                out.extend(format!("\x1b[{blanks}X").bytes());
+                runs.extend(open.take());
+                runs.push(Run::erased((x, y), cell, format!("\x1b[{blanks}X")));
                 x += blanks;
                 continue;
             }
-            out.extend_from_slice(cell.symbol().as_bytes());
+            // a short way over what is there already is written, not stepped over
+            let joins = open.as_ref().is_some_and(|run| {
+                let end = run.end.map_or(u16::MAX, |(end, _)| end);
+                let mut gap = end..x;
+                end <= x
+                    && x - end <= GAP
+                    && run.takes(cell)
+                    && gap.all(|at| is_plain(&next[(at, y)]) && run.takes(&next[(at, y)]))
+            });
+            if !joins {
+                runs.extend(open.take());
+            }
+            let run = open.get_or_insert_with(|| Run::new((x, y), cell));
+            for gap in run.end.map_or(x, |(end, _)| end)..x {
+                run.add(&next[(gap, y)]);
+            }
+            run.add(cell);
             let wide = cell.symbol().width().max(1) as u16;
             x += wide;
             // the last column keeps the terminal where it is, and of rare letters it has its own opinion
             let sure = x < width && (is_plain(cell) || (wide == 1 && cell.symbol().chars().count() == 1));
-            pen.at = sure.then_some((x, y));
+            run.end = sure.then_some((x, y));
+            if !sure {
+                runs.extend(open.take());
+            }
         }
+        runs.extend(open.take());
     }
+    runs
+}
+
+/// Writes what differs: line by line, or all of one style after the other, whichever is shorter.
+fn difference(shown: &Buffer, next: &Buffer, pen: &mut Pen, out: &mut Vec<u8>) {
+    let mut runs = runs(shown, next);
+    let write = |runs: &[Run]| {
+        let (mut bytes, mut pen) = (Vec::new(), *pen);
+        for run in runs {
+            go(&mut pen, run.at.0, run.at.1, &mut bytes);
+            if !(run.blank && pen.bg == run.bg && !pen.modifier.intersects(ON_BLANKS)) {
+                restyle(&mut pen, run.fg, run.bg, run.modifier, &mut bytes);
+            }
+            bytes.extend_from_slice(&run.bytes);
+            pen.at = run.end;
+        }
+        (bytes, pen)
+    };
+    let mut best = write(&runs);
+    let mut styles: Vec<(Color, Color, Modifier)> = Vec::new();
+    let mut style_of = |run: &Run| {
+        let style = (run.fg, run.bg, run.modifier);
+        styles.iter().position(|known| *known == style).unwrap_or_else(|| {
+            styles.push(style);
+            styles.len() - 1
+        })
+    };
+    runs.sort_by_cached_key(|run| style_of(run));
+    let grouped = write(&runs);
+    if grouped.0.len() < best.0.len() {
+        best = grouped;
+    }
+    out.extend_from_slice(&best.0);
+    *pen = best.1;
 }
 
 /// Moves the terminal's cursor by the shortest way.
@@ -216,6 +335,10 @@ fn go(pen: &mut Pen, x: u16, y: u16, out: &mut Vec<u8>) {
         Some((from, line)) if line == y && x > from => match x - from {
             1 => out.extend_from_slice(b"\x1b[C"),
             cells => out.extend(format!("\x1b[{cells}C").bytes()),
+        },
+        Some((from, line)) if from == x && y > line => match y - line {
+            1 => out.extend_from_slice(b"\x1b[B"),
+            lines => out.extend(format!("\x1b[{lines}B").bytes()),
         },
         _ if x == 0 => out.extend(format!("\x1b[{}H", y + 1).bytes()),
         _ => out.extend(format!("\x1b[{};{}H", y + 1, x + 1).bytes()),
@@ -233,10 +356,10 @@ const MODIFIERS: [(Modifier, u8, u8); 6] = [
     (Modifier::CROSSED_OUT, 9, 29),
 ];
 
-/// Makes the terminal write in the style of a cell, by what differs from the present one.
-fn restyle(pen: &mut Pen, cell: &Cell, out: &mut Vec<u8>) {
+/// Makes the terminal write in a style, by what differs from the present one.
+fn restyle(pen: &mut Pen, fg: Color, bg: Color, wanted: Modifier, out: &mut Vec<u8>) {
     let mut codes: Vec<String> = Vec::new();
-    let gone = pen.modifier - cell.modifier;
+    let gone = pen.modifier - wanted;
     let mut kept = pen.modifier;
     for (modifier, _, off) in MODIFIERS {
         if gone.contains(modifier) {
@@ -248,17 +371,17 @@ fn restyle(pen: &mut Pen, cell: &Cell, out: &mut Vec<u8>) {
         }
     }
     for (modifier, on, _) in MODIFIERS {
-        if (cell.modifier - kept).contains(modifier) {
+        if (wanted - kept).contains(modifier) {
             codes.push(on.to_string());
         }
     }
-    if pen.fg != cell.fg {
-        codes.push(colour(cell.fg, 30));
+    if pen.fg != fg {
+        codes.push(colour(fg, 30));
     }
-    if pen.bg != cell.bg {
-        codes.push(colour(cell.bg, 40));
+    if pen.bg != bg {
+        codes.push(colour(bg, 40));
     }
-    (pen.fg, pen.bg, pen.modifier) = (cell.fg, cell.bg, cell.modifier);
+    (pen.fg, pen.bg, pen.modifier) = (fg, bg, wanted);
     if codes.is_empty() {
         return;
     }
@@ -309,7 +432,17 @@ mod tests {
             .map(|(x, y)| {
                 let cell = screen.cell(y, x).unwrap();
                 let text = if cell.contents().is_empty() { " " } else { cell.contents() };
-                format!("{text}{:?}{:?}{}{}", cell.fgcolor(), cell.bgcolor(), cell.bold(), cell.inverse())
+                match text {
+                    // of a blank only the paper is seen
+                    " " if !cell.inverse() => format!("{text}{:?}", cell.bgcolor()),
+                    _ => format!(
+                        "{text}{:?}{:?}{}{}",
+                        cell.fgcolor(),
+                        cell.bgcolor(),
+                        cell.bold(),
+                        cell.inverse()
+                    ),
+                }
             })
             .collect()
     }

@@ -310,3 +310,34 @@ fn keys_that_were_set_work_and_are_shown() {
     desk.press("esc f2");
     assert!(desk.text().contains("Suspend this person?"), "{}", desk.text());
 }
+
+#[test]
+fn a_step_that_scrolls_is_few_bytes_also_beside_the_details() {
+    let mut desk = Desk::users(120, 36);
+    desk.hold("j", 45);
+    desk.ring(Alarm::Still);
+    desk.ring(Alarm::Rest);
+    let mut painter = bursar_tui::Painter::new();
+    let mut bytes = |desk: &Desk| {
+        let mut out = Vec::new();
+        painter.paint(desk.buffer(), false, None, &mut out);
+        out.len()
+    };
+    bytes(&desk);
+    // one step: all that belongs to the row is there at once
+    desk.press("j");
+    assert!(desk.text().contains("created   "), "{}", desk.text());
+    let one = bytes(&desk);
+    assert!(one <= 1_000, "{one} bytes");
+    // held down: what nobody could read anyway comes when the key is let go
+    desk.hold("j", 1);
+    bytes(&desk);
+    for _ in 0..5 {
+        desk.hold("j", 1);
+        let held = bytes(&desk);
+        assert!(held <= 400, "{held} bytes");
+        assert!(!desk.text().contains("created   "), "{}", desk.text());
+    }
+    desk.ring(Alarm::Still);
+    assert!(desk.text().contains("created   "), "{}", desk.text());
+}

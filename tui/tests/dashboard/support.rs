@@ -333,6 +333,8 @@ impl Desk {
                 }),
             }
         }
+        // no key is held
+        self.send(Msg::Alarm(Alarm::Still));
         self.draw();
     }
 
