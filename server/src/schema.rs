@@ -206,5 +206,3 @@ diesel::allow_tables_to_appear_in_same_query!(
     password_resets
 );
 diesel::allow_tables_to_appear_in_same_query!(log, sessions);
-diesel::allow_tables_to_appear_in_same_query!(log, accounts);
-diesel::allow_tables_to_appear_in_same_query!(log, entries);
