@@ -1,7 +1,8 @@
 //! What scripts/bench measures the daemon against.
 //!
 //! `neighbours hello` serves a bare axum hello; `argon2 SECONDS` hashes on every core; `writes FILE
-//! SECONDS` makes people by Diesel, one transaction each.
+//! SECONDS` makes people by Diesel, one transaction each; `bank URL EMAIL PASSWORD NUMBER` opens accounts
+//! for transfers and says their ids.
 
 use std::{
     env,
@@ -11,13 +12,20 @@ use std::{
 };
 
 use argon2::{Algorithm, Argon2, Params, Version};
-use bursar_shared::id::{EventId, UserId};
+use bursar_shared::{
+    client::{Client, Options, session::Store},
+    decode::Change,
+    field::BulkMode,
+    id::{EventId, UserId},
+    operations::{accounts::CreateAccount, transfers::BatchTransfers},
+};
 use diesel::{
     Connection, RunQueryDsl, SqliteConnection,
     connection::SimpleConnection,
     sql_query,
     sql_types::{BigInt, Text},
 };
+use serde_json::json;
 
 type Done = Result<(), Box<dyn Error + Send + Sync>>;
 
@@ -28,7 +36,11 @@ fn main() -> Done {
         ["hello"] => hello(),
         ["argon2", seconds] => hashes(Duration::from_secs_f64(seconds.parse()?)),
         ["writes", file, seconds] => writes(file, Duration::from_secs_f64(seconds.parse()?)),
-        _ => Err("neighbours hello | argon2 SECONDS | writes FILE SECONDS".into()),
+        ["bank", url, email, password, number] => bank(url, email, password, number.parse()?),
+        _ => {
+            Err("neighbours hello | argon2 SECONDS | writes FILE SECONDS | bank URL EMAIL PASSWORD NUMBER"
+                .into())
+        }
     }
 }
 
@@ -126,4 +138,37 @@ fn write_one(conn: &mut SqliteConnection, id: &str) -> diesel::QueryResult<()> {
     .execute(conn)?;
     sql_query("UPDATE log_head SET hash = ?1 WHERE id = 1").bind::<Text, _>(id).execute(conn)?;
     Ok(())
+}
+
+/// Accounts with money in them, their ids a line each: the rules of funds are asked in every transfer.
+fn bank(url: &str, email: &str, password: &str, number: usize) -> Done {
+    use futures_util::{StreamExt, TryStreamExt, stream};
+    runtime()?.block_on(async {
+        let client = Client::new(url, Options::default())?.with_session(Store::memory());
+        client.sign_in(email.parse()?, password.parse()?).await?;
+        let name = |n: usize| format!("bench {n}").parse();
+        let open = |n| {
+            let client = client.clone();
+            async move {
+                let op = CreateAccount {
+                    name: name(n)?,
+                    currency: "EUR".parse()?,
+                    owner_id: None,
+                    overdraft_limit: Change::Keep,
+                    max_balance: None,
+                    external_id: None,
+                    metadata: None,
+                };
+                Ok::<_, Box<dyn Error + Send + Sync>>(client.call(&op).await?.0.id.to_string())
+            }
+        };
+        let ids: Vec<String> = stream::iter(0..number).map(open).buffered(32).try_collect().await?;
+        // one has most of it: everything may come from there
+        for (some, amount) in ids[1..].chunks(1_000).map(|some| (some, 1_000_000_i64)).chain([(&ids[..1], 1 << 50)]) {
+            let item = |id: &String| json!({ "fromAccountId": "world:EUR", "toAccountId": id, "amount": amount, "currency": "EUR" });
+            let items = some.iter().map(item).collect();
+            client.call(&BatchTransfers { mode: BulkMode::Atomic, items }).await?;
+        }
+        ids.iter().try_for_each(|id| say(id))
+    })
 }

@@ -49,7 +49,8 @@ pub async fn create(
         return Err(format!("the password is too weak: it {why}").into());
     }
     let hash = hasher.hash(password.as_str()).await?;
-    let db = Db::open(&config.location, 1, Clock::default(), Bus::default(), Default::default())?;
+    let db =
+        Db::open(&config.location, 1, config.group, Clock::default(), Bus::default(), Default::default())?;
     let how = How { stamp: Stamp::system("admin"), key: None, dry_run: false };
     let made = db
         .write("admin.create", how, move |tx| {

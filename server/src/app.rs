@@ -153,7 +153,14 @@ impl App {
     pub async fn build(config: Config, clock: Clock) -> std::result::Result<Shared, BoxError> {
         let bus = Bus::default();
         let metrics = Arc::new(Metrics::default());
-        let db = Db::open(&config.location, config.pool_size, clock.clone(), bus.clone(), metrics.clone())?;
+        let db = Db::open(
+            &config.location,
+            config.pool_size,
+            config.group,
+            clock.clone(),
+            bus.clone(),
+            metrics.clone(),
+        )?;
         let sealer = match &config.master_key_file {
             Some(path) => Sealer::from_file(path)?,
             None => Sealer::plain(),

@@ -56,6 +56,12 @@ pub const SETTINGS: &[Setting] = &[
     setting("master-key-file", "FILE", "", "32 bytes in hex or base64 that seal the keys in the store"),
     setting("issuer", "NAME", "bursar", "The iss of tokens"),
     setting("pool-size", "N", "8", "Database connections to read, and as many to write on PostgreSQL"),
+    setting(
+        "group",
+        "N",
+        "256",
+        "Writes that share a commit at most; 1 is a transaction a request, to compare",
+    ),
     setting("log-format", "json|pretty", "json", "How log lines look"),
     setting("log-level", "LEVEL", "info", "error, warn, info, debug or trace"),
     setting("metrics-listen", "ADDRESS", "", "Serve /metrics there instead of beside the API"),
@@ -101,6 +107,8 @@ pub struct Config {
     pub issuer: String,
     /// Database connections.
     pub pool_size: u32,
+    /// Writes that share a commit at most.
+    pub group: usize,
     /// How log lines look.
     pub log_format: LogFormat,
     /// The least level that is logged.
@@ -216,6 +224,7 @@ impl Config {
             master_key_file: find("master-key-file").path(),
             issuer: find("issuer").text,
             pool_size: find("pool-size").number(1, 200)?,
+            group: usize::try_from(find("group").number(1, 256)?).unwrap_or(1),
             log_format: match find("log-format") {
                 found if found.text == "json" => LogFormat::Json,
                 found if found.text == "pretty" => LogFormat::Pretty,

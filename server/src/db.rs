@@ -11,6 +11,7 @@ mod open;
 #[macro_use]
 pub(crate) mod statement;
 mod watch;
+mod worker;
 
 use std::{
     hash::{Hash, Hasher},
@@ -66,8 +67,6 @@ pub(crate) use both;
 const KEPT: usize = 2;
 /// Writes that wait at most, before callers are told to come again.
 const QUEUE: usize = 4_096;
-/// Writes that share a commit at most.
-const GROUP: usize = 256;
 /// Threads that move money on PostgreSQL: while one waits for its commit, the other goes on.
 const MONEY_WRITERS: usize = 2;
 /// How long a caller waits for a connection.
@@ -168,13 +167,15 @@ pub struct How {
 }
 
 impl Db {
-    /// Opens the pools and starts the writer. The schema must be up to date.
+    /// Opens the pools and starts the writers. At most `group` writes share a commit. The schema must be up
+    /// to date.
     ///
     /// # Errors
     /// When the database cannot be reached.
     pub fn open(
         location: &Location,
         pool_size: u32,
+        group: usize,
         clock: Clock,
         bus: Bus,
         metrics: Arc<Metrics>,
@@ -195,13 +196,13 @@ impl Db {
         let permits = usize::try_from(pool_size).unwrap_or(4);
         let worker = |name: &str| -> std::io::Result<mpsc::Sender<Job>> {
             let (queue, jobs) = mpsc::channel(QUEUE);
-            let worker = batch::Worker {
+            let worker = worker::Worker {
                 location: location.clone(),
                 clock: clock.clone(),
                 bus: bus.clone(),
                 figures: figures.clone(),
             };
-            std::thread::Builder::new().name(name.to_owned()).spawn(move || worker.run(jobs, GROUP))?;
+            std::thread::Builder::new().name(name.to_owned()).spawn(move || worker.run(jobs, group))?;
             Ok(queue)
         };
         let writer = match location.engine() {
@@ -210,7 +211,10 @@ impl Db {
                 pool: pool(Purpose::Write)?,
                 writing: Arc::new(Semaphore::new(permits)),
                 waiting: Arc::default(),
-                money: (0..MONEY_WRITERS).map(|_| worker("bursar-money")).collect::<std::io::Result<_>>()?,
+                // a transaction a request wants many connections, as every other write has them
+                money: (0..if group > 1 { MONEY_WRITERS } else { 0 })
+                    .map(|_| worker("bursar-money"))
+                    .collect::<std::io::Result<_>>()?,
             },
         };
         let inner = Inner {
@@ -333,23 +337,35 @@ impl Db {
         match &self.inner.writer {
             Writer::Sqlite(queue) => enqueue(queue, job)?,
             Writer::Postgres { pool, writing, waiting, .. } => {
-                // writes wait their turn as they do behind SQLite's one writer; requests in flight are bounded
-                let counted = Counted::new(waiting);
-                let permit = tokio::time::timeout(WRITE_PATIENCE, writing.clone().acquire_owned())
-                    .await
-                    .ok()
-                    .and_then(std::result::Result::ok)
-                    .ok_or_else(batch::waited_too_long)?;
-                drop(counted);
-                let (inner, pool) = (self.inner.clone(), pool.clone());
-                // spawned, not awaited: a caller who goes away must not cut a commit in half
-                spawn(move || {
-                    inner.write_one(&pool, job);
-                    drop(permit);
-                });
+                self.write_alone(pool, writing, waiting, job).await?;
             }
         }
         answer.wait().await
+    }
+
+    /// A transaction for this write alone, on any connection of the pool.
+    async fn write_alone(
+        &self,
+        pool: &r2d2::Pool<Manager>,
+        writing: &Arc<Semaphore>,
+        waiting: &Arc<AtomicUsize>,
+        job: Job,
+    ) -> Result<()> {
+        // writes wait their turn as they do behind SQLite's one writer; requests in flight are bounded
+        let counted = Counted::new(waiting);
+        let permit = tokio::time::timeout(WRITE_PATIENCE, writing.clone().acquire_owned())
+            .await
+            .ok()
+            .and_then(std::result::Result::ok)
+            .ok_or_else(batch::waited_too_long)?;
+        drop(counted);
+        let (inner, pool) = (self.inner.clone(), pool.clone());
+        // spawned, not awaited: a caller who goes away must not cut a commit in half
+        spawn(move || {
+            inner.write_one(&pool, job);
+            drop(permit);
+        });
+        Ok(())
     }
 
     /// Moves money: in a batch with its neighbours.
@@ -367,6 +383,9 @@ impl Db {
         let (job, answer) = Job::money("money", how, Instant::now() + WRITE_PATIENCE, order);
         match &self.inner.writer {
             Writer::Sqlite(queue) => enqueue(queue, job)?,
+            Writer::Postgres { pool, writing, waiting, money } if money.is_empty() => {
+                self.write_alone(pool, writing, waiting, job).await?;
+            }
             Writer::Postgres { money, .. } => {
                 let place = usize::try_from(place % money.len().max(1) as u64).unwrap_or(0);
                 enqueue(&money[place], job)?;
@@ -398,7 +417,7 @@ impl Inner {
                 Err(why) => return batch.into_iter().for_each(|job| job.fail(broken_like(&why))),
             };
             match batch::run(&mut pooled.conn, batch, &self.location, &self.clock, &self.bus, &self.figures) {
-                Settled::All => return,
+                Settled::All | Settled::Unknown => return,
                 Settled::Again(jobs, why) => {
                     tries += 1;
                     self.note_loss(&why);

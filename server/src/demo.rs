@@ -283,7 +283,7 @@ pub async fn fill(
     crate::check_folder(config)?;
     migrate(&config.location)?;
     let clock = Clock::default();
-    let db = Db::open(&config.location, 1, clock.clone(), Bus::default(), Default::default())?;
+    let db = Db::open(&config.location, 1, config.group, clock.clone(), Bus::default(), Default::default())?;
     let (anybody, _) = db.read(users::count_by_status).await.map_err(fault)?;
     if !anybody.is_empty() {
         return Err("the store has people already; a demo fills only an empty one".into());

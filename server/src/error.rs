@@ -3,7 +3,11 @@
 //! `Refused` carries what the caller sees. `Broken` carries what only the log sees: the whole chain
 //! of causes, written once, beside the request id that the caller was given.
 
-use std::{fmt, time::Duration};
+use std::{
+    fmt,
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
 
 use bursar_shared::error::{ApiError, ErrorCode};
 use serde_json::json;
@@ -115,8 +119,24 @@ pub enum Trouble {
     Mistake,
 }
 
-/// Sorts a database error by what it means. PostgreSQL reports a deadlock as kind `Unknown` and
-/// SQLite everything but constraints, so the words have to do.
+/// Whether the database speaks a language that [`trouble`] does not read.
+static FOREIGN: AtomicBool = AtomicBool::new(false);
+
+/// Says in which language PostgreSQL words its errors (`lc_messages`).
+pub fn errors_are_worded_in(language: &str) {
+    let read = ["C", "POSIX"].contains(&language) || language.starts_with("C.") || language.starts_with("en");
+    if !FOREIGN.swap(!read, Ordering::Relaxed) && !read {
+        tracing::warn!(
+            language,
+            "PostgreSQL words its errors in a language that is not read here: a full disk or a slow statement is \
+             answered as DATABASE_UNAVAILABLE; let its administrator ALTER ROLE ... SET lc_messages = 'C'"
+        );
+    }
+}
+
+/// Sorts a database error by what it means. Diesel hands on neither PostgreSQL's code of an error nor
+/// SQLite's: a deadlock is of kind `Unknown`, as is everything of SQLite but constraints. So the words have to
+/// do, which every connection asks to be English; where it may not, whatever has no kind may pass.
 pub fn trouble(error: &diesel::result::Error) -> Trouble {
     use diesel::result::{DatabaseErrorKind as Kind, Error as Db};
     let Db::DatabaseError(kind, info) = error else {
@@ -153,6 +173,8 @@ pub fn trouble(error: &diesel::result::Error) -> Trouble {
             "shutting down",
             "starting up",
             "connection not open",
+            "too many clients",
+            "remaining connection slots",
         ]) =>
         {
             Trouble::Lost
@@ -160,17 +182,23 @@ pub fn trouble(error: &diesel::result::Error) -> Trouble {
         _ if says(&["database or disk is full", "No space left on device", "could not extend file"]) => {
             Trouble::Full
         }
-        _ if says(&["interrupted", "statement timeout"]) => Trouble::TooSlow,
+        _ if says(&["interrupted", "canceling statement"]) => Trouble::TooSlow,
         _ if says(&[
             "disk I/O error",
             "readonly database",
             "unable to open database",
             "malformed",
+            "file is not a database",
             "read-only",
+            "could not write",
+            "could not read",
+            "could not fsync",
+            "could not open file",
         ]) =>
         {
             Trouble::Storage
         }
+        Kind::Unknown if FOREIGN.load(Ordering::Relaxed) => Trouble::Transient,
         _ => Trouble::Mistake,
     }
 }

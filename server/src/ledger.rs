@@ -23,7 +23,7 @@ use crate::{
     db::{Conn, constraint},
     error::{Error, Result, database_error},
     log::{Draft, Row, Stamp},
-    repositories::{accounts, roles, sessions},
+    repositories::{roles, sessions},
 };
 
 /// What is to be done with money.
@@ -65,9 +65,9 @@ pub fn apply(
     now: Timestamp,
     rows: &mut Vec<Row>,
 ) -> Result<Vec<Verdict>> {
-    let mut books = Books::open(conn, commands, now, rows)?;
+    let mut books = Books::open(conn, commands, now)?;
     let verdicts: Vec<Verdict> = commands.iter().map(|command| books.run(command)).collect();
-    books.close(conn)?;
+    books.close(conn, rows)?;
     for (command, verdict) in commands.iter().zip(&verdicts) {
         if let Ok(transfer) = verdict {
             let kind = match transfer.kind {
@@ -123,7 +123,9 @@ pub fn refusal(why: &Error) -> Option<ApiError> {
         "transfers_external_id" => (ErrorCode::AlreadyExists, "A transfer has this externalId already."),
         "accounts_funds" => (ErrorCode::InsufficientFunds, "There is not enough money in the account."),
         "accounts_balance_limit" => (ErrorCode::BalanceLimit, "The account may not hold so much."),
-        "accounts_counters_fit" => (ErrorCode::AmountOutOfRange, "The sum is beyond what can be counted."),
+        "accounts_counters_fit" | "accounts_available_counts" => {
+            (ErrorCode::AmountOutOfRange, "The sum is beyond what can be counted.")
+        }
         "transfers_spare_closed_accounts" => (ErrorCode::AccountClosed, "The account is closed."),
         "transfers_spare_frozen_accounts" => (ErrorCode::AccountFrozen, "The account is frozen."),
         "transfers_resolve_a_hold" | "transfers_parent_id" => {
@@ -145,26 +147,4 @@ fn forbidden() -> ApiError {
         format!("You need the permission {missing}: a system account is on one side."),
     )
     .with(json!({ "missing": [missing] }))
-}
-
-/// Opens a system account and notes it down.
-fn open_system(
-    conn: &mut Conn,
-    key: bursar_shared::field::SystemKey,
-    currency: bursar_shared::money::Currency,
-    now: Timestamp,
-    stamp: &Stamp,
-    rows: &mut Vec<Row>,
-) -> Result<String> {
-    use bursar_shared::operations::accounts::AccountRef;
-    let number = accounts::next_number(conn)?;
-    // the number is asked for by one at a time: whoever came before us may have opened it
-    if let Some(row) = accounts::find(conn, AccountRef::System(key, currency))? {
-        return Ok(row.id);
-    }
-    let row = accounts::Row::system(bursar_shared::id::AccountId::new(), number, key, currency, now);
-    accounts::insert(conn, &row)?;
-    let shown = row.account()?;
-    rows.push(Row::of(Draft::new("account.created", "account", &row.id).version(1).data(&shown), stamp, now));
-    Ok(row.id)
 }

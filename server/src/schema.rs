@@ -196,7 +196,7 @@ diesel::joinable!(user_roles -> users (user_id));
 diesel::joinable!(user_roles -> roles (role_id));
 diesel::joinable!(user_terms -> users (user_id));
 diesel::joinable!(sessions -> users (user_id));
-diesel::allow_tables_to_appear_in_same_query!(accounts, entries, transfers);
+diesel::allow_tables_to_appear_in_same_query!(accounts, entries, transfers, log);
 diesel::allow_tables_to_appear_in_same_query!(
     users,
     user_terms,
@@ -206,5 +206,3 @@ diesel::allow_tables_to_appear_in_same_query!(
     password_resets
 );
 diesel::allow_tables_to_appear_in_same_query!(log, sessions);
-diesel::allow_tables_to_appear_in_same_query!(log, accounts);
-diesel::allow_tables_to_appear_in_same_query!(log, entries);

@@ -76,8 +76,20 @@ impl TestServer {
 
     /// Starts a daemon with these settings.
     pub async fn start_with(settings: &[(&str, &str)]) -> Self {
+        Self::launch(settings, postgres_url().map(|url| fresh_database(&url))).await
+    }
+
+    /// Starts a daemon on a PostgreSQL server of the test's own, in a database with nothing in it; there,
+    /// what is committed is synced.
+    pub async fn start_on(server: &str) -> Self {
+        let name = "bursar_own".to_owned();
+        let mut admin = PgConnection::establish(server).unwrap();
+        admin.batch_execute(&format!("CREATE DATABASE {name}")).unwrap();
+        Self::launch(&[("limits", "off")], Some(Database { admin_url: server.to_owned(), name })).await
+    }
+
+    async fn launch(settings: &[(&str, &str)], database: Option<Database>) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let database = postgres_url().map(|url| fresh_database(&url));
         let mut flags: std::collections::BTreeMap<String, String> =
             [("listen", "127.0.0.1:0"), ("data-dir", folder.path().to_str().unwrap()), ("pool-size", "4")]
                 .into_iter()

@@ -115,7 +115,7 @@ operations! {
     Get    "/v1/accounts"             Needs<AccountsRead>,      List<Account>    as "ListAccounts"     -> Page<Account>; ! NotFound QueryTooBroad;
     Post   "/v1/accounts"             Needs<AccountsWrite>,     CreateAccount    as "CreateAccount"    -> Created<Account>; ! AlreadyExists NotFound IllegalTransition;
     Get    "/v1/accounts/{id}"        Needs<AccountsRead>,      GetAccount       as "GetAccount"       -> Account; ! NotFound;
-    Patch  "/v1/accounts/{id}"        Needs<AccountsWrite>,     UpdateAccount    as "UpdateAccount"    -> Account; ! NotFound AlreadyExists VersionMismatch IllegalTransition InsufficientFunds BalanceLimit;
+    Patch  "/v1/accounts/{id}"        Needs<AccountsWrite>,     UpdateAccount    as "UpdateAccount"    -> Account; ! NotFound AlreadyExists VersionMismatch IllegalTransition InsufficientFunds BalanceLimit AmountOutOfRange;
     Post   "/v1/accounts/{id}/freeze" Needs<AccountsFreeze>,    FreezeAccount    as "FreezeAccount"    -> Account; ! NotFound VersionMismatch IllegalTransition;
     Post   "/v1/accounts/{id}/unfreeze" Needs<AccountsFreeze>,  UnfreezeAccount  as "UnfreezeAccount"  -> Account; ! NotFound VersionMismatch IllegalTransition;
     Post   "/v1/accounts/{id}/close"  Needs<AccountsClose>,     CloseAccount     as "CloseAccount"     -> Account, key true; ! NotFound VersionMismatch IllegalTransition AccountNotEmpty InsufficientFunds BalanceLimit AmountOutOfRange AccountFrozen AccountClosed CurrencyMismatch;

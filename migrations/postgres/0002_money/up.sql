@@ -46,6 +46,8 @@ CREATE TABLE accounts (
   CONSTRAINT accounts_overdraft_counts CHECK (overdraft_limit IS NULL OR overdraft_limit BETWEEN 0 AND 9007199254740991),
   CONSTRAINT accounts_max_counts CHECK (max_balance IS NULL OR max_balance BETWEEN 0 AND 9007199254740991),
   CONSTRAINT accounts_counters_fit CHECK (debits_posted BETWEEN 0 AND 9007199254740991 AND credits_posted BETWEEN 0 AND 9007199254740991 AND debits_pending BETWEEN 0 AND 9007199254740991 AND credits_pending BETWEEN 0 AND 9007199254740991),
+  -- what is available is a number in JSON, too; without what is held, so that letting go is never refused
+  CONSTRAINT accounts_available_counts CHECK (overdraft_limit IS NULL OR credits_posted - debits_posted + overdraft_limit <= 9007199254740991),
   CONSTRAINT accounts_funds CHECK (overdraft_limit IS NULL OR credits_posted - debits_posted - debits_pending >= -overdraft_limit),
   CONSTRAINT accounts_balance_limit CHECK (max_balance IS NULL OR credits_posted + credits_pending - debits_posted <= max_balance),
   CONSTRAINT accounts_closed_is_empty CHECK (status <> 'closed' OR (debits_posted = credits_posted AND debits_pending = 0 AND credits_pending = 0)),

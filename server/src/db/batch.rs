@@ -8,7 +8,7 @@ use std::{
     any::Any,
     ops::{Deref, DerefMut},
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Mutex, atomic::Ordering},
+    sync::Mutex,
     time::{Duration, Instant},
 };
 
@@ -23,7 +23,7 @@ use diesel::{
     connection::{AnsiTransactionManager, TransactionManager},
 };
 use serde_json::{Value, json};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::oneshot;
 
 use super::{
     Conn, Figures, How, Location, Waiting, Written, keys,
@@ -187,7 +187,7 @@ type Settle = Box<dyn FnOnce(Reply, Option<Box<dyn Any + Send>>) + Send>;
 
 /// A write that waits for its turn.
 pub(super) struct Job {
-    label: &'static str,
+    pub(super) label: &'static str,
     pub(super) how: How,
     pub(super) deadline: Instant,
     pub(super) work: Work,
@@ -270,6 +270,8 @@ fn settling<T: Send + 'static>(tell: oneshot::Sender<Result<Written<T>>>) -> Set
 pub(super) enum Settled {
     /// Everybody was answered.
     All,
+    /// Everybody was told that it is unknown whether it happened; the connection is not to be trusted.
+    Unknown,
     /// The transaction failed in a way that the same again may not; nobody was answered.
     Again(Vec<Job>, Error),
 }
@@ -305,16 +307,13 @@ pub(super) fn run(
         let _ = Manager::rollback_transaction(conn);
         match happened(location, &rows) {
             Some(true) => {}
+            // a sync that failed: the rows are in the file, where nobody sees them, and a crash at this moment
+            // may bring them back. Whoever asks again under the same key does or finds it once
+            Some(false) if unsynced(conn, &why) => return unknown(jobs, &why),
             // what notes nothing down changes nothing, so it can be done again
             Some(false) => return Settled::Again(jobs, why),
             None if rows.is_empty() => return Settled::Again(jobs, why),
-            None => {
-                for job in jobs {
-                    tracing::error!(label = job.label, why = %why, "outcome of a write is unknown");
-                    job.fail(outcome_unknown());
-                }
-                return Settled::All;
-            }
+            None => return unknown(jobs, &why),
         }
     }
     figures.shown.batch.observe(jobs.len() as u64);
@@ -327,6 +326,20 @@ pub(super) fn run(
         bus.wake(last.seq);
     }
     Settled::All
+}
+
+/// Whether SQLite could not write or sync what it was to commit.
+fn unsynced(conn: &Conn, why: &Error) -> bool {
+    matches!(conn, Conn::Sqlite(_)) && database_error(why).map(trouble) == Some(Trouble::Storage)
+}
+
+/// Tells everybody that it may have happened.
+fn unknown(jobs: Vec<Job>, why: &Error) -> Settled {
+    for job in jobs {
+        tracing::error!(label = job.label, why = %why, "outcome of a write is unknown");
+        job.fail(outcome_unknown());
+    }
+    Settled::Unknown
 }
 
 /// The database went away between COMMIT and its answer, and did not come back in time.
@@ -509,87 +522,6 @@ fn one(conn: &mut Conn, job: &Job, work: &Change, now: Timestamp, rows: &mut Vec
             // the savepoint above this one is rolled back by the caller, who finds out if this one is gone
             let _ = Manager::rollback_transaction(conn);
             Err(why)
-        }
-    }
-}
-
-/// The one writer of a SQLite file, or a writer of money on PostgreSQL.
-pub(super) struct Worker {
-    pub(super) location: Location,
-    pub(super) clock: Clock,
-    pub(super) bus: Bus,
-    pub(super) figures: std::sync::Arc<Figures>,
-}
-
-impl Worker {
-    /// Takes what is queued, runs it, and again; the group grows while the commit before it syncs, so
-    /// one caller waits for nothing.
-    pub(super) fn run(self, mut jobs: mpsc::Receiver<Job>, most: usize) {
-        let mut conn: Option<Conn> = None;
-        while let Some(first) = jobs.blocking_recv() {
-            let mut group = vec![first];
-            // a dry run stands alone: what it would have done must not be seen by others
-            let mut alone = group[0].how.dry_run.then_some(()).map(|()| Vec::new());
-            while alone.is_none() && group.len() < most {
-                let Ok(next) = jobs.try_recv() else { break };
-                if next.how.dry_run {
-                    alone = Some(vec![next]);
-                } else {
-                    group.push(next);
-                }
-            }
-            self.settle(&mut conn, group, 0);
-            for job in alone.into_iter().flatten() {
-                self.settle(&mut conn, vec![job], 0);
-            }
-        }
-    }
-
-    fn settle(&self, conn: &mut Option<Conn>, group: Vec<Job>, tries: u32) {
-        let open = match conn.take() {
-            Some(open) => Ok(open),
-            None => open::connect(&self.location, Purpose::Write),
-        };
-        let mut open = match open {
-            Ok(open) => open,
-            Err(why) => {
-                let text = why.to_string();
-                for job in group {
-                    let kind = diesel::result::DatabaseErrorKind::ClosedConnection;
-                    let source = diesel::result::Error::DatabaseError(kind, Box::new(text.clone()));
-                    job.fail(Error::Broken { doing: "opening the store", source: Box::new(source) });
-                }
-                return;
-            }
-        };
-        match run(&mut open, group, &self.location, &self.clock, &self.bus, &self.figures) {
-            Settled::All => *conn = Some(open),
-            Settled::Again(mut jobs, why) => {
-                // never trust pages cached by a failed sync, nor a transaction of unknown depth
-                drop(open);
-                self.figures.retries.fetch_add(1, Ordering::Relaxed);
-                // before COMMIT a lost connection is certain to have changed nothing
-                let passing =
-                    matches!(database_error(&why).map(trouble), Some(Trouble::Transient | Trouble::Lost));
-                // a rule that only the database saw broken: another daemon was quicker, and what it did is seen now
-                let overtaken = tries == 0 && ledger::refusal(&why).is_some();
-                if (passing && tries < 3) || overtaken {
-                    return self.settle(conn, jobs, tries + 1);
-                }
-                // only a mistake is somebody's own; what the disk or a neighbour does concerns all alike
-                let somebodys = matches!(database_error(&why).map(trouble), Some(Trouble::Mistake) | None);
-                if jobs.len() > 1 && somebodys {
-                    let rest = jobs.split_off(jobs.len() / 2);
-                    self.settle(conn, jobs, tries);
-                    return self.settle(conn, rest, tries);
-                }
-                for job in jobs {
-                    if ledger::refusal(&why).is_none() {
-                        tracing::error!(label = job.label, why = %why, "write failed");
-                    }
-                    job.fail(given_up(&why));
-                }
-            }
         }
     }
 }

@@ -8,11 +8,7 @@ use std::{
     time::Instant,
 };
 
-use bursar_shared::{
-    error::{ApiError, ErrorCode},
-    operation::Created,
-    time::Timestamp,
-};
+use bursar_shared::{error::ErrorCode, operation::Created, time::Timestamp};
 
 use super::{
     Conn,
@@ -61,31 +57,31 @@ pub(super) fn run(
     let before = rows.len();
     Manager::begin_transaction(conn)?;
     fail::fail_point!("in-money");
+    // each by their own rights, before keys bring them together: who lost theirs must neither hear another's
+    // verdict nor be the reason of another's refusal
+    let askers: Vec<Option<Asker>> = waiting.iter().map(|(.., order)| order.asker.clone()).collect();
+    let mut refused = ledger::withdrawn(conn, &askers, now)?.into_iter();
+    waiting.retain(|(place, ..)| match refused.next().flatten() {
+        Some(refusal) => {
+            replies[*place] = Some(Reply::Error(refusal.into()));
+            false
+        }
+        None => true,
+    });
     let mut followers: Vec<(usize, usize)> = Vec::new();
     if !dry_run {
         claim(conn, &mut waiting, &mut followers, now, replies)?;
     }
-    let askers: Vec<Option<Asker>> = waiting.iter().map(|(.., order)| order.asker.clone()).collect();
-    let refused = ledger::withdrawn(conn, &askers, now)?;
-    let mut verdicts: Vec<(usize, &Job, std::result::Result<_, ApiError>)> =
-        Vec::with_capacity(waiting.len());
-    let mut commands = Vec::with_capacity(waiting.len());
-    let mut places = Vec::with_capacity(waiting.len());
-    for ((place, job, order), refusal) in waiting.into_iter().zip(refused) {
-        match refusal {
-            Some(refusal) => verdicts.push((place, job, Err(refusal))),
-            None => {
-                let stamp = job.how.stamp.clone();
-                commands.push(Command { what: order.what.clone(), stamp, issues: order.issues });
-                places.push((place, job));
-            }
-        }
-    }
-    let done = ledger::apply(conn, &commands, now, rows)?;
-    verdicts.extend(places.into_iter().zip(done).map(|((place, job), verdict)| (place, job, verdict)));
+    let command = |job: &Job, order: &Order| Command {
+        what: order.what.clone(),
+        stamp: job.how.stamp.clone(),
+        issues: order.issues,
+    };
+    let commands: Vec<Command> = waiting.iter().map(|(_, job, order)| command(job, order)).collect();
+    let verdicts = ledger::apply(conn, &commands, now, rows)?;
     let mut settled: Vec<(&Keyed, u16, Stored)> = Vec::with_capacity(verdicts.len());
     let mut stored_of: HashMap<usize, Stored> = HashMap::new();
-    for (place, job, verdict) in verdicts {
+    for ((place, job, _), verdict) in waiting.into_iter().zip(verdicts) {
         let (status, stored) = match &verdict {
             Ok(transfer) => (201, Stored::Data(serde_json::to_value(transfer)?)),
             Err(error) => (error.code.status(), Stored::Error(error.clone())),
@@ -129,18 +125,22 @@ fn claim(
     replies: &mut [Option<Reply>],
 ) -> Result<()> {
     let mut first: BTreeMap<(&str, &str), (usize, &Keyed)> = BTreeMap::new();
+    // the first of a key leads, of those who may do most: a right that came meanwhile counts
+    for may in [true, false] {
+        for (place, job, _) in waiting.iter().filter(|(.., order)| order.issues == may) {
+            let Some(key) = &job.how.key else { continue };
+            first.entry((&key.principal, &key.key)).or_insert((*place, key));
+        }
+    }
     waiting.retain(|(place, job, _)| {
         let Some(key) = &job.how.key else { return true };
         match first.get(&(key.principal.as_str(), key.key.as_str())) {
-            None => {
-                first.insert((&key.principal, &key.key), (*place, key));
-                true
-            }
+            Some((leader, _)) if leader == place => true,
             Some((leader, same)) if same.fingerprint == key.fingerprint => {
                 followers.push((*place, *leader));
                 false
             }
-            Some(_) => {
+            _ => {
                 replies[*place] = Some(Reply::Error(reused()));
                 false
             }

@@ -18,7 +18,7 @@ use diesel::{
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 
 use super::{Conn, watch};
-use crate::error::BoxError;
+use crate::error::{BoxError, errors_are_worded_in};
 
 const SQLITE: EmbeddedMigrations = embed_migrations!("../migrations/sqlite");
 const POSTGRES: EmbeddedMigrations = embed_migrations!("../migrations/postgres");
@@ -197,8 +197,14 @@ pub(super) fn connect(location: &Location, purpose: Purpose) -> Result<Conn, Box
             };
             pg.batch_execute(&format!(
                 "SET statement_timeout='{limit}'; SET lock_timeout='2s';
-                 SET idle_in_transaction_session_timeout='10s'; SET client_min_messages=warning;"
+                 SET idle_in_transaction_session_timeout='10s'; SET client_min_messages=warning;
+                 DO $$BEGIN PERFORM set_config('lc_messages', 'C', false);
+                 EXCEPTION WHEN insufficient_privilege THEN NULL; END$$;"
             ))?;
+            // not everybody may choose the language
+            let language: Line =
+                diesel::sql_query("SELECT current_setting('lc_messages') AS value").get_result(&mut pg)?;
+            errors_are_worded_in(&language.value);
             Conn::Pg(pg)
         }
     };

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use bursar_shared::{
     error::{ApiError, ErrorCode},
-    field::{AccountStatus, TransferKind, TransferMode, TransferStatus},
+    field::{AccountStatus, SystemKey, TransferKind, TransferMode, TransferStatus},
     id::{AccountId, TransferId},
     money::{Currency, MAX_MINOR},
     operations::{
@@ -15,12 +15,15 @@ use bursar_shared::{
 };
 use serde_json::json;
 
-use super::{Command, Verdict, What, forbidden, open_system, store};
+use super::{Command, Verdict, What, forbidden, store};
 use crate::{
     db::Conn,
     error::{Result, broken},
-    log::{Row as LogRow, Stamp},
-    repositories::{accounts::balances, entries, transfers},
+    log::{Draft, Row as LogRow, Stamp},
+    repositories::{
+        accounts::{self, balances},
+        entries, transfers,
+    },
 };
 
 /// An account whose money moves.
@@ -43,6 +46,31 @@ pub(super) struct Account {
 }
 
 impl Account {
+    /// A system account before its first money.
+    fn unopened(row: &accounts::Row, typed: AccountId, currency: Currency) -> Self {
+        Self {
+            id: row.id.clone(),
+            typed,
+            currency,
+            is_system: true,
+            status: AccountStatus::Active,
+            overdraft_limit: row.overdraft_limit,
+            max_balance: row.max_balance,
+            debits_posted: 0,
+            credits_posted: 0,
+            debits_pending: 0,
+            credits_pending: 0,
+            entry_seq: 0,
+            moved_at: 0,
+            moved: false,
+        }
+    }
+
+    /// Whether all that could ever be available can be counted.
+    fn counts(&self) -> bool {
+        self.overdraft_limit.is_none_or(|limit| self.credits_posted - self.debits_posted + limit <= MAX_MINOR)
+    }
+
     fn available(&self) -> Option<i64> {
         self.overdraft_limit
             .map(|limit| self.credits_posted - self.debits_posted - self.debits_pending + limit)
@@ -97,11 +125,20 @@ struct Effect {
     hold: i64,
 }
 
+/// A system account that is not there yet: written if money moves, under whose name.
+struct Unopened {
+    key: SystemKey,
+    currency: Currency,
+    id: AccountId,
+    stamp: Stamp,
+}
+
 /// The touched part of the books.
 pub(super) struct Books {
     now: Timestamp,
     accounts: HashMap<String, Account>,
     system: HashMap<AccountRef, String>,
+    unopened: Vec<Unopened>,
     known: HashMap<String, Known>,
     taken: BTreeSet<String>,
     transfers: Vec<transfers::Row>,
@@ -109,17 +146,14 @@ pub(super) struct Books {
 }
 
 impl Books {
-    /// Takes what these commands touch. On PostgreSQL accounts are held in the order of their ids.
-    pub(super) fn open(
-        conn: &mut Conn,
-        commands: &[Command],
-        now: Timestamp,
-        rows: &mut Vec<LogRow>,
-    ) -> Result<Self> {
+    /// Takes what these commands touch. On PostgreSQL accounts are held in the order of their ids, and
+    /// before them, where a system account is missing, the right to open one.
+    pub(super) fn open(conn: &mut Conn, commands: &[Command], now: Timestamp) -> Result<Self> {
         let mut books = Self {
             now,
             accounts: HashMap::new(),
             system: HashMap::new(),
+            unopened: Vec::new(),
             known: HashMap::new(),
             taken: BTreeSet::new(),
             transfers: Vec::with_capacity(commands.len()),
@@ -133,7 +167,7 @@ impl Books {
                         match side {
                             AccountRef::Id(id) => drop(ids.insert(id.to_string())),
                             AccountRef::System(..) => {
-                                let found = books.system_account(conn, side, *issues, stamp, rows)?;
+                                let found = books.system_account(conn, side, *issues, stamp)?;
                                 ids.extend(found);
                             }
                         }
@@ -154,8 +188,8 @@ impl Books {
             }
         }
         let ids: Vec<String> = ids.into_iter().collect();
-        books.accounts =
-            store::lock(conn, &ids)?.into_iter().map(|account| (account.id.clone(), account)).collect();
+        let held = store::lock(conn, &ids)?.into_iter();
+        books.accounts.extend(held.map(|account| (account.id.clone(), account)));
         if !parents.is_empty() && matches!(conn, Conn::Pg(_)) {
             // what another did to them before it let the accounts go is seen only now
             for row in store::transfers(conn, &parents)? {
@@ -174,27 +208,46 @@ impl Books {
         which: AccountRef,
         issues: bool,
         stamp: &Stamp,
-        rows: &mut Vec<LogRow>,
     ) -> Result<Option<String>> {
         let AccountRef::System(key, currency) = which else { return Ok(None) };
         if let Some(id) = self.system.get(&which) {
             return Ok(Some(id.clone()));
         }
-        let found = match store::system(conn, key.as_str(), currency.code())? {
-            Some(id) => Some(id),
-            None if issues => Some(open_system(conn, key, currency, self.now, stamp, rows)?),
-            None => None,
-        };
+        let mut found = store::system(conn, key.as_str(), currency.code())?;
+        if found.is_none() && issues {
+            // one at a time opens accounts: whoever came before us may have opened this one
+            accounts::hold_numbers(conn)?;
+            found = store::system(conn, key.as_str(), currency.code())?;
+        }
+        if found.is_none() && issues {
+            let id = AccountId::new();
+            let row = accounts::Row::system(id, 0, key, currency, self.now);
+            self.accounts.insert(row.id.clone(), Account::unopened(&row, id, currency));
+            self.unopened.push(Unopened { key, currency, id, stamp: stamp.clone() });
+            self.system.insert(which, row.id);
+            return Ok(None);
+        }
         if let Some(id) = &found {
             self.system.insert(which, id.clone());
         }
         Ok(found)
     }
 
-    /// Writes what changed: transfers, entries, then each account and each older transfer once.
-    pub(super) fn close(self, conn: &mut Conn) -> Result<()> {
+    /// Writes what changed: system accounts that money moved through first, then transfers, entries, and
+    /// each account and each older transfer once.
+    pub(super) fn close(self, conn: &mut Conn, rows: &mut Vec<LogRow>) -> Result<()> {
         if self.transfers.is_empty() {
             return Ok(());
+        }
+        let used =
+            |one: &&Unopened| self.accounts.get(&one.id.to_string()).is_some_and(|account| account.moved);
+        for Unopened { key, currency, id, stamp } in self.unopened.iter().filter(used) {
+            let number = accounts::next_number(conn)?;
+            let row = accounts::Row::system(*id, number, *key, *currency, self.now);
+            accounts::insert(conn, &row)?;
+            let shown = row.account()?;
+            let draft = Draft::new("account.created", "account", &row.id).version(1).data(&shown);
+            rows.push(LogRow::of(draft, stamp, self.now));
         }
         // the order of the keys, so that neighbours are written together
         let mut moved: Vec<Account> = self.accounts.into_values().filter(|account| account.moved).collect();
@@ -443,9 +496,10 @@ impl Books {
         to.credits_posted += effect.post;
         to.credits_pending += effect.hold;
         let counters = [from.debits_posted, from.debits_pending, to.credits_posted, to.credits_pending];
-        if counters.iter().any(|counter| *counter > MAX_MINOR) {
+        if counters.iter().any(|counter| *counter > MAX_MINOR) || (effect.post > 0 && !to.counts()) {
             let facts = json!({ "amount": effect.amount, "max": MAX_MINOR, "currency": row.currency });
-            let message = "All that ever went through an account must stay below 2^53 minor units.";
+            let message = "All that ever went through an account, and what it holds with its overdraft limit, \
+                           must stay below 2^53 minor units.";
             return Err(ApiError::new(ErrorCode::AmountOutOfRange, message).with(facts));
         }
         if goes_out && from.available().is_some_and(|left| left < 0) {
@@ -456,7 +510,7 @@ impl Books {
         }
         let would_hold = to.credits_posted + to.credits_pending - to.debits_posted;
         if goes_out && let Some(limit) = to.max_balance.filter(|limit| would_hold > *limit) {
-            let facts = json!({ "accountId": to.typed, "maxBalance": limit, "wouldHold": would_hold, "amount": effect.amount, "currency": to.currency });
+            let facts = json!({ "accountId": to.typed, "maxBalance": limit, "wouldHold": would_hold.min(MAX_MINOR), "amount": effect.amount, "currency": to.currency });
             let message = format!(
                 "The account {} may hold {} {} at most.",
                 to.id,

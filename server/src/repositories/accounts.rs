@@ -5,12 +5,19 @@ use std::collections::BTreeMap;
 use bursar_shared::{
     field::{AccountStatus, SystemKey},
     id::{AccountId, UserId},
-    money::{Currency, Limit},
+    money::{Currency, Limit, MAX_MINOR},
     operations::accounts::{Account, AccountRef, Balances},
     page::{Condition, FilterValue, List, Op, Page},
     time::Timestamp,
 };
-use diesel::prelude::*;
+use diesel::{
+    expression::{AppearsOnTable, ValidGrouping, is_aggregate},
+    pg::Pg,
+    prelude::*,
+    query_builder::{AstPass, QueryFragment, QueryId},
+    sql_types::{BigInt, Bool, Text},
+    sqlite::Sqlite,
+};
 
 use super::{
     page::{CountOf, Fetch, Key, Source, compare_text, compare_time, keyset},
@@ -18,7 +25,7 @@ use super::{
 };
 use crate::{
     auth::CursorKey,
-    db::{Conn, MultiBackend},
+    db::{Conn, MultiBackend, both},
     error::{Result, broken, not_found},
     schema::{accounts, counters},
 };
@@ -79,12 +86,15 @@ pub fn balances(
     credits_pending: i64,
     overdraft_limit: Option<i64>,
 ) -> Balances {
-    let posted = credits_posted - debits_posted;
+    // saturating: also books that somebody damaged are shown
+    let posted = credits_posted.saturating_sub(debits_posted);
+    // an old balance may meet a limit that came later
+    let available = |limit: i64| posted.saturating_sub(debits_pending).saturating_add(limit).min(MAX_MINOR);
     Balances {
         posted,
         pending_in: credits_pending,
         pending_out: debits_pending,
-        available: overdraft_limit.map(|limit| posted - debits_pending + limit),
+        available: overdraft_limit.map(available),
     }
 }
 
@@ -218,6 +228,16 @@ pub fn lock(conn: &mut Conn, which: &[AccountRef]) -> Result<Vec<Row>> {
     asked.iter().map(|id| of(id).ok_or_else(|| not_found("account", id))).collect()
 }
 
+/// Keeps others from opening accounts until this transaction ends. Whoever holds accounts too takes this
+/// first, so that nobody waits in a circle.
+pub fn hold_numbers(conn: &mut Conn) -> Result<()> {
+    if let Conn::Pg(pg) = conn {
+        counters::table.find("accounts").select(counters::value).for_update().get_result::<i64>(pg)?;
+    }
+    // on SQLite the transaction began as the only writer
+    Ok(())
+}
+
 /// The next number; whoever asks too waits until this transaction ends.
 pub fn next_number(conn: &mut Conn) -> Result<i64> {
     Ok(diesel::update(counters::table.find("accounts"))
@@ -264,22 +284,63 @@ pub fn count_open_of(conn: &mut Conn, owner: &str) -> Result<i64> {
         .get_result(conn)?)
 }
 
-/// The accounts of these people, newest first, one more than `limit` each at most; one query for all.
+/// The accounts of these people, newest first, one more than `limit` each at most; one query for all, which
+/// reads no more than it answers with, however many accounts somebody has.
 pub fn of_users(conn: &mut Conn, users: &[String], limit: i64) -> Result<BTreeMap<String, Vec<Row>>> {
-    let rows: Vec<Row> = accounts::table
-        .filter(accounts::owner_id.eq_any(users))
+    let mut of: BTreeMap<String, Vec<Row>> = BTreeMap::new();
+    if users.is_empty() {
+        return Ok(of);
+    }
+    let (owners, most) = (serde_json::to_string(users)?, limit + 1);
+    let rows: Vec<Row> = both!(conn, |conn| accounts::table
+        .filter(NewestOf { owners, most })
         .order((accounts::owner_id, accounts::created_at.desc(), accounts::id.desc()))
         .select(Row::as_select())
-        .load(conn)?;
-    let mut of: BTreeMap<String, Vec<Row>> = BTreeMap::new();
+        .load(conn))?;
     for row in rows {
         let Some(owner) = row.owner_id.clone() else { continue };
-        let list = of.entry(owner).or_default();
-        if list.len() <= usize::try_from(limit).unwrap_or(usize::MAX) {
-            list.push(row);
-        }
+        of.entry(owner).or_default().push(row);
     }
     Ok(of)
+}
+
+/// Whether an account is among the newest `most` of one of these people, a JSON array of their ids: a look
+/// into the index for each, which ends after so many rows.
+#[derive(Debug, QueryId)]
+struct NewestOf {
+    owners: String,
+    most: i64,
+}
+
+impl Expression for NewestOf {
+    type SqlType = Bool;
+}
+impl AppearsOnTable<accounts::table> for NewestOf {}
+impl ValidGrouping<()> for NewestOf {
+    type IsAggregate = is_aggregate::No;
+}
+
+impl QueryFragment<Pg> for NewestOf {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Pg>) -> QueryResult<()> {
+        out.push_sql("accounts.id IN (SELECT newest.id FROM json_array_elements_text(");
+        out.push_bind_param::<Text, _>(&self.owners)?;
+        out.push_sql("::json) AS owner(id) CROSS JOIN LATERAL (SELECT a.id FROM accounts AS a WHERE a.owner_id = owner.id ORDER BY a.created_at DESC, a.id DESC LIMIT ");
+        out.push_bind_param::<BigInt, _>(&self.most)?;
+        out.push_sql(") AS newest)");
+        Ok(())
+    }
+}
+
+impl QueryFragment<Sqlite> for NewestOf {
+    fn walk_ast<'b>(&'b self, mut out: AstPass<'_, 'b, Sqlite>) -> QueryResult<()> {
+        // no LATERAL: the inner list is made once for each owner all the same
+        out.push_sql("accounts.id IN (SELECT b.id FROM json_each(");
+        out.push_bind_param::<Text, _>(&self.owners)?;
+        out.push_sql(") AS owner CROSS JOIN accounts AS b WHERE b.id IN (SELECT a.id FROM accounts AS a WHERE a.owner_id = owner.value ORDER BY a.created_at DESC, a.id DESC LIMIT ");
+        out.push_bind_param::<BigInt, _>(&self.most)?;
+        out.push_sql("))");
+        Ok(())
+    }
 }
 
 /// One page of accounts.

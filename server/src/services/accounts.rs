@@ -4,7 +4,7 @@ use bursar_shared::{
     error::{ApiError, ErrorCode},
     field::{AccountStatus, METADATA_KEYS, Reason},
     id::AccountId,
-    money::Amount,
+    money::{Amount, MAX_MINOR},
     operation::Created,
     operations::{
         accounts::{
@@ -61,6 +61,11 @@ fn taken(done: QueryResult<()>, row: &accounts::Row) -> Result<()> {
             let message = "The account is further below nothing than that, with what is held of it.";
             let facts = json!({ "overdraftLimit": row.overdraft_limit, "balances": row.balances() });
             ApiError::new(ErrorCode::InsufficientFunds, message).with(facts).into()
+        }
+        Some("accounts_available_counts") => {
+            let message = "What the account holds and this limit together are beyond what can be counted.";
+            let facts = json!({ "overdraftLimit": row.overdraft_limit, "balances": row.balances(), "max": MAX_MINOR });
+            ApiError::new(ErrorCode::AmountOutOfRange, message).with(facts).into()
         }
         Some("accounts_balance_limit") => {
             let message = "The account holds more than that already, with what is held for it.";
@@ -128,7 +133,8 @@ fn save(
     reason: Option<&Reason>,
 ) -> Result<Account> {
     row.version += 1;
-    row.updated_at = tx.now().micros().max(row.created_at);
+    // not before its last movement, which another daemon's clock may have put ahead of ours
+    row.updated_at = tx.now().micros().max(row.created_at).max(row.moved_at);
     taken(accounts::update(tx, row), row)?;
     let after = row.account()?;
     let mut data = serde_json::to_value(&after)?;
@@ -219,12 +225,17 @@ fn not_empty(row: &accounts::Row, hint: &str) -> Error {
 pub async fn close(cx: Cx, op: CloseAccount) -> Result<Account> {
     let (if_match, issues) = (cx.beside.if_match, cx.who.permissions.has(Permission::LedgerIssue));
     cx.write("account.close", move |tx| {
-        // both at once, in their order: others move money between them meanwhile
+        // both at once, in their order: others move money between them meanwhile. A system account that is
+        // not there yet is opened by the sweep; until then nobody else may, or it would be held out of order
         let sweep = op.sweep_to_account_id;
-        let known = match sweep {
+        let mut known = match sweep {
             Some(to) => accounts::find(tx, to)?.map(|_| to),
             None => None,
         };
+        if let (None, Some(to @ AccountRef::System(..)), true) = (known, sweep, issues) {
+            accounts::hold_numbers(tx)?;
+            known = accounts::find(tx, to)?.map(|_| to);
+        }
         accounts::lock(tx, &std::iter::once(op.id).chain(known).collect::<Vec<_>>())?;
         let (mut row, before) = lock(tx, op.id, if_match)?;
         if row.status == AccountStatus::Closed.as_str() || row.system_key.is_some() {

@@ -28,7 +28,10 @@ use diesel::{Connection, SqliteConnection, connection::SimpleConnection};
 use futures_util::future::join_all;
 use serde_json::json;
 
-use crate::support::{Random, access, count, get, key, new, post, rounds, rows, secret, seed, setting};
+use crate::nemesis::Environment;
+use crate::support::{
+    PASSWORD, Random, access, count, get, key, new, post, rounds, rows, secret, seed, setting,
+};
 
 /// How the settings reach the process that is the daemon.
 const SETTINGS: &str = "BURSAR_TEST_DAEMON";
@@ -69,6 +72,11 @@ pub struct Daemon {
 impl Daemon {
     /// Starts one on the store of a test server that is paused.
     pub fn start(s: &TestServer) -> Self {
+        Self::start_in(s, Vec::new())
+    }
+
+    /// The same with an environment.
+    pub fn start_in(s: &TestServer, environment: Environment) -> Self {
         let location = match s.location() {
             Location::Sqlite(path) => format!("sqlite:{}", path.display()),
             Location::Postgres(url) => url.clone(),
@@ -80,6 +88,7 @@ impl Daemon {
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "faults::runs_as_a_daemon", "--ignored", "--nocapture", "--test-threads=1"])
             .env(SETTINGS, settings)
+            .envs(environment)
             .env("RUST_BACKTRACE", "0")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -122,8 +131,14 @@ impl Daemon {
 
     /// A client that sends this token.
     pub fn client(&self, token: &str) -> Client {
-        let options = Options { timeout: Duration::from_secs(5), ..Options::default() };
-        Client::new(&self.url, options).unwrap().with_session(Store::key(&secret(token)))
+        bearer(&self.url, token)
+    }
+
+    /// The owner of the store, signed in here.
+    pub async fn owner(&self) -> Client {
+        let client = caller(&self.url, Store::memory());
+        client.sign_in("owner@example.com".parse().unwrap(), secret(PASSWORD)).await.unwrap();
+        client
     }
 
     /// Ends it without a word.
@@ -133,10 +148,15 @@ impl Daemon {
     }
 
     /// Asks it to stop; answers how it ended.
-    async fn terminate(mut self) -> Option<i32> {
+    async fn terminate(self) -> Option<i32> {
         assert!(
             Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().unwrap().success()
         );
+        self.dies().await
+    }
+
+    /// Waits until it ended; answers how, which is nothing when it was killed.
+    pub async fn dies(mut self) -> Option<i32> {
         let mut code = None;
         eventually("the daemon ends", || {
             code = self.child.try_wait().unwrap();
@@ -154,6 +174,16 @@ impl Drop for Daemon {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+fn caller(url: &str, session: Store) -> Client {
+    let options = Options { timeout: Duration::from_secs(5), ..Options::default() };
+    Client::new(url, options).unwrap().with_session(session)
+}
+
+/// A client that sends this token, wherever a daemon is reached.
+pub fn bearer(url: &str, token: &str) -> Client {
+    caller(url, Store::key(&secret(token)))
 }
 
 /// A paused server with an owner, and the owner's token.

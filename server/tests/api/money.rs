@@ -28,7 +28,7 @@ use bursar_shared::{
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 
-use crate::support::{access, but, code, count, get, key, new, post, refusal};
+use crate::support::{access, but, code, count, get, held_up_by, in_flight, key, new, post, refusal, rows};
 
 /// An amount.
 pub fn amount(minor: i64) -> Amount {
@@ -75,7 +75,8 @@ fn between(from: AccountRef, to: AccountRef, minor: i64, currency: &str) -> Crea
     }
 }
 
-fn hold(from: &Account, to: &Account, minor: i64) -> CreateTransfer {
+/// A transfer that only holds.
+pub fn hold(from: &Account, to: &Account, minor: i64) -> CreateTransfer {
     CreateTransfer { mode: Some(TransferMode::Hold), ..transfer(from, to, minor) }
 }
 
@@ -714,7 +715,9 @@ async fn people_with_open_accounts_stay_and_lists_show_them() {
     let row = |email: &str| {
         list.data().as_array().unwrap().iter().find(|row| row["email"] == email).unwrap().clone()
     };
-    assert_eq!(row("ada@example.org")["accounts"].as_array().unwrap().len(), 2);
+    let shown = row("ada@example.org")["accounts"].as_array().unwrap().clone();
+    let newest = [&theirs[2], &theirs[1]].map(|account| json!(account.id));
+    assert_eq!(shown.iter().map(|account| account["id"].clone()).collect::<Vec<_>>(), newest);
     assert_eq!(row("bob@example.org")["accounts"], json!([]));
     assert_eq!(list.json["meta"]["included"]["accounts"], json!({"limit": 2, "truncated": [ada.id]}));
     assert_eq!(list.json["meta"]["currencies"], json!({"EUR": 2}));
@@ -952,12 +955,10 @@ async fn who_tampers_with_the_books_is_found() {
     fund(&owner, &a, 100).await;
     let paid = pay(&owner, &a, &b, 30).await;
     let held = owner.call(&hold(&a, &b, 10)).await.unwrap().0;
-    let disarm = match s.is_postgres() {
-        true => "ALTER TABLE accounts DISABLE TRIGGER USER; ALTER TABLE transfers DISABLE TRIGGER ALL; ALTER TABLE entries DISABLE TRIGGER ALL;".to_owned(),
-        false => ["accounts_follow_entries", "transfers_are_fixed", "transfers_follow_children", "transfers_are_kept", "entries_are_fixed", "entries_are_kept"].map(|name| format!("DROP TRIGGER {name};")).concat() + "PRAGMA foreign_keys = OFF;",
-    };
-    s.sql(&disarm).await.unwrap();
-    let off = if s.is_postgres() { "" } else { "PRAGMA foreign_keys = OFF;" };
+    let some =
+        ReverseTransfer { id: paid.id, amount: Some(amount(5)), reason: "some of it".parse().unwrap() };
+    let back = owner.call(&some).await.unwrap().0;
+    let off = disarm(&s).await;
     for (attack, undo, kind) in [
         (
             format!("UPDATE accounts SET credits_posted = 90 WHERE id = '{}'", b.id),
@@ -980,19 +981,95 @@ async fn who_tampers_with_the_books_is_found() {
             "hold_state",
         ),
         (
+            format!("UPDATE transfers SET reversed_amount = 6 WHERE id = '{}'", paid.id),
             format!("UPDATE transfers SET reversed_amount = 5 WHERE id = '{}'", paid.id),
-            format!("UPDATE transfers SET reversed_amount = 0 WHERE id = '{}'", paid.id),
             "reversed_amount",
         ),
         (
             format!("UPDATE accounts SET entry_seq = 1 WHERE id = '{}'", b.id),
-            format!("UPDATE accounts SET entry_seq = 2 WHERE id = '{}'", b.id),
+            format!("UPDATE accounts SET entry_seq = 3 WHERE id = '{}'", b.id),
             "entry_beyond_account",
         ),
         (
-            format!("UPDATE entries SET seq = 9 WHERE account_id = '{}' AND seq = 2", b.id),
-            format!("UPDATE entries SET seq = 2 WHERE account_id = '{}' AND seq = 9", b.id),
+            format!("UPDATE entries SET seq = 9 WHERE account_id = '{}' AND seq = 3", b.id),
+            format!("UPDATE entries SET seq = 3 WHERE account_id = '{}' AND seq = 9", b.id),
             "entry_missing",
+        ),
+        (
+            format!("UPDATE accounts SET moved_at = moved_at + 1 WHERE id = '{}'", b.id),
+            format!("UPDATE accounts SET moved_at = moved_at - 1 WHERE id = '{}'", b.id),
+            "account_time",
+        ),
+        (
+            format!("UPDATE entries SET created_at = created_at - 9999999 WHERE account_id = '{}' AND seq = 2", b.id),
+            format!("UPDATE entries SET created_at = created_at + 9999999 WHERE account_id = '{}' AND seq = 2", b.id),
+            "entry_time",
+        ),
+        (
+            format!("UPDATE accounts SET overdraft_limit = -66 WHERE id = '{}'", a.id),
+            format!("UPDATE accounts SET overdraft_limit = 0 WHERE id = '{}'", a.id),
+            "account_funds",
+        ),
+        (
+            format!("UPDATE accounts SET max_balance = 34 WHERE id = '{}'", b.id),
+            format!("UPDATE accounts SET max_balance = NULL WHERE id = '{}'", b.id),
+            "account_limit",
+        ),
+        (
+            format!("UPDATE accounts SET overdraft_limit = {MAX_MINOR} WHERE id = '{}'", a.id),
+            format!("UPDATE accounts SET overdraft_limit = 0 WHERE id = '{}'", a.id),
+            "account_counters",
+        ),
+        (
+            format!("UPDATE accounts SET status = 'closed' WHERE id = '{}'", a.id),
+            format!("UPDATE accounts SET status = 'active' WHERE id = '{}'", a.id),
+            "account_closed",
+        ),
+        (
+            "UPDATE accounts SET max_balance = 9 WHERE system_key = 'world'".to_owned(),
+            "UPDATE accounts SET max_balance = NULL WHERE system_key = 'world'".to_owned(),
+            "account_system",
+        ),
+        (
+            format!("UPDATE transfers SET currency = 'USD' WHERE id = '{}'", paid.id),
+            format!("UPDATE transfers SET currency = 'EUR' WHERE id = '{}'", paid.id),
+            "currency",
+        ),
+        (
+            format!("UPDATE transfers SET parent_id = '{}' WHERE id = '{}'", paid.id, held.id),
+            format!("UPDATE transfers SET parent_id = NULL WHERE id = '{}'", held.id),
+            "parent",
+        ),
+        (
+            format!("UPDATE transfers SET parent_id = '{}' WHERE id = '{}'", held.id, back.id),
+            format!("UPDATE transfers SET parent_id = '{}' WHERE id = '{}'", paid.id, back.id),
+            "parent",
+        ),
+        (
+            format!("UPDATE transfers SET created_at = created_at + 9999999 WHERE id = '{}'", paid.id),
+            format!("UPDATE transfers SET created_at = created_at - 9999999 WHERE id = '{}'", paid.id),
+            "entry_time",
+        ),
+        (
+            format!("UPDATE transfers SET to_account_id = '{}', to_seq = 99 WHERE id = '{}'", a.id, paid.id),
+            format!("UPDATE transfers SET to_account_id = '{}', to_seq = 1 WHERE id = '{}'", b.id, paid.id),
+            "transfer_accounts",
+        ),
+        (
+            format!("UPDATE transfers SET amount = 0 WHERE id = '{}'", paid.id),
+            format!("UPDATE transfers SET amount = 30 WHERE id = '{}'", paid.id),
+            "transfer_amount",
+        ),
+        // numbers that do not add up in 64 bits are findings like others
+        (
+            format!("UPDATE entries SET debits_posted = {} WHERE account_id = '{}' AND seq = 2", i64::MAX, a.id),
+            format!("UPDATE entries SET debits_posted = 30 WHERE account_id = '{}' AND seq = 2", a.id),
+            "entry_chain",
+        ),
+        (
+            format!("UPDATE accounts SET debits_pending = {}, debits_posted = {}", i64::MAX, i64::MIN),
+            "UPDATE accounts SET debits_pending = e.debits_pending, debits_posted = e.debits_posted FROM entries AS e WHERE e.account_id = accounts.id AND e.seq = accounts.entry_seq".to_owned(),
+            "imbalance",
         ),
     ] {
         assert!(owner.call(&VerifyLedger {}).await.unwrap().ok, "before {attack}");
@@ -1007,6 +1084,193 @@ async fn who_tampers_with_the_books_is_found() {
     s.clock.forward(Duration::from_secs(60));
     let text = String::from_utf8(get("/metrics").send_unchecked(&s).await.body).unwrap();
     assert!(text.contains("bursar_ledger_imbalance{currency=\"EUR\"} 60\n"), "{text}");
+}
+
+/// Takes every guard of the books away; answers what a shell must say first to be let.
+async fn disarm(s: &TestServer) -> &'static str {
+    if s.is_postgres() {
+        let guards = "ALTER TABLE accounts DISABLE TRIGGER USER; ALTER TABLE transfers DISABLE TRIGGER ALL; \
+                      ALTER TABLE entries DISABLE TRIGGER ALL; DO $$ DECLARE c record; BEGIN \
+                      FOR c IN SELECT conrelid::regclass AS of, conname FROM pg_constraint WHERE contype = 'c' \
+                      AND conrelid IN ('accounts'::regclass, 'transfers'::regclass) LOOP \
+                      EXECUTE format('ALTER TABLE %s DROP CONSTRAINT %I', c.of, c.conname); END LOOP; END $$";
+        s.sql(guards).await.unwrap();
+        return "";
+    }
+    let guards = "SELECT name AS value FROM sqlite_schema WHERE type = 'trigger' AND tbl_name IN ('accounts', 'transfers', 'entries')";
+    for guard in rows(s, guards) {
+        s.sql(&format!("DROP TRIGGER {guard}")).await.unwrap();
+    }
+    "PRAGMA foreign_keys = OFF; PRAGMA ignore_check_constraints = ON;"
+}
+
+#[tokio::test]
+async fn what_went_out_of_a_frozen_account_is_found() {
+    let (s, owner) = start().await;
+    let (a, b) = (open(&owner, "a", "EUR").await, open(&owner, "b", "EUR").await);
+    fund(&owner, &a, 100).await;
+    pay(&owner, &a, &b, 30).await;
+    owner.call(&FreezeAccount { id: a.id.into(), reason: None }).await.unwrap();
+    pay(&owner, &b, &a, 5).await;
+    sound(&owner).await;
+    let is = |status: &str| format!("UPDATE accounts SET status = '{status}' WHERE id = '{}'", a.id);
+    s.sql(&is("active")).await.unwrap();
+    let out = pay(&owner, &a, &b, 1).await;
+    s.sql(&is("frozen")).await.unwrap();
+    let report = owner.call(&VerifyLedger {}).await.unwrap();
+    let found: Vec<_> = report.problems.iter().map(|one| (one.kind.as_str(), one.actual.clone())).collect();
+    assert_eq!(found, [("account_frozen", out.id.to_string())]);
+}
+
+#[tokio::test]
+async fn a_refused_transfer_opens_no_system_account_and_leaves_no_gap() {
+    let (s, owner) = start().await;
+    let (a, b) = (open(&owner, "a", "CHF").await, open(&owner, "b", "EUR").await);
+    let none = "acc_01h455vb4pex5vsknk084sn02q".parse::<AccountRef>().unwrap();
+    for (to, why) in [(none, ErrorCode::NotFound), (b.id.into(), ErrorCode::CurrencyMismatch)] {
+        assert_eq!(code(owner.call(&between(system("world:CHF"), to, 1, "CHF")).await), why);
+    }
+    let short = between(a.id.into(), system("revenue:CHF"), 1, "CHF");
+    assert_eq!(code(owner.call(&short).await), ErrorCode::InsufficientFunds);
+    let independent =
+        BatchTransfers { mode: BulkMode::Independent, items: vec![serde_json::to_value(&short).unwrap()] };
+    assert_eq!(owner.call(&independent).await.unwrap().items[0].status, 409);
+    assert_eq!(count(&s, "accounts WHERE system_key IS NOT NULL"), 0);
+    assert_eq!(open(&owner, "c", "CHF").await.number, b.number + 1);
+    // opened by the first that moves money, with the next number, once
+    fund(&owner, &a, 10).await;
+    owner.call(&short).await.unwrap();
+    owner.call(&short).await.unwrap();
+    assert_eq!(count(&s, "accounts WHERE system_key IS NOT NULL"), 2);
+    assert_eq!(count(&s, "log WHERE type = 'account.created'"), 5);
+    assert_eq!(open(&owner, "d", "CHF").await.number, b.number + 4);
+    sound(&owner).await;
+}
+
+#[tokio::test]
+async fn what_is_available_can_always_be_counted() {
+    let (_s, owner) = start().await;
+    let limit = |minor| Change::Set(Limit::new(minor));
+    let a = account(&owner, "a", |op| op.overdraft_limit = limit(MAX_MINOR - 100)).await;
+    let more = between(system("world:EUR"), a.id.into(), 101, "EUR");
+    assert_eq!(code(owner.call(&more).await), ErrorCode::AmountOutOfRange);
+    fund(&owner, &a, 100).await;
+    assert_eq!(now(&owner, &a).await.balances.available, Some(MAX_MINOR));
+    let wider = UpdateAccount {
+        id: a.id.into(),
+        name: Change::Keep,
+        overdraft_limit: limit(MAX_MINOR - 99),
+        max_balance: Change::Keep,
+        external_id: Change::Keep,
+        metadata: Change::Keep,
+    };
+    let refused = refusal(owner.call(&wider).await);
+    assert_eq!((refused.code, &refused.details["max"]), (ErrorCode::AmountOutOfRange, &json!(MAX_MINOR)));
+    // what is held is no way round, and letting go is never refused
+    let b = open(&owner, "b", "EUR").await;
+    let held = owner.call(&hold(&a, &b, 50)).await.unwrap().0;
+    assert_eq!(code(owner.call(&more).await), ErrorCode::AmountOutOfRange);
+    owner.call(&VoidTransfer { id: held.id, reason: None }).await.unwrap();
+    assert_eq!(now(&owner, &a).await.balances.available, Some(MAX_MINOR));
+    sound(&owner).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn accounts_are_swept_into_system_accounts_that_others_open_meanwhile() {
+    let (s, owner) = start().await;
+    for currency in ["EUR", "USD", "CHF", "GBP", "SEK", "NOK"] {
+        let mut all = Vec::new();
+        for _ in 0..6 {
+            let one = open(&owner, "some", currency).await;
+            fund(&owner, &one, 100).await;
+            all.push(one);
+        }
+        let revenue = system(&format!("revenue:{currency}"));
+        let close = |one: &Account| CloseAccount {
+            id: one.id.into(),
+            sweep_to_account_id: Some(revenue),
+            reason: None,
+        };
+        let sweeps = join_all(all[..4].iter().map(|one| {
+            let (owner, op) = (owner.clone(), close(one));
+            async move { owner.call(&op).await.unwrap() }
+        }));
+        let pays = join_all((0..8).map(|n| {
+            let one = &all[4 + n % 2];
+            let (owner, op) = (owner.clone(), between(one.id.into(), revenue, 1, currency));
+            async move { owner.call(&op).await.unwrap() }
+        }));
+        futures_util::join!(sweeps, pays);
+        assert_eq!(
+            count(&s, &format!("accounts WHERE system_key = 'revenue' AND currency = '{currency}'")),
+            1
+        );
+    }
+    if s.is_postgres() {
+        let circles = "SELECT CAST(deadlocks AS TEXT) AS value FROM pg_stat_database WHERE datname = current_database()";
+        assert_eq!(rows(&s, circles), ["0"]);
+    }
+    sound(&owner).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_with_one_key_each_is_judged_by_their_own_rights() {
+    let (s, owner) = start().await;
+    let finance = s.person("finance", "finance").await;
+    let (gone, live) = (s.sign_in(&finance).await, s.sign_in(&finance).await);
+    let sessions = rows(
+        &s,
+        &format!("SELECT id AS value FROM sessions WHERE user_id = '{}' ORDER BY created_at, id", finance.id),
+    );
+    let (a, b) = (open(&owner, "a", "EUR").await, open(&owner, "b", "EUR").await);
+    fund(&owner, &a, 100).await;
+    let keys: Vec<String> = (0..4).map(|_| key()).collect();
+    let once = |client: &Client, key: String| {
+        let (client, op) = (client.clone(), transfer(&a, &b, 1));
+        let how = How { key: Some(key), once: true, ..How::default() };
+        async move { client.send(&op, &how).await.map(|reply| reply.answer.0.id) }
+    };
+    // both are admitted and wait in one batch, behind others, while the session of one of them ends
+    get("/v1/me").bearer(&access(&gone).await).send(&s).await;
+    let revoke = format!("UPDATE sessions SET revoked_at = 1 WHERE id = '{}'", sessions[0]);
+    let others = (0..8).map(|_| tokio::spawn(once(&owner, key())));
+    let (of_gone, of_live, others) =
+        held_up_by(&s, &revoke, "SELECT 1 FROM accounts FOR UPDATE", 16, || async {
+            let others: Vec<_> = others.collect();
+            in_flight(&s, 8).await;
+            let all = |client| join_all(keys.iter().map(|key| once(client, key.clone())));
+            let (of_gone, of_live) = futures_util::join!(all(&gone), all(&live));
+            (of_gone, of_live, join_all(others).await)
+        })
+        .await;
+    assert!(others.into_iter().all(|one| one.unwrap().is_ok()));
+    for one in of_gone {
+        assert_eq!(refusal(one).code.status(), 401);
+    }
+    let mut made: Vec<_> = of_live.into_iter().map(|one| one.unwrap()).collect();
+    made.dedup();
+    assert_eq!(made.len(), 4);
+    assert_eq!(posted(&owner, &b).await, 12);
+    sound(&owner).await;
+}
+
+#[tokio::test]
+async fn a_cursor_goes_on_in_the_account_that_gave_it_out() {
+    let (s, owner) = start().await;
+    let (a, b) = (open(&owner, "a", "EUR").await, open(&owner, "b", "EUR").await);
+    fund(&owner, &a, 100).await;
+    for _ in 0..3 {
+        pay(&owner, &a, &b, 1).await;
+    }
+    let token = access(&owner).await;
+    let entries = |account: &Account, cursor: &str| {
+        get(format!("/v1/accounts/{}/entries?pageSize=1{cursor}", account.id)).bearer(&token).send(&s)
+    };
+    let first = entries(&a, "&position=start").await;
+    let cursor = format!("&cursor={}", first.pagination("nextCursor").as_str().unwrap());
+    assert_eq!(entries(&a, &cursor).await.status, 200);
+    let other = entries(&b, &cursor).await;
+    assert_eq!((other.status, other.rules()), (422, vec!["?cursor cursor_mismatch".to_owned()]));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -397,9 +397,29 @@ pub fn rows_at(location: &Location, sql: &str) -> Vec<String> {
 /// What `work` comes to when it wants to write while somebody else does, who runs `sql` and commits once
 /// the work waits.
 pub async fn held_up<T, F: Future<Output = T>>(s: &TestServer, sql: &str, work: impl FnOnce() -> F) -> T {
+    held_up_by(s, sql, "LOCK TABLE users IN ACCESS EXCLUSIVE MODE", 1, work).await
+}
+
+/// Waits until so many requests are being worked on.
+pub async fn in_flight(s: &TestServer, requests: u32) {
+    bursar_server::testing::eventually("the requests are under way", || async {
+        let metrics = get("/metrics").send_unchecked(s).await;
+        String::from_utf8_lossy(&metrics.body).contains(&format!("bursar_requests_in_flight {requests}\n"))
+    })
+    .await;
+}
+
+/// The same when the work is so many requests, and what they wait for on PostgreSQL is this.
+pub async fn held_up_by<T, F: Future<Output = T>>(
+    s: &TestServer,
+    sql: &str,
+    lock: &str,
+    requests: u32,
+    work: impl FnOnce() -> F,
+) -> T {
     let (begin, lock) = match s.location() {
-        Location::Sqlite(_) => ("BEGIN IMMEDIATE", ""),
-        Location::Postgres(_) => ("BEGIN", "; LOCK TABLE users IN ACCESS EXCLUSIVE MODE"),
+        Location::Sqlite(_) => ("BEGIN IMMEDIATE", String::new()),
+        Location::Postgres(_) => ("BEGIN", format!("; {lock}")),
     };
     let mut other: Box<dyn FnMut(&str)> = match s.location() {
         Location::Sqlite(path) => {
@@ -413,11 +433,7 @@ pub async fn held_up<T, F: Future<Output = T>>(s: &TestServer, sql: &str, work: 
     };
     other(&format!("{begin}; {sql}{lock}"));
     let waiting = async {
-        bursar_server::testing::eventually("the write waits", || async {
-            let metrics = get("/metrics").send_unchecked(s).await;
-            String::from_utf8_lossy(&metrics.body).contains("bursar_requests_in_flight 1")
-        })
-        .await;
+        in_flight(s, requests).await;
         other("COMMIT");
     };
     tokio::join!(work(), waiting).0

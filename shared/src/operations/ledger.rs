@@ -69,8 +69,10 @@ pub struct Checked {
 /// Something in the books that does not fit.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Problem {
-    /// `account_totals`, `entry_chain`, `entry_missing`, `entry_beyond_account`, `hold_state`,
-    /// `captured_amount`, `reversed_amount` or `imbalance`.
+    /// Of an account `account_totals account_time account_counters account_funds account_limit account_frozen
+    /// account_closed account_system`, of an entry `entry_chain entry_time entry_missing entry_beyond_account`,
+    /// of a transfer `currency parent hold_state captured_amount reversed_amount transfer_accounts
+    /// transfer_amount`, or `imbalance`.
     pub kind: String,
     /// What it is about: an account, a transfer, an entry as `account/seq`, or a currency.
     pub id: String,
