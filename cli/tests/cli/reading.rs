@@ -99,7 +99,7 @@ async fn mistakes_say_what_why_and_what_next() {
     insta::assert_snapshot!(wrong, @r"
     error: the filter is wrong: status must be one of active, suspended, deleted
       status:open
-      ^^^^^^^^^^^
+             ^^^^
       next: bursar help filters
       exit 2 (bursar help exit-codes)
     ");

@@ -221,7 +221,8 @@ impl Terminal {
     #[track_caller]
     pub fn settles(&self) {
         let end = Instant::now() + PATIENCE;
-        while !self.is_quiet_for(Duration::from_millis(300)) {
+        // longer than a button must be there before it works
+        while !self.is_quiet_for(Duration::from_millis(450)) {
             assert!(Instant::now() < end, "it never stops writing");
         }
     }
