@@ -56,11 +56,10 @@ impl Tally {
             return Err(failure);
         }
         let code = failure.code.map(|code| format!(" [{code}]")).unwrap_or_default();
-        cx.say(&format!(
-            "{}: {}{code}",
-            bursar_shared::text::clean(id),
-            bursar_shared::text::clean(&failure.message)
-        ));
+        let (id, message) = (bursar_shared::text::clean(id), bursar_shared::text::clean(&failure.message));
+        // some begin with it
+        let named = message.starts_with(&*id);
+        cx.say(&if named { format!("{message}{code}") } else { format!("{id}: {message}{code}") });
         self.failed += 1;
         self.first.get_or_insert(failure);
         Ok(())

@@ -133,8 +133,16 @@ fn currency_in(words: &[Word]) -> Option<Currency> {
     words.iter().find_map(|word| {
         let (name_end, value_start, operator) = word.operator?;
         let is = &word.text[..name_end] == "currency" && matches!(operator, ":" | "=");
-        word.text[value_start..].parse().ok().filter(|_| is)
+        word.text[value_start..].to_ascii_uppercase().parse().ok().filter(|_| is)
     })
+}
+
+/// Codes of currencies, separated by commas; small letters do as well.
+fn currencies(text: &str) -> Result<String, String> {
+    let code = |code: &str| code.trim().to_ascii_uppercase().parse::<Currency>();
+    let read: Result<Vec<Currency>, _> = text.split(',').map(code).collect();
+    let read = read.map_err(|wrong| wrong.to_string())?;
+    Ok(read.iter().map(Currency::to_string).collect::<Vec<_>>().join(","))
 }
 
 /// Decimals as minor units: which these are depends on the currency.
@@ -200,6 +208,9 @@ pub fn parse<R: Resource>(text: &str) -> Result<Filter, FilterError> {
             let message = format!("{} {why}", field.name);
             FilterError { at: word.at + skip, len: word.len - skip, message }
         };
+        // a list of a currency that there is not would only be empty
+        let codes = (field.name == "currency").then(|| currencies(value)).transpose().map_err(of_value)?;
+        let value = codes.as_deref().unwrap_or(value);
         let minor = match field.kind {
             Kind::Money if value.contains('.') => Some(minor(value, currency).map_err(of_value)?),
             _ => None,
@@ -308,6 +319,8 @@ mod tests {
         assert!(wrong.message.contains("1050 is 10.50 EUR") && wrong.at == 22, "{wrong}");
         assert!(shown("amount>1.5 currency:JPY").unwrap_err().message.contains("JPY"));
         assert!(shown("amount>1.5 currency:EUR,USD").is_err());
+        assert_eq!(shown("currency:eur,usd").unwrap(), r#"{"filter[currency][in]":"EUR,USD"}"#);
+        assert!(shown("currency:euro").unwrap_err().message.contains("ISO 4217"));
     }
 
     #[test]

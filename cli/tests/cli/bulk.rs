@@ -276,3 +276,20 @@ async fn a_run_that_is_killed_goes_on_where_it_was() {
     assert_eq!(again.ok(), done.out);
     assert_eq!(home.run(&["ledger", "verify", "--jq", ".ok"]).ok(), "true\n");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn at_a_terminal_it_says_how_far_it_is_and_c_stops_between_batches() {
+    let (_daemon, home) = till("100").await;
+    cents(&home, 3_500);
+    let line = "trap : INT; bursar transfers create -f credits.csv; echo code $?";
+    let mut terminal = crate::terminal::Terminal::shell(&home, line);
+    terminal.shows("of 3,500 lines · ");
+    terminal.press("\x03");
+    terminal.shows("code 130");
+    let text = terminal.text();
+    assert!(text.contains("run the same command again") && text.contains("so far"), "{text}");
+    assert_eq!(terminal.ends_sane(), 0);
+    let rest = home.run(SEND);
+    assert!(rest.code == 0 && rest.err.contains("going on with an earlier run"), "{}", rest.err);
+    assert_eq!(holds(&home, "2"), "35.00\t3500\n");
+}

@@ -273,7 +273,7 @@ impl Sending<'_> {
             if checked.batches.get(batch.number as usize) != Some(&batch.digest) {
                 return Err(Failure::new(6, format!("{} was changed while it was read", source.name)));
             }
-            let mut stopped = false;
+            let (mut stopped, cx) = (false, self.cx);
             {
                 let mut sent = pin!(self.send(batch));
                 tokio::select! {
@@ -281,6 +281,7 @@ impl Sending<'_> {
                     sent = &mut sent => sent?,
                     _ = &mut stop => {
                         stopped = true;
+                        cx.say("stopping when the answer is there; ^C again leaves at once");
                         // what is on its way gets its answer, unless somebody cannot wait
                         tokio::select! {
                             sent = &mut sent => sent?,
