@@ -4,6 +4,7 @@ use bursar_shared::{
     client,
     error::{ApiError, ErrorCode},
     filter::FilterError,
+    money::Currency,
     text::clean,
 };
 use serde_json::{Value, json};
@@ -169,6 +170,27 @@ impl Failure {
     }
 }
 
+/// What a refusal says, with its figures as people write money.
+pub(crate) fn said(refusal: &ApiError) -> String {
+    let currency: Option<Currency> =
+        refusal.details.get("currency").and_then(Value::as_str).and_then(|code| code.parse().ok());
+    let money = |name: &str| {
+        let (minor, currency) = (refusal.details.get(name)?.as_i64()?, currency?);
+        Some(format!("{} {currency}", currency.decimal(minor)))
+    };
+    let told = match refusal.code {
+        ErrorCode::CaptureExceedsHold => money("held").map(|held| format!("Only {held} were held.")),
+        ErrorCode::ReversalExceedsTransfer => {
+            money("left").map(|left| format!("Only {left} are left to reverse."))
+        }
+        ErrorCode::AmountOutOfRange => {
+            money("max").map(|most| format!("All that ever goes through an account must stay within {most}."))
+        }
+        _ => None,
+    };
+    told.unwrap_or_else(|| refusal.message.clone())
+}
+
 /// The next step after a refusal, where its kind alone says too little.
 pub(crate) fn next_step(refusal: &ApiError) -> Option<String> {
     let of = |name: &str| refusal.details.get(name).map(crate::output::plain).filter(|text| !text.is_empty());
@@ -222,7 +244,7 @@ impl From<client::Error> for Failure {
         match &error {
             client::Error::Api { error: refusal, retry_after, status, .. } => {
                 if refusal.code != ErrorCode::Unknown {
-                    failure.message.clone_from(&refusal.message);
+                    failure.message = said(refusal);
                 }
                 failure.explain(refusal);
                 if let Some(step) = next_step(refusal) {

@@ -62,6 +62,15 @@ pub(crate) struct Source {
     pub path: Option<PathBuf>,
 }
 
+/// Makes a folder that only its owner may look into.
+fn private(folder: &Path) -> io::Result<()> {
+    let mut make = std::fs::DirBuilder::new();
+    make.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut make, 0o700);
+    make.create(folder)
+}
+
 /// The shape that a file's name promises.
 fn promised(path: &str) -> Option<Shape> {
     let end = Path::new(path).extension()?.to_str()?.to_ascii_lowercase();
@@ -111,7 +120,7 @@ impl Source {
         let mut file = match whole {
             Some(file) => file,
             None => {
-                std::fs::create_dir_all(folder).map_err(wrong)?;
+                private(folder).map_err(wrong)?;
                 let mut kept = tempfile::tempfile_in(folder).map_err(wrong)?;
                 match stdin {
                     true => io::copy(&mut io::stdin().lock(), &mut kept),

@@ -86,6 +86,12 @@ async fn decimals_for_people_and_minor_units_for_programs() {
     let id = hold["id"].as_str().unwrap();
     let captured = home.run(&["transfers", "capture", id, "--amount", "3.99", "-o", "json"]).json();
     assert_eq!((&captured["kind"], &captured["amount"]), (&json!("capture"), &json!(399)));
+    let over = home.run(&["transfers", "reverse", id, "--reason", "x"]).fails(12);
+    assert!(over.contains("reverse the transfer or the capture"), "{over}");
+    let over = home
+        .run(&["transfers", "reverse", captured["id"].as_str().unwrap(), "--amount", "5", "--reason", "x"])
+        .fails(12);
+    assert!(over.contains("Only 3.99 EUR are left to reverse."), "{over}");
     home.run(&["transfers", "void", id]).fails(12);
     let back = home
         .run(&[
@@ -183,6 +189,7 @@ async fn decimals_for_people_and_minor_units_for_programs() {
         ])
         .ok();
     assert!(call.contains("/v1/transfers") && call.to_lowercase().contains("idempotency-key"), "{call}");
+    assert!(call.contains("\"amount\":100,") && call.contains("\"fromAccountId\":\"world:EUR\""), "{call}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -23,7 +23,7 @@ use crate::{
     },
     change::{self, Change, Weight},
     context::Cx,
-    error::{Failure, Result},
+    error::{Failure, Result, said},
     journal::KEPT_MONEY,
     list::grouped,
     output::Sink,
@@ -424,7 +424,7 @@ impl Sending<'_> {
     fn refused(&mut self, record: &Record, error: &ApiError) -> Result<()> {
         self.count.refused += 1;
         let code = Some(error.code).filter(|code| *code != ErrorCode::Unknown);
-        let why = format!("{}{}", error.message, code.map(|code| format!(" [{code}]")).unwrap_or_default());
+        let why = format!("{}{}", said(error), code.map(|code| format!(" [{code}]")).unwrap_or_default());
         if self.count.refused <= SAID {
             self.progress.clear();
             self.cx.say(&format!("line {}: {}", record.line, bursar_shared::text::clean(&why)));
