@@ -56,8 +56,10 @@ impl Stamp {
 pub struct Draft {
     kind: &'static str,
     subject: Subject,
-    data: Value,
-    changes: Value,
+    /// JSON.
+    data: String,
+    /// JSON.
+    changes: String,
     actor: Option<Actor>,
 }
 
@@ -67,8 +69,8 @@ impl Draft {
         Self {
             kind,
             subject: Subject { kind: resource.to_owned(), id: Some(id.to_string()), version: None },
-            data: json!({}),
-            changes: json!({}),
+            data: "{}".to_owned(),
+            changes: "{}".to_owned(),
             actor: None,
         }
     }
@@ -90,14 +92,14 @@ impl Draft {
     /// The resource as the API shows it, or facts about what happened. Never a secret.
     #[must_use]
     pub fn data(mut self, data: &impl Serialize) -> Self {
-        self.data = serde_json::to_value(data).unwrap_or(Value::Null);
+        self.data = serde_json::to_string(data).unwrap_or_else(|_| "null".to_owned());
         self
     }
 
     /// What an edit changed: `{member: [before, after]}`.
     #[must_use]
     pub fn changes(mut self, before: &impl Serialize, after: &impl Serialize) -> Self {
-        self.changes = difference(before, after);
+        self.changes = difference(before, after).to_string();
         self
     }
 
@@ -177,32 +179,34 @@ impl Row {
             resource_type: draft.subject.kind,
             resource_id: draft.subject.id,
             resource_version: draft.subject.version,
-            data: draft.data.to_string(),
-            changes: draft.changes.to_string(),
+            data: draft.data,
+            changes: draft.changes,
             hash: String::new(),
         }
     }
 
     /// SHA-256 over the hash before and every column, as one JSON array; in hex.
     pub fn hash_after(&self, before: &str) -> String {
-        let columns = json!([
+        let columns = (
             1,
             before,
             self.seq,
-            self.id,
-            self.kind,
+            &self.id,
+            &self.kind,
             self.at,
-            self.actor_id,
-            self.actor_kind,
-            self.actor_ip,
-            self.request_id,
-            self.resource_type,
-            self.resource_id,
+            &self.actor_id,
+            &self.actor_kind,
+            &self.actor_ip,
+            &self.request_id,
+            &self.resource_type,
+            &self.resource_id,
             self.resource_version,
-            self.data,
-            self.changes,
-        ]);
-        let sum = digest::digest(&digest::SHA256, columns.to_string().as_bytes());
+            &self.data,
+            &self.changes,
+        );
+        // texts and numbers always have JSON
+        let columns = serde_json::to_vec(&columns).unwrap_or_default();
+        let sum = digest::digest(&digest::SHA256, &columns);
         sum.as_ref().iter().fold(String::with_capacity(64), |mut hex, byte| {
             use std::fmt::Write;
             let _ = write!(hex, "{byte:02x}");

@@ -125,7 +125,7 @@ CREATE UNIQUE INDEX transfers_to_account_id ON transfers (to_account_id, to_seq)
 CREATE INDEX transfers_by_created ON transfers (created_at, id);
 CREATE INDEX transfers_by_amount ON transfers (amount, id);
 CREATE INDEX transfers_by_status ON transfers (status, created_at, id);
-CREATE INDEX transfers_by_parent ON transfers (parent_id, created_at, id);
+CREATE INDEX transfers_by_parent ON transfers (parent_id, created_at, id) WHERE parent_id IS NOT NULL;
 CREATE INDEX transfers_by_expiry ON transfers (expires_at) WHERE status = 'pending' AND expires_at IS NOT NULL;
 
 -- ---------- accounts

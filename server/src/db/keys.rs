@@ -10,7 +10,7 @@ use diesel::{
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use std::{marker::PhantomData, time::Duration};
+use std::{collections::HashSet, marker::PhantomData, time::Duration};
 
 use super::{Conn, statement};
 use crate::{error::Result, schema::idempotency_keys as keys};
@@ -119,14 +119,23 @@ statement! {
      ON CONFLICT DO NOTHING RETURNING principal, key"
 }
 statement! {
-    /// Writes a verdict.
+    /// Whether a key is there.
+    sqlite FindKey { principal: &'a str as Text, key: &'a str as Text } -> BigInt,
+    "SELECT 1 FROM idempotency_keys WHERE principal = ? AND key = ?"
+}
+statement! {
+    /// Writes a key with its verdict, or the verdict of one that is there.
     sqlite SettleKey {
-        status: i64 as BigInt,
-        body: &'a str as Text,
         principal: &'a str as Text,
         key: &'a str as Text,
+        fingerprint: &'a str as Text,
+        status: i64 as BigInt,
+        body: &'a str as Text,
+        created_at: i64 as BigInt,
+        expires_at: i64 as BigInt,
     },
-    "UPDATE idempotency_keys SET status = ?, body = ? WHERE principal = ? AND key = ?"
+    "INSERT INTO idempotency_keys (principal, key, fingerprint, status, body, created_at, expires_at) \
+     VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (principal, key) DO UPDATE SET status = excluded.status, body = excluded.body"
 }
 statement! {
     /// Writes verdicts.
@@ -149,11 +158,11 @@ pub(super) fn claim_all(conn: &mut Conn, wanted: &[&Keyed], now: Timestamp) -> R
     let mut taken = vec![false; wanted.len()];
     match conn {
         Conn::Sqlite(sqlite) => {
+            // nobody else writes meanwhile: a look is enough, and the row is written once, with its verdict
             for (keyed, taken) in wanted.iter().zip(&mut taken) {
-                let Keyed { principal, key, fingerprint, keep } = keyed;
-                let (created_at, expires_at) = (now.micros(), (now + *keep).micros());
-                let one = TakeKey { principal, key, fingerprint, created_at, expires_at, _of: PhantomData };
-                *taken = one.execute(sqlite)? == 1;
+                let Keyed { principal, key, .. } = keyed;
+                let look = FindKey { principal, key, _of: PhantomData };
+                *taken = look.get_result::<i64>(sqlite).optional()?.is_none();
             }
         }
         Conn::Pg(pg) => {
@@ -166,8 +175,10 @@ pub(super) fn claim_all(conn: &mut Conn, wanted: &[&Keyed], now: Timestamp) -> R
                 _of: PhantomData,
             }
             .load(pg)?;
+            let found: HashSet<(&str, &str)> =
+                found.iter().map(|(who, key)| (who.as_str(), key.as_str())).collect();
             for (keyed, taken) in wanted.iter().zip(&mut taken) {
-                *taken = found.iter().any(|(who, key)| *who == keyed.principal && *key == keyed.key);
+                *taken = found.contains(&(keyed.principal.as_str(), keyed.key.as_str()));
             }
         }
     }
@@ -185,25 +196,51 @@ pub(super) fn is_verdict(error: &ApiError) -> bool {
     error.code != ErrorCode::Forbidden && matches!(error.code.status(), 400 | 403 | 404 | 409 | 412 | 422)
 }
 
+/// A verdict as it is written.
+#[derive(Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Writing<'a, T> {
+    Data(&'a T),
+    Error(&'a ApiError),
+}
+
+/// The JSON of a verdict, without a detour.
+pub(super) fn written<T: Serialize>(verdict: &std::result::Result<T, ApiError>) -> Result<String> {
+    Ok(serde_json::to_string(&match verdict {
+        Ok(data) => Writing::Data(data),
+        Err(error) => Writing::Error(error),
+    })?)
+}
+
+/// A key with the status and the JSON of its verdict.
+pub(super) type Verdict<'a> = (&'a Keyed, u16, String);
+
 /// Writes many verdicts beside their effects.
-pub(super) fn settle_all(conn: &mut Conn, verdicts: &[(&Keyed, u16, Stored)]) -> Result<()> {
+pub(super) fn settle_all(conn: &mut Conn, verdicts: &[Verdict<'_>], now: Timestamp) -> Result<()> {
     if verdicts.is_empty() {
         return Ok(());
     }
-    let write = |(.., stored): &(&Keyed, u16, Stored)| Ok(serde_json::to_string(stored)?);
-    let bodies: Vec<String> = verdicts.iter().map(write).collect::<Result<_>>()?;
     match conn {
         Conn::Sqlite(sqlite) => {
-            for ((keyed, status, _), body) in verdicts.iter().zip(&bodies) {
-                let Keyed { principal, key, .. } = keyed;
-                let status = i64::from(*status);
-                SettleKey { status, body, principal, key, _of: PhantomData }.execute(sqlite)?;
+            for (keyed, status, body) in verdicts {
+                let Keyed { principal, key, fingerprint, keep } = keyed;
+                SettleKey {
+                    principal,
+                    key,
+                    fingerprint,
+                    status: i64::from(*status),
+                    body,
+                    created_at: now.micros(),
+                    expires_at: (now + *keep).micros(),
+                    _of: PhantomData,
+                }
+                .execute(sqlite)?;
             }
         }
         Conn::Pg(pg) => {
             SettleKeys {
                 statuses: verdicts.iter().map(|(_, status, _)| i64::from(*status)).collect(),
-                bodies: bodies.iter().map(String::as_str).collect(),
+                bodies: verdicts.iter().map(|(.., body)| body.as_str()).collect(),
                 principals: verdicts.iter().map(|(keyed, ..)| keyed.principal.as_str()).collect(),
                 keys: verdicts.iter().map(|(keyed, ..)| keyed.key.as_str()).collect(),
                 _of: PhantomData,

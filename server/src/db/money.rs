@@ -13,7 +13,7 @@ use bursar_shared::{error::ErrorCode, operation::Created, time::Timestamp};
 use super::{
     Conn,
     batch::{Job, Manager, Reply, Work, outcome_unknown, waited_too_long},
-    keys::{self, Claim, Keyed, Stored},
+    keys::{self, Claim, Keyed},
 };
 use crate::{
     error::{Error, Result, refuse},
@@ -79,20 +79,21 @@ pub(super) fn run(
     };
     let commands: Vec<Command> = waiting.iter().map(|(_, job, order)| command(job, order)).collect();
     let verdicts = ledger::apply(conn, &commands, now, rows)?;
-    let mut settled: Vec<(&Keyed, u16, Stored)> = Vec::with_capacity(verdicts.len());
-    let mut stored_of: HashMap<usize, Stored> = HashMap::new();
+    let mut settled: Vec<keys::Verdict<'_>> = Vec::with_capacity(verdicts.len());
+    // what those are told who sent the same
+    let mut told: HashMap<usize, String> = HashMap::new();
     for ((place, job, _), verdict) in waiting.into_iter().zip(verdicts) {
-        let (status, stored) = match &verdict {
-            Ok(transfer) => (201, Stored::Data(serde_json::to_value(transfer)?)),
-            Err(error) => (error.code.status(), Stored::Error(error.clone())),
-        };
+        let status = verdict.as_ref().map_or_else(|error| error.code.status(), |_| 201);
         if let Some(key) = job.how.key.as_ref().filter(|_| !dry_run) {
+            let body = keys::written(&verdict)?;
+            if followers.iter().any(|(_, leader)| *leader == place) {
+                told.insert(place, body.clone());
+            }
             if verdict.as_ref().err().is_none_or(keys::is_verdict) {
-                settled.push((key, status, stored.clone()));
+                settled.push((key, status, body));
             } else {
                 keys::forget(conn, key)?;
             }
-            stored_of.insert(place, stored);
         }
         replies[place] = Some(match verdict {
             Ok(transfer) => {
@@ -102,10 +103,12 @@ pub(super) fn run(
             Err(error) => Reply::Error(error.into()),
         });
     }
-    keys::settle_all(conn, &settled)?;
-    for (place, first) in followers {
-        let stored = stored_of.get(&first).cloned();
-        replies[place] = Some(stored.map_or_else(|| Reply::Error(outcome_unknown()), Reply::Replayed));
+    keys::settle_all(conn, &settled, now)?;
+    for (place, leader) in followers {
+        replies[place] = Some(match told.get(&leader) {
+            Some(body) => Reply::Replayed(serde_json::from_str(body)?),
+            None => Reply::Error(outcome_unknown()),
+        });
     }
     if dry_run {
         rows.truncate(before);
