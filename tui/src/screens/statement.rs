@@ -317,8 +317,14 @@ pub fn draw(canvas: &mut Canvas<'_>, model: &Model) {
         None => list.of.map_or_else(String::new, |id| model.money.called(id)),
     };
     let path = || bit(format!(" {} ", theme.glyphs.path), theme.dim);
-    let mut title = vec![bit("Accounts", theme.accent), path(), bit(called, theme.strong), path()];
-    title.push(bit("statement", theme.text));
+    let mut title = match parts.body.width >= 100 {
+        true => vec![bit("Accounts", theme.accent), path(), bit(called, theme.strong), path()],
+        // the tab says where it belongs
+        false => vec![bit("Statement", theme.accent), path(), bit(called, theme.strong)],
+    };
+    if parts.body.width >= 100 {
+        title.push(bit("statement", theme.text));
+    }
     if !list.filter_text.is_empty() {
         title.push(bit(format!(" {} {}", theme.glyphs.path, list.filter_text), theme.text));
     }
