@@ -2,8 +2,11 @@
 //!
 //! Key map, help, palette, hints, menus and the page of keys in the documents are made from [`ACTIONS`].
 
+mod money;
 mod state;
 
+use money::*;
+pub(crate) use money::{other_side, transfers_of};
 use state::*;
 pub(crate) use state::{person_of_row, subject_of_row};
 
@@ -85,6 +88,18 @@ deeds! {
     GoEvents,
     /// To the whole log.
     GoAudit,
+    /// To the accounts.
+    GoAccounts,
+    /// To the transfers.
+    GoTransfers,
+    /// To the entries of an account.
+    GoStatement,
+    /// To the entries of the account at the other end.
+    GoOther,
+    /// To the transfers that belong to the row.
+    GoTransfersOf,
+    /// To the accounts of a person.
+    GoAccountsOf,
     /// To the person of a session, or of a row of the log.
     GoPerson,
     /// To what happened to the record.
@@ -111,6 +126,26 @@ deeds! {
     EndSession,
     /// End all sessions of the person of one.
     EndAll,
+    /// Open an account.
+    OpenAccount,
+    /// Edit an account and its limits.
+    EditAccount,
+    /// Let nothing out of an account.
+    FreezeAccount,
+    /// Let money out again.
+    UnfreezeAccount,
+    /// Close an account for ever.
+    CloseAccount,
+    /// Move money, or hold it.
+    Send,
+    /// Move money back.
+    Reverse,
+    /// Move money that is held.
+    Capture,
+    /// Let go of money that is held.
+    Void,
+    /// Check the books.
+    VerifyBooks,
     /// Check the chain of the log.
     Verify,
     /// What was changed from here, and how it is undone.
@@ -243,6 +278,12 @@ actions! {
     GoRoles     "go.roles"         "roles list"         "roles"            ["4" "g r"]       Move 0   reads_roles none, "Goes to the roles and what they allow.";
     GoEvents    "go.events"        "events list"        "events"           ["5" "g e"]       Move 0   reads_events none, "Goes to what changed, as it happens.";
     GoAudit     "go.audit"         "audit list"         "audit"            ["6" "g a"]       Move 0   reads_audit none, "Goes to everything that was done or tried.";
+    GoAccounts  "go.accounts"      "accounts list"      "accounts"         ["7" "g m"]       Move 0   reads_accounts none, "Goes to the accounts and what they hold.";
+    GoTransfers "go.transfers"     "transfers list"     "transfers"        ["8" "g t"]       Move 0   reads_transfers none, "Goes to the money that moved, or is held.";
+    GoStatement "go.statement"     "accounts entries"   "statement"        ["o"]             Move 88  has_statement statement_command, "Goes to the entries of the account, with running balances; from a transfer to the sender's.";
+    GoOther     "go.other-side"    "other side"         "other side"       ["i"]             Move 44  has_other_side other_command, "Goes to the entries of the account at the other end.";
+    GoTransfersOf "go.transfers-of" "transfers of"      "its transfers"    ["w"]             Move 38  has_transfers transfers_command, "Goes to the transfers of the account; from an entry to its transfer, from a transfer to what came of it.";
+    GoAccountsOf "go.accounts-of"  "accounts of"        "their accounts"   ["b"]             Move 37  has_accounts accounts_command, "Goes to the accounts of the person.";
     GoPerson    "go.person"        "users get"          "person"           ["u"]             Move 40  has_person person_command, "Goes to the person that the row is about; from a role to those who have it.";
     GoTimeline  "go.timeline"      "timeline"           "timeline"         ["t"]             Move 42  has_timeline timeline_command, "Goes to everything that happened to the record.";
     GoWhere     "go.where"         "sessions of"        "signed in where"  ["w"]             Move 0   has_sessions sessions_command, "Goes to the live sessions of the person.";
@@ -265,6 +306,16 @@ actions! {
     Copy        "row.copy"         "copy id"            "copy id"          ["y"]             Act 32   on_row none, "Puts the id onto the clipboard (OSC 52, also over SSH).";
     CopyCommand "row.copy-command" "copy command"       "copy as command"  ["Y"]             Act 0    in_list row_command, "Puts the same as a `bursar` command onto the clipboard.";
     Verify      "audit.verify"     "audit verify"       "verify chain"     ["v"]             Act 65   verifiable verify_command, "Recomputes the chain of hashes over the whole log.";
+    VerifyBooks "ledger.verify"    "ledger verify"      "verify books"     ["v"]             Act 24   books_verifiable verify_books_command, "Recomputes every account, transfer and entry, and compares.";
+    Send        "transfer.create"  "transfers create"   "transfer"         ["T"]             Change 72 sendable send_command, "Opens a form that moves money, or holds it.", undo "nothing: a reversal moves money back; Z lets a hold go";
+    Reverse     "transfer.reverse" "transfers reverse"  "reverse"          ["R"]             Change 68 reversible reverse_command, "Moves the money of a transfer or a capture back, all of it or a part.", undo "nothing: a reversal is not reversed";
+    Capture     "transfer.capture" "transfers capture"  "capture"          ["C"]             Change 67 capturable capture_command, "Moves money that is held, all of it or a part; the rest is let go.", undo "nothing: a reversal moves it back";
+    Void        "transfer.void"    "transfers void"     "void"             ["V"]             Change 66 voidable void_command, "Lets go of money that is held.", undo "nothing: a hold ends once";
+    OpenAccount "account.create"   "accounts create"    "new account"      ["N"]             Change 28 account_openable open_account_command, "Opens a form for a new account.", undo "Z closes it while it is empty";
+    EditAccount "account.edit"     "accounts update"    "edit account"     ["e"]             Change 34 account_editable edit_account_command, "Opens a form for the name and the limits; ^s there shows what would change, and asks.", undo "Z puts the old values back";
+    FreezeAccount "account.freeze" "accounts freeze"    "freeze account"   ["F"]             Change 33 freezable_account freeze_command, "Lets nothing out of an account; money may come in.", undo "Z unfreezes it";
+    UnfreezeAccount "account.unfreeze" "accounts unfreeze" "unfreeze account" ["U"]          Change 33 unfreezable_account unfreeze_command, "Lets money out of a frozen account again.", undo "Z freezes it";
+    CloseAccount "account.close"   "accounts close"     "close account"    ["D"]             Change 0 closable_account close_command, "Closes an account for ever; what it holds goes to another one.", undo "nothing: what is closed stays closed";
     Edit        "user.edit"        "users edit"         "edit"             ["e"]             Change 75 editable edit_command, "Opens a form; ^s there shows what would change, and asks.", undo "Z puts the old values back";
     Create      "user.create"      "users create"       "new user"         ["N"]             Change 28 creatable create_command, "Opens a form for a new person or service.", undo "delete the new person";
     Roles       "user.roles"       "users roles"        "give roles"       ["R"]             Change 0 grantable roles_command, "Gives and withdraws roles, from a list of all there are.", undo "Z gives the old roles again";

@@ -1,7 +1,11 @@
 //! What can be changed in the daemon, as data: what it is called, what it does, how it is undone, and the
 //! same as a command.
 
+mod money;
+
 use std::collections::BTreeMap;
+
+pub use self::money::{Deed, Moved};
 
 use bursar_shared::{
     decode,
@@ -37,6 +41,8 @@ pub enum Change {
     Edit(Box<UpdateUser>),
     /// The same is done to many people, each by itself.
     Many(BulkOp, Vec<Item>),
+    /// Something about money.
+    Money(Box<Deed>),
 }
 
 /// Somebody to whom the same is done as to others.
@@ -63,6 +69,10 @@ pub enum Effect {
     Token(PasswordReset),
     /// What became of each of many.
     Many(BulkResult),
+    /// Money moved, or is held.
+    Moved(Box<Moved>),
+    /// This is the account afterwards.
+    Account(Box<bursar_shared::operations::accounts::Account>),
 }
 
 impl Change {
@@ -76,7 +86,7 @@ impl Change {
             | Self::Reset(id)
             | Self::Roles(id, _) => Some(*id),
             Self::Edit(edit) => Some(edit.id),
-            Self::EndSession(_) | Self::Create(_) | Self::Many(..) => None,
+            Self::EndSession(_) | Self::Create(_) | Self::Many(..) | Self::Money(_) => None,
         }
     }
 
@@ -92,6 +102,7 @@ impl Change {
             Self::Roles(..) => "Change the roles of this person?".to_owned(),
             Self::Create(_) => "Create this person?".to_owned(),
             Self::Edit(_) => "Save these changes?".to_owned(),
+            Self::Money(deed) => deed.question(),
             Self::Many(op, items) => {
                 let people = if items.len() == 1 { "person" } else { "people" };
                 format!("{} {} marked {people}?", verb(*op), items.len())
@@ -111,6 +122,7 @@ impl Change {
             Self::Roles(..) | Self::Edit(_) => "Save",
             Self::Create(_) => "Create",
             Self::Many(op, _) => verb(*op),
+            Self::Money(deed) => deed.button(),
         }
     }
 
@@ -127,6 +139,7 @@ impl Change {
             Self::Create(_) => "created",
             Self::Edit(_) => "saved",
             Self::Many(op, _) => past(*op),
+            Self::Money(deed) => deed.done(),
         }
     }
 
@@ -145,6 +158,7 @@ impl Change {
             Self::Edit(_) => "Z puts the old values back, while nobody else saves",
             Self::Many(BulkOp::Suspend, _) => "Z activates them again; sessions that ended stay ended",
             Self::Many(..) => "Z suspends them again",
+            Self::Money(deed) => deed.undo(),
         }
     }
 
@@ -153,6 +167,7 @@ impl Change {
         match self {
             Self::Suspend(..) | Self::Activate(..) => true,
             Self::Many(op, _) => matches!(op, BulkOp::Suspend | BulkOp::Activate),
+            Self::Money(deed) => deed.takes_reason(),
             _ => false,
         }
     }
@@ -163,6 +178,7 @@ impl Change {
         match self {
             Self::Suspend(id, _) => Self::Suspend(id, reason),
             Self::Activate(id, _) => Self::Activate(id, reason),
+            Self::Money(deed) => Self::Money(Box::new(deed.because(reason))),
             other => other,
         }
     }
@@ -185,6 +201,7 @@ impl Change {
             }
             Self::Create(op) => create_command(op),
             Self::Edit(op) => edit_command(op),
+            Self::Money(deed) => deed.command(),
             Self::Many(op, items) => {
                 let ids: Vec<String> = items.iter().map(|item| item.id.to_string()).collect();
                 format!("bursar users {} {}", verb(*op).to_lowercase(), ids.join(" "))
@@ -199,6 +216,7 @@ impl Change {
             _ => None,
         };
         match (self, effect) {
+            (Self::Money(deed), _) => deed.reverse(effect),
             (Self::Suspend(id, _), _) => Some((Self::Activate(*id, None), after)),
             (Self::Activate(id, _), _) => Some((Self::Suspend(*id, None), after)),
             (Self::Roles(id, _), _) => {
@@ -236,6 +254,7 @@ impl Change {
             }
             Self::Reset(_) => serde_json::from_value(data?).ok().map(Effect::Token),
             Self::Many(..) => serde_json::from_value(data?).ok().map(Effect::Many),
+            Self::Money(deed) => deed.read(data?),
             _ => serde_json::from_value(data?).ok().map(Box::new).map(Effect::Person),
         }
     }
@@ -260,6 +279,7 @@ impl Change {
                 rows.extend(metadata.map(|(key, value)| (key.clone(), None, Some(value.clone()))));
                 rows
             }
+            Self::Money(deed) => deed.differences(),
             Self::Edit(op) => before.map_or_else(Vec::new, |before| edited(op, before)),
             Self::Roles(_, roles) => {
                 let Some(before) = before else { return Vec::new() };

@@ -4,7 +4,7 @@ use ratatui::{buffer::Buffer, layout::Rect};
 
 use crate::{
     model::{Model, Screen},
-    screens::{home, listed, login},
+    screens::{home, listed, login, statement},
     text::Clean,
     widgets::{
         canvas::{Canvas, Hit},
@@ -41,6 +41,7 @@ pub fn draw(model: &Model, buffer: &mut Buffer) -> Drawn {
     match model.screen {
         Screen::Login => login::draw(&mut canvas, model),
         Screen::Home => home::draw(&mut canvas, model),
+        Screen::Statement => statement::draw(&mut canvas, model),
         _ => {
             if let Some(list) = model.list() {
                 listed::draw(&mut canvas, model, list);

@@ -9,6 +9,7 @@ pub use self::any::AnyList;
 use bursar_shared::{
     field::{Position, TotalMode},
     filter::{self, Filter, FilterError},
+    id::AccountId,
     page::{List, Page, Pagination, Resource, Sort, TotalAccuracy},
     time::Timestamp,
 };
@@ -35,6 +36,16 @@ pub trait Rows: Resource {
 
     /// The request for a page.
     fn request(list: List<Self>) -> Request;
+
+    /// The same, where the rows belong to one account.
+    fn request_of(list: List<Self>, _: Option<AccountId>) -> Request {
+        Self::request(list)
+    }
+
+    /// What lists them on the command line.
+    fn command_of(_: Option<AccountId>) -> String {
+        format!("bursar {} list", Self::NAME)
+    }
 
     /// What the record is called.
     fn called(&self, model: &Model) -> String;
@@ -94,6 +105,8 @@ pub struct Bar {
 pub struct Listing<R: Rows> {
     /// Which screen it is on.
     pub room: Room,
+    /// Whose rows they are, where they belong to one account.
+    pub of: Option<AccountId>,
     /// Whether the details are shown beside it.
     pub pane: bool,
     /// The record under the cursor is on the whole screen, scrolled by so many lines.
@@ -138,6 +151,7 @@ impl<R: Rows> Listing<R> {
     pub fn new(room: Room) -> Self {
         Self {
             room,
+            of: None,
             pane: true,
             open: None,
             frozen: false,
@@ -172,7 +186,7 @@ impl<R: Rows> Listing<R> {
     }
 
     fn ask(&self, tickets: &mut Tickets, way: Way, list: List<R>) -> Task {
-        Task::Ask(tickets.issue(Slot::Page(self.room, way)), R::request(list))
+        Task::Ask(tickets.issue(Slot::Page(self.room, way)), R::request_of(list, self.of))
     }
 
     /// Asks for a page that takes the place of what is shown.
@@ -360,7 +374,7 @@ impl<R: Rows> Listing<R> {
 
     /// The same as a command.
     pub fn command(&self) -> String {
-        let mut command = format!("bursar {} list", R::NAME);
+        let mut command = R::command_of(self.of);
         if !self.filter_text.is_empty() {
             command.push_str(&format!(" --filter {}", shell(&self.filter_text)));
         }

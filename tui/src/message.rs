@@ -5,15 +5,20 @@ use std::{collections::BTreeMap, time::Duration};
 use bursar_shared::{
     error::{ApiError, Class},
     field::{Email, Reason, Secret},
-    id::UserId,
+    id::{AccountId, TransferId, UserId},
+    operation::Operation,
     operations::{
+        accounts::{Account, Entry, ListEntries},
         auth::{Capabilities, Session},
+        ledger::LedgerReport,
         log::{AuditEntry, AuditReport, Event},
         roles::Role,
         system::{Stats, Verdict},
+        transfers::Transfer,
         users::{EffectivePermissions, User},
     },
     page::{List, Page},
+    permission::Permissions,
     time::Timestamp,
 };
 
@@ -21,6 +26,7 @@ use crate::{
     change::{Change, Effect},
     keys::Key,
     model::{Known, Opened},
+    screens::money::{Beside, Books, Subject},
 };
 
 /// Something happened.
@@ -108,8 +114,22 @@ pub enum Slot {
     Names,
     /// All roles, for a choice.
     Choice,
-    /// The chain of the log.
+    /// The chain of the log, or the books.
     Verify,
+    /// What accounts are called whose ids are shown.
+    Labels,
+    /// The account whose statement is shown.
+    Account,
+    /// The transfers behind the entries that are shown.
+    Behind,
+    /// What belongs to the account or the transfer under the cursor.
+    Beside,
+    /// Transfers that changed in a way that the log does not say in full.
+    Again,
+    /// How the books stand.
+    Books,
+    /// Who or what is meant by what is typed.
+    Find,
     /// A list on its way into a file.
     Export,
     /// The contexts there are, or the way to another.
@@ -130,6 +150,13 @@ impl Slot {
         Self::Names,
         Self::Choice,
         Self::Verify,
+        Self::Labels,
+        Self::Account,
+        Self::Behind,
+        Self::Beside,
+        Self::Again,
+        Self::Books,
+        Self::Find,
         Self::Export,
         Self::Contexts,
         Self::Change,
@@ -151,12 +178,27 @@ pub enum Room {
     Events,
     /// The whole log.
     Audit,
+    /// Accounts.
+    Accounts,
+    /// Money that moved, or is held.
+    Transfers,
+    /// The entries of one account.
+    Statement,
 }
 
 impl Room {
     /// All of them, in the order of their numbers.
-    pub const ALL: &'static [Self] =
-        &[Self::Home, Self::Users, Self::Sessions, Self::Roles, Self::Events, Self::Audit];
+    pub const ALL: &'static [Self] = &[
+        Self::Home,
+        Self::Users,
+        Self::Sessions,
+        Self::Roles,
+        Self::Events,
+        Self::Audit,
+        Self::Accounts,
+        Self::Transfers,
+        Self::Statement,
+    ];
 }
 
 /// Where a page of a list goes.
@@ -256,6 +298,28 @@ pub enum Request {
     Roles(List<Role>),
     /// A page of the whole log.
     Audit(List<AuditEntry>),
+    /// A page of accounts.
+    Accounts(List<Account>),
+    /// A page of transfers.
+    Transfers(List<Transfer>),
+    /// A page of an account's entries.
+    Entries(Box<ListEntries>),
+    /// An account.
+    Account(AccountId),
+    /// The transfers of an account from one moment to another, both included.
+    Behind(AccountId, Timestamp, Timestamp),
+    /// What these accounts are called.
+    Labels(Vec<AccountId>),
+    /// What belongs to an account or a transfer.
+    Beside(Subject),
+    /// These transfers as they are now.
+    Again(Vec<TransferId>),
+    /// How the books stand: what of it may be seen.
+    Books(Permissions),
+    /// Whether the books are whole.
+    VerifyLedger,
+    /// The accounts, or the people, that are meant by a text.
+    Find(Seek, String, Permissions),
     /// What a person may do.
     Permissions(UserId),
     /// The latest that happened to a person, and that they did.
@@ -278,6 +342,44 @@ pub enum Request {
     Carry(Change, String, Option<i64>, Option<Reason>),
     /// What became of the change with this key.
     Verdict(String),
+}
+
+impl Request {
+    /// How the request for a list is sent: method aside.
+    pub fn target(&self) -> Option<String> {
+        fn of<O: Operation>(op: &O) -> Option<String> {
+            bursar_shared::wire::encode(op).ok().map(|encoded| encoded.target)
+        }
+        match self {
+            Self::Events(list) => of(list),
+            Self::Users(list) => of(list),
+            Self::Sessions(list) => of(list),
+            Self::Roles(list) => of(list),
+            Self::Audit(list) => of(list),
+            Self::Accounts(list) => of(list),
+            Self::Transfers(list) => of(list),
+            Self::Entries(list) => of(&**list),
+            _ => None,
+        }
+    }
+}
+
+/// What is looked for by what is typed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Seek {
+    /// An account: by id, number, name, or whose it is.
+    Account,
+    /// A person: by id, email or name.
+    Person,
+}
+
+/// What a typed text may mean.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Found {
+    /// This account, and whose it is.
+    Account(Box<Account>, Option<String>),
+    /// This person.
+    Person(UserId, String),
 }
 
 /// A list on its way into a file.
@@ -314,6 +416,28 @@ pub enum Answer {
     Roles(Page<Role>),
     /// A page of the whole log.
     Audit(Page<AuditEntry>),
+    /// A page of accounts.
+    Accounts(Page<Account>),
+    /// A page of transfers.
+    Transfers(Page<Transfer>),
+    /// A page of an account's entries.
+    Entries(Page<Entry>),
+    /// An account.
+    Account(Box<Account>),
+    /// The transfers behind entries.
+    Behind(Vec<Transfer>),
+    /// These accounts, as far as they may be read.
+    Labels(Vec<Account>),
+    /// What belongs to an account or a transfer.
+    Beside(Box<Beside>),
+    /// These transfers as they are now.
+    Again(Vec<Transfer>),
+    /// How the books stand.
+    Books(Box<Books>),
+    /// What recomputing the books came to.
+    LedgerVerified(LedgerReport),
+    /// What this text may mean.
+    Found(String, Vec<Found>),
     /// What a person may do.
     Permissions(Box<EffectivePermissions>),
     /// What happened to a person, and what they did.
@@ -423,6 +547,8 @@ pub enum Alarm {
     Still,
     /// The first of two keys was pressed a while ago: show what can follow.
     Chord,
+    /// Typing has rested: what is typed is looked up.
+    Seek,
     /// The figures are older than what came since.
     Figures,
     /// What became of a change whose answer was lost.

@@ -25,7 +25,7 @@ use crate::{
     listing::{AnyList, Listing},
     look::{Look, Theme},
     message::{Exit, Room, Tickets, Trouble},
-    screens::{home::Home, login::Login, users::Users},
+    screens::{home::Home, login::Login, money::Money, users::Users},
     widgets::{form::Form, overlay::Overlay, review::Review},
 };
 
@@ -58,12 +58,26 @@ pub enum Screen {
     Events,
     /// Everything that was done or tried.
     Audit,
+    /// Accounts and what they hold.
+    Accounts,
+    /// Money that moved, or is held.
+    Transfers,
+    /// The entries of one account: behind the accounts, without a number of its own.
+    Statement,
 }
 
 impl Screen {
     /// The screens behind the sign-in, in the order of their numbers.
-    pub const ALL: &'static [Self] =
-        &[Self::Home, Self::Users, Self::Sessions, Self::Roles, Self::Events, Self::Audit];
+    pub const ALL: &'static [Self] = &[
+        Self::Home,
+        Self::Users,
+        Self::Sessions,
+        Self::Roles,
+        Self::Events,
+        Self::Audit,
+        Self::Accounts,
+        Self::Transfers,
+    ];
 
     /// What it is called.
     pub const fn title(self) -> &'static str {
@@ -75,6 +89,9 @@ impl Screen {
             Self::Roles => "Roles",
             Self::Events => "Events",
             Self::Audit => "Audit",
+            Self::Accounts => "Accounts",
+            Self::Transfers => "Transfers",
+            Self::Statement => "Statement",
         }
     }
 
@@ -88,6 +105,9 @@ impl Screen {
             Self::Roles => Some(Room::Roles),
             Self::Events => Some(Room::Events),
             Self::Audit => Some(Room::Audit),
+            Self::Accounts => Some(Room::Accounts),
+            Self::Transfers => Some(Room::Transfers),
+            Self::Statement => Some(Room::Statement),
         }
     }
 }
@@ -267,6 +287,8 @@ pub struct Model {
     pub events: Listing<Event>,
     /// The whole log.
     pub audit: Listing<AuditEntry>,
+    /// Accounts, transfers, and how the books stand.
+    pub money: Money,
     /// What the chain of the log said, and when.
     pub verified: Option<(AuditReport, Timestamp)>,
     /// What people are called whose ids were seen.
@@ -329,6 +351,7 @@ impl Model {
             roles: Listing::new(Room::Roles),
             events: Listing::new(Room::Events),
             audit: Listing::new(Room::Audit),
+            money: Money::default(),
             verified: None,
             names: BTreeMap::new(),
             contexts: Vec::new(),
@@ -353,6 +376,7 @@ impl Model {
         self.roles = Listing::new(Room::Roles);
         self.events = Listing::new(Room::Events);
         self.audit = Listing::new(Room::Audit);
+        self.money = Money::default();
         self.verified = None;
         self.names.clear();
         self.journal.clear();
@@ -393,6 +417,9 @@ impl Model {
             Room::Roles => &self.roles,
             Room::Events => &self.events,
             Room::Audit => &self.audit,
+            Room::Accounts => &self.money.accounts,
+            Room::Transfers => &self.money.transfers,
+            Room::Statement => &self.money.statement,
         }
     }
 
@@ -405,6 +432,9 @@ impl Model {
             Room::Roles => &mut self.roles,
             Room::Events => &mut self.events,
             Room::Audit => &mut self.audit,
+            Room::Accounts => &mut self.money.accounts,
+            Room::Transfers => &mut self.money.transfers,
+            Room::Statement => &mut self.money.statement,
         };
         (list, &mut self.tickets)
     }

@@ -1,5 +1,7 @@
 //! Does what `update` asked for: the only file that talks to the daemon.
 
+mod money;
+
 use std::{
     collections::HashMap,
     panic::AssertUnwindSafe,
@@ -290,6 +292,7 @@ async fn answer(client: Client, host: Arc<dyn Host>, request: Request) -> Result
             host.judged(&key);
             Ok(Answer::Verdict(Box::new(verdict)))
         }
+        request => money::answer(&client, request).await,
     }
 }
 
@@ -398,6 +401,7 @@ async fn carry(
             let op = BulkUsers { mode: BulkMode::Independent, items };
             send(client, host, &op, &bare).await.map(|r| Effect::Many(r.answer))
         }
+        Change::Money(deed) => money::carry(client, host, *deed, how).await,
     }
     .map_err(trouble)
 }

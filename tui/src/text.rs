@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, fmt::Write as _, time::Duration};
 
-use bursar_shared::{text::clean, time::Timestamp};
+use bursar_shared::{money::Currency, text::clean, time::Timestamp};
 use unicode_segmentation::UnicodeSegmentation;
 use unicode_width::UnicodeWidthStr;
 
@@ -159,6 +159,15 @@ pub fn when(time: Timestamp, now: Timestamp) -> String {
     }
 }
 
+/// The day and the minute of this year, the day of others, in eleven columns: `08-22 12:04`.
+pub fn stamp(time: Timestamp, now: Timestamp) -> String {
+    let (then, today) = (time.to_string(), now.to_string());
+    match then[..4] == today[..4] {
+        true => format!("{} {}", &then[5..10], &then[11..16]),
+        false => then[..10].to_owned(),
+    }
+}
+
 /// The day and the minute: `2026-08-22 12:04`.
 pub fn minute(time: Timestamp) -> String {
     let text = time.to_string();
@@ -184,6 +193,21 @@ pub fn number(value: u64) -> String {
         out.push(digit);
     }
     out
+}
+
+/// An amount as people read it, its thousands parted: `12,500.00`; without its currency.
+pub fn amount(currency: Currency, minor: i64) -> String {
+    let decimal = currency.decimal(minor);
+    let (whole, part) = decimal.split_once('.').map_or((decimal.as_str(), None), |(w, p)| (w, Some(p)));
+    let sign = if minor < 0 { "-" } else { "" };
+    let whole = number(whole.trim_start_matches('-').parse().unwrap_or(0));
+    part.map_or_else(|| format!("{sign}{whole}"), |part| format!("{sign}{whole}.{part}"))
+}
+
+/// The same in so many cells: without the marks of thousands where there is no room for them.
+pub fn amount_in(currency: Currency, minor: i64, cells: usize) -> String {
+    let text = amount(currency, minor);
+    if text.len() <= cells { text } else { currency.decimal(minor) }
 }
 
 /// An id as far as it tells records apart: its kind and its last letters, for the first are a time.

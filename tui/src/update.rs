@@ -2,6 +2,7 @@
 
 mod answer;
 mod live;
+pub(crate) mod money;
 mod perform;
 
 use std::time::Duration;
@@ -16,6 +17,7 @@ use crate::{
     screens::{
         home::Home,
         listed, login,
+        money::Money,
         users::{REST, Users},
     },
     widgets::{
@@ -74,6 +76,7 @@ fn settle(model: &mut Model) -> Vec<Task> {
     if room == Room::Users {
         tasks.extend(Users::settle(model));
     }
+    tasks.extend(Money::settle(model));
     tasks.extend(answer::names(model));
     tasks
 }
@@ -281,6 +284,7 @@ pub(crate) fn load(model: &mut Model) -> Vec<Task> {
     match room {
         Room::Home => return Home::load(model),
         Room::Users => Users::prepare(model),
+        Room::Statement => return Money::load_statement(model),
         _ => {}
     }
     if room == Room::Sessions && model.sessions.read_at.is_none() && model.sessions.filter_text.is_empty() {
@@ -352,7 +356,8 @@ fn alarm(model: &mut Model, alarm: Alarm) -> Vec<Task> {
             }
             Vec::new()
         }
-        Alarm::Rest => Users::rested(model),
+        Alarm::Rest if model.screen == Screen::Users => Users::rested(model),
+        Alarm::Rest => Money::rested(model),
         Alarm::Still => {
             model.dirty |= std::mem::take(&mut model.moving);
             Vec::new()
@@ -364,7 +369,8 @@ fn alarm(model: &mut Model, alarm: Alarm) -> Vec<Task> {
             }
             Vec::new()
         }
-        Alarm::Figures if model.screen == Screen::Home && !model.is_offline() => Home::load_stats(model),
+        Alarm::Seek => crate::widgets::form::pick::rested(model),
+        Alarm::Figures if model.screen == Screen::Home && !model.is_offline() => Home::load_figures(model),
         Alarm::Figures => Vec::new(),
         Alarm::Outcome => Review::resolve(model).into_iter().collect(),
     }

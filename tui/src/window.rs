@@ -432,6 +432,13 @@ impl<R: Resource> Window<R> {
         found
     }
 
+    /// Brings what belongs to records up to date, without saying that they changed themselves.
+    pub fn amend(&mut self, mut change: impl FnMut(&mut R)) {
+        for row in self.pages.iter_mut().flat_map(|page| &mut page.rows) {
+            change(&mut row.record);
+        }
+    }
+
     /// Everything is forgotten.
     pub fn clear(&mut self) {
         *self = Self { height: self.height, ..Self::default() };

@@ -1,6 +1,7 @@
 //! The program as its users run it: stdout, stderr and exit codes against a real daemon.
 
 mod bulk;
+mod cash;
 mod changing;
 mod living;
 mod money;

@@ -12,13 +12,13 @@ use crate::{
     change::{Change, shell},
     message::Room,
     model::{Model, Protection, Screen},
-    screens::{audit, sessions},
+    screens::{audit, money::Money, sessions},
 };
 
-const GONE: &str = "the daemon cannot be reached";
+pub(super) const GONE: &str = "the daemon cannot be reached";
 
 /// Whether anything can be changed here.
-fn changing(model: &Model) -> State {
+pub(super) fn changing(model: &Model) -> State {
     if model.is_offline() {
         return State::Off(GONE);
     }
@@ -133,7 +133,9 @@ pub(super) fn editable(model: &Model) -> State {
 }
 
 pub(super) fn creatable(model: &Model) -> State {
-    if model.screen == Screen::Login {
+    let elsewhere =
+        matches!(model.screen, Screen::Accounts | Screen::Statement | Screen::Transfers | Screen::Login);
+    if elsewhere {
         return State::Absent;
     }
     match changing(model) {
@@ -277,7 +279,7 @@ pub(super) fn has_marks(model: &Model) -> State {
     }
 }
 
-fn reads(model: &Model, permission: Permission, needs: &'static str) -> State {
+pub(super) fn reads(model: &Model, permission: Permission, needs: &'static str) -> State {
     if model.screen == Screen::Login {
         State::Absent
     } else if model.may(permission) {
@@ -315,6 +317,8 @@ pub(super) fn verifiable(model: &Model) -> State {
 pub(crate) fn person_of_row(model: &Model) -> Option<UserId> {
     match model.screen {
         Screen::Sessions => on_session(model).map(|session| session.user_id),
+        Screen::Accounts | Screen::Statement => Money::account(model)?.owner_id,
+        Screen::Transfers => Money::transfer(model)?.actor_id.as_ref()?.parse().ok(),
         Screen::Home => audit::person_of(&model.home.feed.window.current()?.record),
         Screen::Events => audit::person_of(&model.events.window.current()?.record),
         Screen::Audit => audit::person_of(&model.audit.window.current()?.record.0),
@@ -344,6 +348,7 @@ pub(crate) fn subject_of_row(model: &Model) -> Option<String> {
         Screen::Home => model.home.feed.window.current()?.record.resource.id.clone(),
         Screen::Events => model.events.window.current()?.record.resource.id.clone(),
         Screen::Audit => model.audit.window.current()?.record.0.resource.id.clone(),
+        Screen::Statement => Money::account(model).map(|account| account.id.to_string()),
         Screen::Login => None,
         _ => model.current_id().map(str::to_owned),
     }
@@ -466,6 +471,12 @@ pub(super) fn row_command(model: &Model) -> Option<String> {
         Room::Sessions => {
             let user = on_session(model)?.user_id;
             Some(format!("bursar sessions list --user {user}"))
+        }
+        Room::Accounts => Some(format!("bursar accounts get {id}")),
+        Room::Transfers => Some(format!("bursar transfers get {id}")),
+        Room::Statement => {
+            let transfer = model.money.statement.window.current()?.record.transfer_id;
+            Some(format!("bursar transfers get {transfer}"))
         }
         Room::Home | Room::Events | Room::Audit => Some(format!("bursar audit get {id}")),
     }

@@ -4,7 +4,6 @@ use bursar_shared::{
     filter::{self, FilterError},
     page::{Sort, TotalAccuracy},
     time::Timestamp,
-    wire,
 };
 
 use super::{Bar, Listing, Phase, Rows};
@@ -113,10 +112,7 @@ pub trait AnyList {
     fn draw(&self, canvas: &mut Canvas<'_>, model: &Model, area: ratatui::layout::Rect);
 }
 
-impl<R: Rows> AnyList for Listing<R>
-where
-    bursar_shared::page::List<R>: bursar_shared::operation::Operation,
-{
+impl<R: Rows> AnyList for Listing<R> {
     fn room(&self) -> Room {
         self.room
     }
@@ -251,7 +247,7 @@ where
         Self::command(self)
     }
     fn target(&self) -> Option<String> {
-        wire::encode(&self.all()).ok().map(|encoded| encoded.target)
+        R::request_of(self.all(), self.of).target()
     }
     fn lines(&self, model: &Model, width: u16, whole: bool) -> Vec<Vec<Bit>> {
         self.window.current().map_or_else(Vec::new, |row| R::lines(row, model, width, whole))

@@ -165,6 +165,11 @@ pub fn person_of(event: &Event) -> Option<UserId> {
 
 /// What happened to what, in a few words: the name of the record, and what changed of it.
 pub fn what(event: &Event, theme: &Theme) -> String {
+    if event.resource.kind == "transfer"
+        && let Some(text) = super::money::said(event, theme)
+    {
+        return text;
+    }
     let text = |name: &str| event.data.get(name).and_then(Value::as_str).map(str::to_owned);
     let name = text("email").or_else(|| text("name")).or_else(|| event.resource.id.as_deref().map(brief));
     let mut out = name.unwrap_or_else(|| event.resource.kind.clone());

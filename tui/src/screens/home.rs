@@ -12,6 +12,7 @@ use crate::{
     look::Theme,
     message::{Request, Room, Slot, Task, Trouble},
     model::Model,
+    screens::money::Money,
     text::{Clean, clock, lasted, number},
     widgets::{
         canvas::{Bit, Canvas, bit},
@@ -40,7 +41,7 @@ impl Default for Home {
 impl Home {
     /// Reads everything on it.
     pub fn load(model: &mut Model) -> Vec<Task> {
-        let mut tasks = Self::load_stats(model);
+        let mut tasks = Self::load_figures(model);
         if model.may(Permission::EventsRead) {
             let home = &mut model.home;
             tasks.extend(if home.feed.window.cursor().is_some() {
@@ -53,11 +54,18 @@ impl Home {
     }
 
     /// Reads the figures.
-    pub fn load_stats(model: &mut Model) -> Vec<Task> {
+    fn load_stats(model: &mut Model) -> Vec<Task> {
         if !model.may(Permission::SystemRead) || model.tickets.waits_for(Slot::Stats) {
             return Vec::new();
         }
         vec![Task::Ask(model.tickets.issue(Slot::Stats), Request::Stats)]
+    }
+
+    /// Reads the figures, and how the books stand.
+    pub fn load_figures(model: &mut Model) -> Vec<Task> {
+        let mut tasks = Self::load_stats(model);
+        tasks.extend(Money::load_books(model));
+        tasks
     }
 
     /// New events, oldest first.
@@ -78,8 +86,11 @@ fn figure_lines(body: Rect) -> u16 {
     }
 }
 
-/// The parts of the screen: figures, daemon, events.
-fn areas(parts: &Parts) -> [Rect; 3] {
+/// Lines of the daemon's facts, where each has one.
+const FACTS: u16 = 11;
+
+/// The parts of the screen: figures, daemon, events, money.
+fn areas(model: &Model, parts: &Parts) -> [Rect; 4] {
     let body = parts.body;
     let wide = body.width >= 100;
     let top = figure_lines(body);
@@ -88,17 +99,23 @@ fn areas(parts: &Parts) -> [Rect; 3] {
     if wide {
         let width = 34;
         let left = Rect { width: rest.width - width - 1, ..rest };
-        [figures, Rect { x: left.right() + 1, width, ..rest }, left]
+        let right = Rect { x: left.right() + 1, width, ..rest };
+        let daemon = Rect { height: FACTS.min(right.height), ..right };
+        let money = Rect { y: daemon.bottom(), height: right.height - daemon.height, ..right };
+        [figures, daemon, left, money]
     } else {
         let lines = if body.height >= 12 { 2 } else { 0 };
         let daemon = Rect { height: lines, ..rest };
-        [figures, daemon, Rect { y: rest.y + lines, height: rest.height - lines, ..rest }]
+        let rest = Rect { y: rest.y + lines, height: rest.height - lines, ..rest };
+        let lines = if super::books::is_known(model) && rest.height >= 8 { 2 } else { 0 };
+        let money = Rect { height: lines, ..rest };
+        [figures, daemon, Rect { y: rest.y + lines, height: rest.height - lines, ..rest }, money]
     }
 }
 
 /// Rows of events that fit.
-pub fn height(parts: &Parts) -> usize {
-    let [_, _, events] = areas(parts);
+pub fn height(model: &Model, parts: &Parts) -> usize {
+    let [_, _, events, _] = areas(model, parts);
     table::rows_in(events).saturating_sub(1)
 }
 
@@ -124,10 +141,11 @@ pub fn draw(canvas: &mut Canvas<'_>, model: &Model) {
         return;
     }
     chrome::draw(canvas, model, &parts, &title, &facts);
-    let [figures, daemon, events] = areas(&parts);
+    let [figures, daemon, events, money] = areas(model, &parts);
     draw_figures(canvas, model, figures);
     draw_daemon(canvas, model, daemon);
     draw_events(canvas, model, events);
+    super::books::draw(canvas, model, money);
 }
 
 fn draw_events(canvas: &mut Canvas<'_>, model: &Model, area: Rect) {

@@ -12,8 +12,7 @@ use crate::{
     text::{Clean, clock},
     widgets::{
         canvas::{Bit, Canvas, bit},
-        chrome::{self, Parts},
-        filter_bar, table,
+        chrome, filter_bar, table,
     },
 };
 
@@ -26,8 +25,7 @@ const BESIDE: u16 = 104;
 const PEEK: u16 = 8;
 
 /// The parts of the screen: filter bar, list, pane; what is not shown has no lines.
-fn areas(list: &dyn AnyList, parts: &Parts) -> [Rect; 3] {
-    let body = parts.body;
+pub(super) fn areas(list: &dyn AnyList, body: Rect) -> [Rect; 3] {
     let lines = list.bar().map_or(0, filter_bar::lines).min(body.height.saturating_sub(2));
     let bar = Rect { height: lines, ..body };
     let rest = Rect { y: body.y + lines, height: body.height - lines, ..body };
@@ -51,9 +49,12 @@ fn areas(list: &dyn AnyList, parts: &Parts) -> [Rect; 3] {
 pub fn height(model: &Model, list: &dyn AnyList) -> usize {
     let parts = chrome::parts(model);
     if list.room() == Room::Home {
-        return super::home::height(&parts);
+        return super::home::height(model, &parts);
     }
-    let [_, table, _] = areas(list, &parts);
+    if list.room() == Room::Statement {
+        return super::statement::height(&parts, list);
+    }
+    let [_, table, _] = areas(list, parts.body);
     table::rows_in(table)
 }
 
@@ -75,15 +76,18 @@ pub fn draw(canvas: &mut Canvas<'_>, model: &Model, list: &dyn AnyList) {
     if let Some((_, called)) = &open {
         title.push(bit(format!(" {} {called}", theme.glyphs.path), theme.strong));
     }
-    let cells: usize = title.iter().map(|bit| bit.text.width()).sum();
-    let room = usize::from(parts.title.width).saturating_sub(cells + chrome::BESIDE_TITLE);
-    chrome::draw(canvas, model, &parts, &title, &chrome::fitting(facts(model, list, &theme), room, &theme));
+    chrome::draw(canvas, model, &parts, &title, &facts_beside(model, list, &title, parts.title.width));
     if let Some((scroll, _)) = open {
         let lines = list.lines(model, parts.body.width, true);
         scrolled(canvas, parts.body, &lines, scroll);
         return;
     }
-    let [bar, rows, pane] = areas(list, &parts);
+    inside(canvas, model, list, parts.body);
+}
+
+/// Draws filter bar, list and pane.
+pub(super) fn inside(canvas: &mut Canvas<'_>, model: &Model, list: &dyn AnyList, body: Rect) {
+    let [bar, rows, pane] = areas(list, body);
     if let Some(typed) = list.bar() {
         filter_bar::draw(canvas, bar, typed);
     }
@@ -114,6 +118,13 @@ pub fn order(sort: Sort) -> String {
     }
 }
 
+/// The facts that fit beside a title.
+pub(super) fn facts_beside(model: &Model, list: &dyn AnyList, title: &[Bit], width: u16) -> Vec<Bit> {
+    let cells: usize = title.iter().map(|bit| bit.text.width()).sum();
+    let room = usize::from(width).saturating_sub(cells + chrome::BESIDE_TITLE);
+    chrome::fitting(facts(model, list, &model.theme), room, &model.theme)
+}
+
 /// How many, in which order, how old; each with how much it is wanted.
 fn facts(model: &Model, list: &dyn AnyList, theme: &Theme) -> Vec<(u8, Bit)> {
     let mut facts: Vec<(u8, Bit)> = Vec::new();
@@ -124,6 +135,14 @@ fn facts(model: &Model, list: &dyn AnyList, theme: &Theme) -> Vec<(u8, Bit)> {
         let (text, style) = match report.first_broken_seq {
             None if report.ok => (format!("{} chain whole at {}", theme.glyphs.good, clock(*at)), theme.good),
             _ => (format!("{} chain broken", theme.glyphs.stop), theme.bad),
+        };
+        facts.push((9, bit(text, style)));
+    }
+    let books = matches!(list.room(), Room::Accounts | Room::Transfers | Room::Statement);
+    if let Some((report, at)) = model.money.verified.as_ref().filter(|_| books) {
+        let (text, style) = match report.ok {
+            true => (format!("{} books whole at {}", theme.glyphs.good, clock(*at)), theme.good),
+            false => (format!("{} books broken", theme.glyphs.stop), theme.bad),
         };
         facts.push((9, bit(text, style)));
     }

@@ -16,6 +16,8 @@ use crate::{
     window::Row,
 };
 
+/// How many are loaded along with a person, of each kind.
+const INCLUDED: usize = 10;
 /// Lines of the timeline in the pane.
 const LATEST: usize = 5;
 
@@ -59,6 +61,13 @@ pub(super) fn about(user: &User, gone: bool, theme: &Theme) -> Vec<Vec<Bit>> {
 
 fn heading(title: String, theme: &Theme) -> Vec<Bit> {
     vec![bit(title, theme.accent)]
+}
+
+/// What they own.
+fn accounts(model: &Model, user: &User) -> Vec<Vec<Bit>> {
+    let more = model.users.list.truncated.contains(&user.id.to_string())
+        && user.accounts.as_ref().is_some_and(|accounts| accounts.len() >= INCLUDED);
+    super::accounts::of_person(user.accounts.as_deref(), more, model)
 }
 
 /// Where they are signed in.
@@ -209,6 +218,7 @@ pub(super) fn beside(model: &Model, row: &Row<User>, width: u16) -> Vec<Vec<Bit>
     let (user, theme) = (&row.record, &model.theme);
     let mut lines = about(user, row.gone, theme);
     let parts = [
+        accounts(model, user),
         sessions(model, user, theme),
         permissions(model, user, theme, width),
         timeline(model, user, theme, LATEST),
@@ -227,7 +237,12 @@ pub(super) fn full(model: &Model, row: &Row<User>, width: u16) -> Vec<Vec<Bit>> 
     let inside = width.saturating_sub(4);
     let half = inside / 2;
     let wide = inside >= 100;
-    let left = [about(user, row.gone, theme), sessions(model, user, theme), metadata(user, theme)];
+    let left = [
+        about(user, row.gone, theme),
+        accounts(model, user),
+        sessions(model, user, theme),
+        metadata(user, theme),
+    ];
     let right = [
         permissions(model, user, theme, if wide { half } else { inside }),
         timeline(model, user, theme, 100),

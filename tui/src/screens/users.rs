@@ -1,11 +1,12 @@
 //! People: the list, what belongs to the one under the cursor, and what happens to them meanwhile.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use bursar_shared::{
-    id::UserId,
+    id::{AccountId, UserId},
     operations::{
         log::Event,
+        transfers::AccountAfter,
         users::{EffectivePermissions, User},
     },
     page::List,
@@ -172,8 +173,9 @@ impl Users {
     /// Makes ready to be read: what somebody may not see is not asked for, the daemon would refuse the
     /// whole page.
     pub fn prepare(model: &mut Model) {
-        model.users.list.include =
-            if model.may(Permission::SessionsRead) { vec!["sessions"] } else { Vec::new() };
+        let includes = [("sessions", Permission::SessionsRead), ("accounts", Permission::AccountsRead)];
+        let allowed = includes.into_iter().filter(|(_, needs)| model.may(*needs)).map(|(name, _)| name);
+        model.users.list.include = allowed.collect();
         model.users.allowed = None;
         model.users.timeline = None;
     }
@@ -189,6 +191,7 @@ impl Users {
                 row.gone = row.gone || gone;
                 if let Some(mut user) = now.filter(|user| user.version >= row.record.version) {
                     user.sessions = user.sessions.or_else(|| row.record.sessions.take());
+                    user.accounts = user.accounts.or_else(|| row.record.accounts.take());
                     row.record = user;
                 }
             });
@@ -209,6 +212,29 @@ impl Users {
                 self.asked = None;
                 seen = true;
             }
+        }
+        seen
+    }
+
+    /// Money moved: what people own is shown as it is now.
+    pub fn take_balances(&mut self, events: &[Event]) -> bool {
+        let mut after: BTreeMap<AccountId, AccountAfter> = BTreeMap::new();
+        for event in events.iter().filter(|event| event.resource.kind == "transfer") {
+            let Some(accounts) = event.data.get("accounts").cloned() else { continue };
+            let accounts: Vec<AccountAfter> = serde_json::from_value(accounts).unwrap_or_default();
+            after.extend(accounts.into_iter().map(|account| (account.id, account)));
+        }
+        let mut seen = false;
+        if !after.is_empty() {
+            self.list.window.amend(|user| {
+                for account in user.accounts.iter_mut().flatten() {
+                    if let Some(now) = after.get(&account.id).filter(|now| now.entry_seq > account.entry_seq)
+                    {
+                        (account.balances, account.entry_seq) = (now.balances, now.entry_seq);
+                        seen = true;
+                    }
+                }
+            });
         }
         seen
     }

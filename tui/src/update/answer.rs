@@ -13,7 +13,11 @@ use super::{
 use crate::{
     message::{Answer, Request, Room, Slot, Task, Ticket, Trouble, Way},
     model::{Link, Model, Place, Screen, Who},
-    screens::{audit, listed, users::Users},
+    screens::{
+        audit, listed,
+        money::{self, Money},
+        users::Users,
+    },
     widgets::{choose::Choose, export::Export, overlay::Overlay, review::Review},
 };
 
@@ -128,6 +132,30 @@ fn took(model: &mut Model, ticket: Ticket, answer: Answer) -> Vec<Task> {
             model.sessions.take(way, page, now);
         }
         (Slot::Page(_, way), Answer::Roles(page)) => model.roles.take(way, page, now),
+        (Slot::Page(_, way), Answer::Accounts(page)) => {
+            page.rows.iter().for_each(|account| model.money.learn(account));
+            model.money.accounts.take(way, page, now);
+        }
+        (Slot::Page(_, way), Answer::Transfers(page)) => model.money.transfers.take(way, page, now),
+        (Slot::Page(_, way), Answer::Entries(page)) => {
+            model.money.statement.take(way, page, now);
+            model.money.re_add();
+        }
+        (_, Answer::Account(account)) => {
+            model.money.learn(&account);
+            if model.money.statement.of == Some(account.id) {
+                model.money.account = Some(*account);
+            }
+        }
+        (_, Answer::Behind(transfers)) => model.money.keep(transfers),
+        (_, Answer::Labels(accounts)) => accounts.iter().for_each(|account| model.money.learn(account)),
+        (_, Answer::Beside(beside)) => Money::take_beside(model, Ok(*beside)),
+        (_, Answer::Again(transfers)) => transfers.iter().for_each(|transfer| {
+            model.money.take_transfer(transfer);
+        }),
+        (_, Answer::Books(books)) => model.money.books = Some((*books, now)),
+        (_, Answer::Found(text, found)) => crate::widgets::form::pick::found(model, text, found),
+        (_, Answer::LedgerVerified(report)) => Money::verified(model, report),
         (_, Answer::Permissions(allowed)) => Users::take_allowed(model, Ok(*allowed)),
         (_, Answer::Timeline(id, events)) => model.users.timeline = Some((id, Ok(events))),
         (_, Answer::Names(names)) => {
@@ -192,7 +220,8 @@ fn failed(model: &mut Model, ticket: Ticket, trouble: Trouble) -> Vec<Task> {
             } else {
                 keep(model, ticket, trouble);
             }
-            tasks.extend([Task::Drop(Slot::Permissions), Task::Drop(Slot::Timeline)]);
+            let beside = [Slot::Permissions, Slot::Timeline, Slot::Beside, Slot::Labels, Slot::Behind];
+            tasks.extend(beside.map(Task::Drop));
             return tasks;
         }
         model.link = Link::Unknown;
@@ -222,7 +251,11 @@ fn failed(model: &mut Model, ticket: Ticket, trouble: Trouble) -> Vec<Task> {
             return tasks;
         }
         Slot::Change => return Review::failed(model, trouble),
-        Slot::Names => return Vec::new(),
+        Slot::Names | Slot::Books => return Vec::new(),
+        Slot::Labels | Slot::Behind | Slot::Again | Slot::Beside => {
+            money::failed(model, ticket.slot, trouble);
+            return Vec::new();
+        }
         Slot::Page(room, Way::Fresh) => {
             // the record under the cursor is gone, or its cursor was signed with a key that is
             if matches!(&trouble, Trouble::Refused { error, .. } if error.code == ErrorCode::NotFound) {
@@ -238,7 +271,7 @@ fn failed(model: &mut Model, ticket: Ticket, trouble: Trouble) -> Vec<Task> {
         _ => {}
     }
     let doing = match ticket.slot {
-        Slot::Verify => "the chain was not checked",
+        Slot::Verify => "it was not recomputed",
         Slot::Choice => "the roles could not be read",
         _ => "could not be read",
     };
@@ -256,6 +289,7 @@ fn keep(model: &mut Model, ticket: Ticket, trouble: Trouble) {
         Slot::Stats => model.home.trouble = Some(trouble),
         Slot::Page(room, Way::Fresh) => model.list_and_tickets(room).0.fail(trouble),
         Slot::Permissions => Users::take_allowed(model, Err(trouble)),
+        Slot::Labels | Slot::Behind | Slot::Beside => money::failed(model, ticket.slot, trouble),
         Slot::Timeline => {
             if let Some(row) = model.users.list.window.current() {
                 model.users.timeline = Some((row.record.id, Err(trouble)));
@@ -281,7 +315,7 @@ pub(super) fn names(model: &mut Model) -> Option<Task> {
         Screen::Audit => {
             model.audit.window.visible().flat_map(|row| audit::people_of(&row.record.0)).collect()
         }
-        _ => return None,
+        _ => money::people(model),
     };
     let me = model.who.as_ref().map(|who| who.user.id);
     let unknown: BTreeSet<UserId> =

@@ -9,7 +9,7 @@ use crate::{
     message::{Alarm, Heard, Request, Slot, Task, Ticket, Trouble},
     model::{Link, Model, Screen, backoff},
     screens::{home::Home, sessions},
-    widgets::review::Review,
+    widgets::review::{self, Review},
     window::{Enter, PAGE, PAGES},
 };
 
@@ -91,6 +91,9 @@ pub(super) fn news(model: &mut Model, mut events: Vec<Event>) -> Vec<Task> {
     model.head = model.head.max(Some(last));
     let mut seen = model.users.take_events(&events);
     seen |= sessions::take_events(&mut model.sessions, &events);
+    seen |= model.users.take_balances(&events);
+    seen |= model.money.take_events(&events);
+    let again = review::watch(model, &events);
     seen |= take_rows(model, &events);
     model.home.take_events(events);
     // a feed that was followed for long is read anew instead of growing
@@ -98,13 +101,15 @@ pub(super) fn news(model: &mut Model, mut events: Vec<Event>) -> Vec<Task> {
         model.home.feed.window.clear();
         model.home.feed.read_at = None;
     }
-    match model.screen {
+    let mut tasks = match model.screen {
         Screen::Home => {
             model.dirty = true;
-            let fresh = model.home.stats.as_ref().is_some_and(|(_, at)| model.now.since(*at) < FIGURES);
+            let ages =
+                [model.home.stats.as_ref().map(|(_, at)| *at), model.money.books.as_ref().map(|(_, at)| *at)];
+            let fresh = ages.iter().flatten().any(|at| model.now.since(*at) < FIGURES);
             let mut tasks = match fresh {
                 true => vec![Task::Wake(FIGURES, Alarm::Figures)],
-                false => Home::load_stats(model),
+                false => Home::load_figures(model),
             };
             if model.home.feed.read_at.is_none() && model.may(Permission::EventsRead) {
                 tasks.extend(model.home.feed.begin(&mut model.tickets, Enter::Nowhere));
@@ -116,7 +121,9 @@ pub(super) fn news(model: &mut Model, mut events: Vec<Event>) -> Vec<Task> {
             model.dirty |= seen;
             Vec::new()
         }
-    }
+    };
+    tasks.extend(again);
+    tasks
 }
 
 /// Rows for the screens of the log: they come in at the top of what changed, unless it is held still or
@@ -156,7 +163,9 @@ pub(super) fn offline(model: &mut Model, ticket: Ticket, why: String) -> Vec<Tas
     model.dirty = true;
     model.link = Link::Down { since, next: model.now + wait, tries, why };
     // whatever else was under way would only say the same
-    model.tickets.forget(Slot::Permissions);
+    for slot in [Slot::Permissions, Slot::Beside, Slot::Labels, Slot::Behind] {
+        model.tickets.forget(slot);
+    }
     model.slow = false;
     model.hush();
     vec![Task::Wake(wait, Alarm::Pulse)]

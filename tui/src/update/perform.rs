@@ -87,7 +87,10 @@ pub fn perform(model: &mut Model, what: Do) -> Vec<Task> {
         }
         Do::TakeIn | Do::Refresh => return refresh(model),
         Do::Copy => {
-            if let Some(id) = model.current_id().map(str::to_owned) {
+            // an entry is known by the transfer that it comes from
+            let entry = model.money.statement.window.current().filter(|_| model.screen == Screen::Statement);
+            let id = entry.map(|row| row.record.transfer_id.to_string());
+            if let Some(id) = id.or_else(|| model.current_id().map(str::to_owned)) {
                 model.say(format!("copied {id}"));
                 return vec![Task::Copy(id)];
             }
@@ -106,6 +109,22 @@ pub fn perform(model: &mut Model, what: Do) -> Vec<Task> {
         Do::GoRoles => return go(model, Screen::Roles),
         Do::GoEvents => return go(model, Screen::Events),
         Do::GoAudit => return go(model, Screen::Audit),
+        Do::GoAccounts => return go(model, Screen::Accounts),
+        Do::GoTransfers => return go(model, Screen::Transfers),
+        Do::GoStatement
+        | Do::GoOther
+        | Do::GoTransfersOf
+        | Do::GoAccountsOf
+        | Do::OpenAccount
+        | Do::EditAccount
+        | Do::FreezeAccount
+        | Do::UnfreezeAccount
+        | Do::CloseAccount
+        | Do::Send
+        | Do::Reverse
+        | Do::Capture
+        | Do::Void
+        | Do::VerifyBooks => return super::money::perform(model, what),
         Do::GoPerson => return to_person(model),
         Do::GoTimeline => {
             let subject = actions::subject_of_row(model);

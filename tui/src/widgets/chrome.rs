@@ -147,7 +147,9 @@ fn tabs(canvas: &mut Canvas<'_>, model: &Model, area: Rect) {
     // where there is no room for all names, the others are their numbers
     let wide = usize::from(area.width) > all + 1;
     for (number, screen) in (1u8..).zip(Screen::ALL) {
-        let on = model.screen == *screen;
+        // a statement is behind the accounts
+        let behind = model.screen == Screen::Statement && *screen == Screen::Accounts;
+        let on = model.screen == *screen || behind;
         let (open, close) = if on { ("[", "]") } else { (" ", " ") };
         let allowed = may_read(model, *screen);
         let style = match (on, allowed) {
@@ -179,6 +181,8 @@ fn may_read(model: &Model, screen: Screen) -> bool {
         Screen::Roles => model.may(Permission::RolesRead),
         Screen::Events => model.may(Permission::EventsRead),
         Screen::Audit => model.may(Permission::AuditRead),
+        Screen::Accounts | Screen::Statement => model.may(Permission::AccountsRead),
+        Screen::Transfers => model.may(Permission::TransfersRead),
     }
 }
 

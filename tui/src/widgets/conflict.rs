@@ -1,6 +1,9 @@
 //! Two people changed the same: what you read, what they wrote, what you typed, side by side.
 
-use bursar_shared::operations::users::User;
+use bursar_shared::{
+    operations::{accounts::Account, users::User},
+    time::Timestamp,
+};
 use ratatui::layout::Rect;
 
 use super::{
@@ -39,9 +42,70 @@ enum Whose {
 #[derive(Debug)]
 pub struct Conflict {
     form: Box<Form>,
-    theirs: Box<User>,
+    theirs: Theirs,
     members: Vec<Member>,
     at: usize,
+}
+
+/// What the other one saved.
+#[derive(Debug, Clone)]
+pub enum Theirs {
+    /// A person.
+    User(Box<User>),
+    /// An account.
+    Account(Box<Account>),
+}
+
+impl Theirs {
+    fn members(&self) -> Vec<(String, String, String)> {
+        match self {
+            Self::User(user) => members(user),
+            Self::Account(account) => account_members(account),
+        }
+    }
+
+    fn name(&self) -> String {
+        match self {
+            Self::User(user) => user.email.to_string(),
+            Self::Account(account) => crate::screens::money::label(account),
+        }
+    }
+
+    pub(super) const fn version(&self) -> i64 {
+        match self {
+            Self::User(user) => user.version,
+            Self::Account(account) => account.version,
+        }
+    }
+
+    const fn updated_at(&self) -> Timestamp {
+        match self {
+            Self::User(user) => user.updated_at,
+            Self::Account(account) => account.updated_at,
+        }
+    }
+}
+
+/// The members of an account that a form edits, written as the form has them.
+fn account_members(account: &Account) -> Vec<(String, String, String)> {
+    let limit = |of: Option<bursar_shared::money::Limit>| {
+        of.map_or_else(|| "none".to_owned(), |limit| account.currency.decimal(limit.minor()))
+    };
+    let external = account.external_id.as_ref().map(ToString::to_string).unwrap_or_default();
+    let mut all = vec![
+        ("/name".to_owned(), "name".to_owned(), account.name.to_string()),
+        ("/overdraftLimit".to_owned(), "overdraft".to_owned(), limit(account.overdraft_limit)),
+        ("/maxBalance".to_owned(), "at most".to_owned(), limit(account.max_balance)),
+        ("/externalId".to_owned(), "external id".to_owned(), external),
+        ("/status".to_owned(), "status".to_owned(), account.status.to_string()),
+    ];
+    all.extend(account.metadata.0.iter().map(|(key, value)| (fact(key), key.clone(), value.clone())));
+    all
+}
+
+/// Where a fact is in a request.
+fn fact(key: &str) -> String {
+    format!("/metadata/{}", key.replace('~', "~0").replace('/', "~1"))
 }
 
 /// The members of a person that a form edits: where, what they are called, and what they are.
@@ -54,19 +118,16 @@ fn members(user: &User) -> Vec<(String, String, String)> {
         ("/status".to_owned(), "status".to_owned(), user.status.to_string()),
         ("/roles".to_owned(), "roles".to_owned(), user.roles.join(", ")),
     ];
-    all.extend(user.metadata.0.iter().map(|(key, value)| {
-        let pointer = format!("/metadata/{}", key.replace('~', "~0").replace('/', "~1"));
-        (pointer, key.clone(), value.clone())
-    }));
+    all.extend(user.metadata.0.iter().map(|(key, value)| (fact(key), key.clone(), value.clone())));
     all
 }
 
 impl Conflict {
     /// What was typed here, beside what the other one saved.
-    pub fn new(form: Box<Form>, theirs: Box<User>) -> Self {
-        let before = form.before.as_deref().map_or_else(Vec::new, members);
+    pub fn new(form: Box<Form>, theirs: Theirs) -> Self {
+        let before = form.read().map_or_else(Vec::new, |read| read.members());
         let typed = form.typed();
-        let now = members(&theirs);
+        let now = theirs.members();
         let find = |all: &[(String, String, String)], pointer: &str| {
             all.iter().find(|(known, ..)| known == pointer).map(|(_, _, value)| value.clone())
         };
@@ -180,9 +241,9 @@ impl Conflict {
         let whole = room(canvas);
         let height = u16::try_from(self.members.len() + 9).unwrap_or(u16::MAX);
         let area = middle(whole, whole.width.saturating_sub(4).min(108), height);
-        let version = self.form.before.as_ref().map_or(0, |user| user.version);
-        let title = format!("Somebody else saved {} first", self.theirs.email);
-        let versions = format!("{version} {} {}", theme.glyphs.arrow, self.theirs.version);
+        let version = self.form.read().map_or(0, |read| read.version());
+        let title = format!("Somebody else saved {} first", self.theirs.name());
+        let versions = format!("{version} {} {}", theme.glyphs.arrow, self.theirs.version());
         let facts = [bit(format!("version {versions}"), theme.dim)];
         let inside = canvas.frame(area, &[bit(title, theme.warn)], &facts);
         let (x, width) = (inside.x + 2, inside.width.saturating_sub(4));
@@ -191,7 +252,7 @@ impl Conflict {
         let columns = [x + name, x + name + cell + 1, x + name + 2 * (cell + 1)];
         let words = format!(
             "They saved at {}. Nothing of yours is in the daemon yet.",
-            clock(self.theirs.updated_at)
+            clock(self.theirs.updated_at())
         );
         canvas.text(x, inside.y, width, &Clean::of(words), theme.text);
         let heads = ["YOU READ", "THEY WROTE", "YOU TYPED"];

@@ -2,6 +2,9 @@
 //!
 //! Nothing changes here: `^s` leads to a review, which comes back here when it is cancelled.
 
+mod money;
+pub(crate) mod pick;
+
 use bursar_shared::{
     decode::{Decode, Decoder},
     error::{ApiError, ErrorCode, Violation},
@@ -12,8 +15,10 @@ use ratatui::layout::Rect;
 use serde_json::{Map, Value, json};
 use tui_input::Input;
 
+pub use self::money::Sheet;
 use super::{
     canvas::{Bit, Canvas, Hit, bit},
+    conflict::Theirs,
     field,
     overlay::{Overlay, keys, middle, room},
     review::{Review, Subject},
@@ -60,6 +65,8 @@ struct Field {
 pub struct Form {
     /// Who is edited, as they were read; nobody when somebody is made.
     pub before: Option<Box<User>>,
+    /// What it is about, where it is about money.
+    pub money: Option<Box<Sheet>>,
     fields: Vec<Field>,
     at: usize,
     /// What is wrong with no field in particular.
@@ -114,6 +121,7 @@ impl Form {
         }
         let mut form = Self {
             before: None,
+            money: None,
             fields: vec![
                 Field::new("/email", "Email", None, "unique among people not deleted"),
                 Field::new("/name", "Name", None, "one line"),
@@ -145,7 +153,7 @@ impl Form {
         fields
             .extend(user.metadata.0.iter().map(|(key, value)| Field::fact(key, value, Some(value.clone()))));
         let before = Some(Box::new(user.clone()));
-        let mut form = Self { before, fields, at: 0, problem: None, leaving: false };
+        let mut form = Self { before, money: None, fields, at: 0, problem: None, leaving: false };
         form.add_more();
         form
     }
@@ -156,10 +164,22 @@ impl Form {
         self.fields.push(more);
     }
 
+    /// What is edited, as it was read.
+    pub fn read(&self) -> Option<Theirs> {
+        match (&self.before, self.money.as_deref()) {
+            (_, Some(Sheet::Edit(account))) => Some(Theirs::Account(account.clone())),
+            (Some(user), _) => Some(Theirs::User(user.clone())),
+            _ => None,
+        }
+    }
+
     /// The same typing about another copy of the person: what the other one saved is what was.
     #[must_use]
-    pub fn onto(&self, theirs: &User, keep: impl Fn(&str) -> bool) -> Self {
-        let mut form = Self::edit(theirs);
+    pub fn onto(&self, theirs: &Theirs, keep: impl Fn(&str) -> bool) -> Self {
+        let mut form = match theirs {
+            Theirs::User(user) => Self::edit(user),
+            Theirs::Account(account) => Self::edit_account((**account).clone()),
+        };
         for field in self.fields.iter().filter(|field| field.changed() && field.kind != Kind::More) {
             if !keep(&field.pointer) {
                 continue;
@@ -203,14 +223,19 @@ impl Form {
     }
 
     fn changes(&self) -> usize {
-        self.fields.iter().filter(|field| field.changed() && field.pointer != "/kind").count()
+        self.fields.iter().filter(|field| field.changed() && !matches!(field.kind, Kind::Words(_))).count()
+    }
+
+    /// Whether it is about something that is there.
+    fn edits(&self) -> bool {
+        self.before.is_some() || matches!(self.money.as_deref(), Some(Sheet::Edit(_)))
     }
 
     /// The request as far as it was filled in.
     fn members(&self) -> Map<String, Value> {
         let mut members = Map::new();
         let mut facts = Map::new();
-        let editing = self.before.is_some();
+        let editing = self.edits();
         if let Some(user) = &self.before {
             members.insert("id".to_owned(), json!(user.id));
         }
@@ -254,6 +279,10 @@ impl Form {
 
     /// Reads what was filled in as the daemon would, and puts what is wrong beside its field.
     fn check(&mut self) -> Option<Change> {
+        if self.money.is_some() {
+            let deed = self.check_money();
+            return self.complete(deed.map(|deed| Change::Money(Box::new(deed))));
+        }
         let members = Value::Object(self.members());
         let mut wrong = Vec::new();
         let mut at = Decoder::new(&mut wrong, false);
@@ -262,6 +291,11 @@ impl Form {
             None => CreateUser::decode(&members, &mut at).map(Box::new).map(Change::Create),
         };
         self.blame(&wrong);
+        self.complete(change.filter(|_| wrong.is_empty()))
+    }
+
+    /// The same, unless a fact was begun and is none yet.
+    fn complete(&mut self, change: Option<Change>) -> Option<Change> {
         let more = self.fields.iter_mut().find(|field| field.kind == Kind::More);
         if let Some(more) =
             more.filter(|more| !more.input.value().is_empty() && !more.input.value().contains('='))
@@ -269,7 +303,7 @@ impl Form {
             more.fault = Some("must look like key=value".to_owned());
             return None;
         }
-        change.filter(|_| wrong.is_empty())
+        change
     }
 
     /// Puts what is wrong beside the fields it is about.
@@ -351,6 +385,17 @@ impl Form {
 
     /// A key.
     pub fn key(model: &mut Model, key: Key) -> Vec<Task> {
+        if let Some(tasks) = pick::key(model, key) {
+            return tasks;
+        }
+        let Some(Overlay::Form(form)) = &model.overlay else { return Vec::new() };
+        let before = form.at;
+        let mut tasks = Self::typed_key(model, key);
+        tasks.extend(pick::after(model, before, key));
+        tasks
+    }
+
+    fn typed_key(model: &mut Model, key: Key) -> Vec<Task> {
         let Some(Overlay::Form(form)) = &mut model.overlay else { return Vec::new() };
         let count = form.fields.len();
         let leaving = std::mem::take(&mut form.leaving);
@@ -413,7 +458,7 @@ impl Form {
     /// To the review, if nothing is wrong.
     fn submit(model: &mut Model) -> Vec<Task> {
         let Some(Overlay::Form(form)) = &mut model.overlay else { return Vec::new() };
-        if form.changes() == 0 && form.before.is_some() {
+        if form.changes() == 0 && form.edits() {
             form.problem = Some("nothing was changed yet".to_owned());
             return Vec::new();
         }
@@ -426,6 +471,14 @@ impl Form {
             }
             return Vec::new();
         };
+        if let Change::Money(deed) = change {
+            let form = form.clone();
+            let tasks = crate::update::money::review(model, *deed);
+            if let Some(Overlay::Review(review)) = &mut model.overlay {
+                review.form = Some(form);
+            }
+            return tasks;
+        }
         let (subject, version) = match &form.before {
             Some(user) => (Subject::Person(user.clone()), Some(user.version)),
             None => (Subject::Called(form.fields[0].input.value().to_owned()), None),
@@ -441,10 +494,12 @@ impl Form {
     /// What is said about a field.
     fn note(&self, at: usize, theme: &crate::look::Theme) -> Option<Bit> {
         let field = &self.fields[at];
+        let money = self.money_note(at, theme);
         match (&field.fault, &field.was) {
             (Some(fault), _) if field.touched => {
                 Some(bit(format!("{} {fault}", theme.glyphs.stop), theme.bad))
             }
+            _ if money.is_some() => money,
             (_, Some(was)) if field.changed() && was.is_empty() => {
                 Some(bit(format!("{} was empty", theme.glyphs.changed), theme.warn))
             }
@@ -464,15 +519,20 @@ impl Form {
         // a line for each field and one for what is said about it, if there is room for both
         let tall = whole.height.saturating_sub(6);
         let step: u16 = if usize::from(tall) >= self.fields.len() * 2 + 4 { 2 } else { 1 };
-        let wanted = u16::try_from(self.fields.len()).unwrap_or(u16::MAX).saturating_mul(step) + 6;
+        let offers = self.offers(model, &theme);
+        let offered = u16::try_from(offers.len()).unwrap_or(u16::MAX);
+        // room for what may be offered, so that the box does not jump while one types
+        let kept = if self.money.is_some() { offered.max(7.min(tall / 3)) } else { 0 };
+        let wanted = u16::try_from(self.fields.len()).unwrap_or(u16::MAX).saturating_mul(step) + 6 + kept;
         let area = middle(whole, whole.width.saturating_sub(4).min(92), wanted.min(whole.height));
-        let title = match &self.before {
-            Some(user) => format!("Edit {}", user.email),
-            None => "New user".to_owned(),
+        let title = match (&self.before, &self.money) {
+            (_, Some(sheet)) => self.money_title(sheet),
+            (Some(user), None) => format!("Edit {}", user.email),
+            (None, None) => "New user".to_owned(),
         };
         let mut facts = Vec::new();
-        if let Some(user) = &self.before {
-            facts.push(bit(format!("version {} {}", user.version, theme.glyphs.dot), theme.dim));
+        if let Some(read) = self.read() {
+            facts.push(bit(format!("version {} {}", read.version(), theme.glyphs.dot), theme.dim));
         }
         facts.extend(super::review::place(model, &theme));
         let inside = canvas.frame(area, &[bit(title, theme.accent)], &facts);
@@ -483,7 +543,7 @@ impl Form {
             22.. => 12,
             _ => 0,
         };
-        let rows = usize::from(inside.height.saturating_sub(4) / step).max(1);
+        let rows = usize::from(inside.height.saturating_sub(4 + offered) / step).max(1);
         let first = (self.at + 1).saturating_sub(rows);
         for (line, (at, field)) in self.fields.iter().enumerate().skip(first).take(rows).enumerate() {
             let y = inside.y + 1 + line as u16 * step;
@@ -542,6 +602,10 @@ impl Form {
                     canvas.line(x, inside.bottom().saturating_sub(3), width, &[note]);
                 }
             }
+        }
+        let top = inside.bottom().saturating_sub(3 + offered).max(inside.y);
+        for (line, y) in offers.iter().zip(top..inside.bottom().saturating_sub(3)) {
+            canvas.line(x, y, width, line);
         }
         let wrong = self.fields.iter().filter(|field| field.touched && field.fault.is_some()).count();
         let word = match (&self.problem, wrong, self.changes()) {

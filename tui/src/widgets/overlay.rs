@@ -98,7 +98,7 @@ pub fn paste(model: &mut Model, text: &str) {
     match &mut model.overlay {
         Some(Overlay::Palette(palette)) => palette.paste(text),
         Some(Overlay::Form(form)) => form.paste(text),
-        Some(Overlay::Review(review)) => review.paste(text),
+        Some(Overlay::Review(_)) => Review::paste(model, text),
         Some(Overlay::Export(export)) => export.paste(text),
         _ => {}
     }
@@ -129,8 +129,8 @@ pub fn click(model: &mut Model, hit: Option<Hit>) -> Vec<Task> {
             Vec::new()
         }
         (Some(Hit::Button(at)), Some(Overlay::Review(_))) => Review::press(model, at),
-        (Some(Hit::Field(_)), Some(Overlay::Review(review))) => {
-            review.to_reason();
+        (Some(Hit::Field(at)), Some(Overlay::Review(review))) => {
+            review.to_field(at);
             Vec::new()
         }
         (Some(Hit::Press(pressed)), Some(_)) => key(model, pressed, false),

@@ -50,7 +50,8 @@ enum Line {
 /// A list as the command line names it, and the filter behind it: `users list status:active`.
 fn list_of(model: &Model, text: &str) -> Option<(Room, String)> {
     let (noun, rest) = text.trim_start().split_once(char::is_whitespace)?;
-    let lists = Room::ALL.iter().copied().filter(|room| *room != Room::Home);
+    // a statement needs to know whose
+    let lists = Room::ALL.iter().copied().filter(|room| !matches!(room, Room::Home | Room::Statement));
     let room = lists.into_iter().find(|room| model.list_of(*room).noun() == noun)?;
     let rest = rest.trim();
     let verbs = ACTIONS.iter().filter_map(|action| action.words.split_once(' '));

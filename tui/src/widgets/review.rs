@@ -4,6 +4,7 @@
 //! a lost answer is found by its idempotency key, never sent again blindly.
 
 mod draw;
+mod money;
 
 use std::time::Duration;
 
@@ -19,8 +20,9 @@ use bursar_shared::{
 use tui_input::Input;
 
 pub use self::draw::place;
+pub(crate) use self::money::watch;
 use super::{
-    conflict::Conflict,
+    conflict::{Conflict, Theirs},
     field,
     form::Form,
     outcome::{Results, Token, tally},
@@ -91,6 +93,8 @@ enum Focus {
     Cancel,
     Go,
     Reason,
+    /// The amount is typed.
+    Amount,
 }
 
 /// A change under review.
@@ -108,6 +112,8 @@ pub struct Review {
     shown: Timestamp,
     /// Why it is done, where that is kept.
     reason: Input,
+    /// The amount, typed once more where money moves.
+    typed: Input,
     /// Something that one should know before reading on.
     note: Option<String>,
     /// Lines above the first that is shown.
@@ -132,6 +138,7 @@ impl Review {
             agreed: 0,
             shown: model.now,
             reason: Input::default(),
+            typed: Input::default(),
             note: None,
             scroll: 0,
             form: None,
@@ -218,7 +225,8 @@ impl Review {
                 model.names.insert(user.id, user.email.to_string());
                 model.users.list.window.patch(&user.id.to_string(), |row| {
                     let sessions = row.record.sessions.take().filter(|_| user.status == UserStatus::Active);
-                    row.record = User { sessions, ..*user };
+                    let accounts = row.record.accounts.take();
+                    row.record = User { sessions, accounts, ..*user };
                 });
             }
             Effect::Gone => {
@@ -233,6 +241,10 @@ impl Review {
                 }
             }
             Effect::Ended(_) => {}
+            Effect::Moved(moved) => model.money.take_moved(&moved.transfer),
+            Effect::Account(account) => {
+                model.money.take_account(&account);
+            }
             Effect::Token(reset) => {
                 let token = Token::new(model, whom, reset);
                 model.overlay = Some(Overlay::Token(token));
@@ -280,6 +292,14 @@ impl Review {
     pub fn failed(model: &mut Model, trouble: Trouble) -> Vec<Task> {
         Self::reopen(model);
         if let Trouble::Refused { error, .. } = &trouble {
+            if let Some(Overlay::Review(review)) = &model.overlay
+                && matches!(review.change, Change::Money(_))
+                && error.code == ErrorCode::VersionMismatch
+                && let Some(current) = error.details.get("current").cloned()
+                && let Ok(theirs) = serde_json::from_value(current)
+            {
+                return money::overtaken(model, theirs, trouble);
+            }
             let current: Option<User> = (error.code == ErrorCode::VersionMismatch)
                 .then(|| error.details.get("current").cloned())
                 .flatten()
@@ -319,12 +339,13 @@ impl Review {
     fn overtaken(model: &mut Model, theirs: User, trouble: Trouble) -> Vec<Task> {
         let version = theirs.version;
         model.users.list.window.patch(&theirs.id.to_string(), |row| {
-            let sessions = row.record.sessions.take();
-            row.record = User { sessions, ..theirs.clone() };
+            let (sessions, accounts) = (row.record.sessions.take(), row.record.accounts.take());
+            row.record = User { sessions, accounts, ..theirs.clone() };
         });
         let Some(Overlay::Review(review)) = &mut model.overlay else { return Vec::new() };
         if let Some(form) = review.form.take() {
-            model.overlay = Some(Overlay::Conflict(Box::new(Conflict::new(form, Box::new(theirs)))));
+            let theirs = Theirs::User(Box::new(theirs));
+            model.overlay = Some(Overlay::Conflict(Box::new(Conflict::new(form, theirs))));
             return Vec::new();
         }
         review.focus = Focus::Cancel;
@@ -410,16 +431,21 @@ impl Review {
     }
 
     /// Text was pasted: into the reason, and nowhere else.
-    pub fn paste(&mut self, text: &str) {
-        if self.focus == Focus::Reason {
-            field::paste(&mut self.reason, text);
+    pub fn paste(model: &mut Model, text: &str) {
+        let Some(Overlay::Review(review)) = &mut model.overlay else { return };
+        match review.focus {
+            Focus::Reason => field::paste(&mut review.reason, text),
+            Focus::Amount => model.complain("the amount is typed, not pasted"),
+            _ => {}
         }
     }
 
-    /// The reason is typed in now.
-    pub fn to_reason(&mut self) {
-        if self.choosable() && self.change.takes_reason() {
-            self.focus = Focus::Reason;
+    /// The reason is typed in now, or the amount.
+    pub fn to_field(&mut self, field: u8) {
+        match field {
+            1 if self.choosable() && self.asks_for().is_some() => self.focus = Focus::Amount,
+            0 if self.choosable() && self.change.takes_reason() => self.focus = Focus::Reason,
+            _ => {}
         }
     }
 
@@ -438,13 +464,18 @@ impl Review {
     pub fn key(model: &mut Model, key: Key, held: bool) -> Vec<Task> {
         let Some(Overlay::Review(review)) = &mut model.overlay else { return Vec::new() };
         let choosable = review.choosable();
-        let typing = review.focus == Focus::Reason;
+        let typing = matches!(review.focus, Focus::Reason | Focus::Amount);
+        let early = model.now.since(review.shown) < ARM;
         match (key.ctrl, key.code) {
             (false, Code::Esc) | (true, Code::Char('g')) => Self::close(model),
             (false, Code::Tab | Code::BackTab) if choosable => {
                 // as they stand on the screen: the reason above, then the buttons
                 let reason = review.change.takes_reason();
+                let amount = review.asks_for().is_some();
                 review.focus = match (review.focus, key.code == Code::Tab) {
+                    (Focus::Cancel, true) | (Focus::Go, false) if amount => Focus::Amount,
+                    (Focus::Amount, true) => Focus::Go,
+                    (Focus::Amount, false) => Focus::Cancel,
                     (Focus::Reason, true) | (Focus::Go, false) => Focus::Cancel,
                     (Focus::Go, true) | (Focus::Cancel, false) if reason => Focus::Reason,
                     (Focus::Go, true) => Focus::Cancel,
@@ -454,10 +485,24 @@ impl Review {
             (false, Code::Left | Code::Right) if choosable && !typing => {
                 review.focus = if review.focus == Focus::Go { Focus::Cancel } else { Focus::Go };
             }
+            (false, Code::Enter) if review.focus == Focus::Amount => {
+                // on to the button, which is pressed by a key of its own
+                match review.is_typed() && !held {
+                    true => review.focus = Focus::Go,
+                    false => model.complain("type the amount as it is said there; then the button works"),
+                }
+            }
             (false, Code::Enter) if typing => review.focus = Focus::Cancel,
             (false, Code::Enter) if review.focus == Focus::Go => return Self::agree(model, held),
             (false, Code::Enter) if held => {}
             (false, Code::Enter) => Self::close(model),
+            _ if review.focus == Focus::Amount && (early || !choosable) => {
+                // what was typed before it could be read says nothing
+                model.complain("not so fast: read what will happen, then type the amount");
+            }
+            _ if review.focus == Focus::Amount => {
+                field::edit(&mut review.typed, key);
+            }
             _ if typing => {
                 field::edit(&mut review.reason, key);
             }
@@ -467,7 +512,7 @@ impl Review {
             (false, Code::Char('!')) if matches!(review.stage, Stage::Refused(_)) => {
                 return crate::update::perform(model, crate::actions::Do::Error);
             }
-            (false, Code::Char('r')) if choosable => review.to_reason(),
+            (false, Code::Char('r')) if choosable => review.to_field(0),
             (false, Code::Char('Y')) => {
                 let command = model.place.reached_by(&review.command());
                 model.say(format!("copied {command}"));
@@ -497,6 +542,11 @@ impl Review {
         if held || now.since(review.shown) < ARM {
             // held keys, and keys typed before it was there, agree to nothing
             model.complain("not so fast: read what will happen, then press enter");
+            return Vec::new();
+        }
+        if !review.is_typed() {
+            review.focus = Focus::Amount;
+            model.complain("the amount comes first: type it as it is said there");
             return Vec::new();
         }
         let reason = match review.because() {

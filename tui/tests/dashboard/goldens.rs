@@ -11,7 +11,7 @@ use crate::support::{Desk, Mood, event, hostile, user};
 const SIZES: [(u16, u16); 2] = [(120, 36), (80, 24)];
 
 /// Compares with the checked-in screens of both sizes.
-fn golden(name: &str, scene: impl Fn(u16, u16) -> Desk) {
+pub fn golden(name: &str, scene: impl Fn(u16, u16) -> Desk) {
     for (width, height) in SIZES {
         let mut desk = scene(width, height);
         desk.draw();
@@ -28,7 +28,7 @@ fn slow(desk: &mut Desk, slot: Slot) {
 }
 
 /// The daemon goes away, and is noticed by the next pulse.
-fn cut(desk: &mut Desk) {
+pub fn cut(desk: &mut Desk) {
     desk.mood = Mood::Unreachable;
     desk.ring(Alarm::Pulse);
 }
@@ -291,7 +291,7 @@ fn forms() {
     });
 }
 
-fn later(desk: &mut Desk) {
+pub fn later(desk: &mut Desk) {
     desk.model.now = desk.model.now + std::time::Duration::from_secs(1);
 }
 

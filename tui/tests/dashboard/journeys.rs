@@ -39,7 +39,7 @@ fn a_list_and_its_sessions_are_one_request() {
     desk.log.clear();
     desk.press("2");
     assert_eq!(desk.log.len(), 1, "{:?}", desk.log);
-    assert!(desk.log[0].contains(r#""include":"sessions""#));
+    assert!(desk.log[0].contains(r#""include":"sessions,accounts""#));
     assert!(desk.log[0].contains(r#""position":"start""#));
 }
 

@@ -1,12 +1,15 @@
 //! The dashboard, driven by keys against a daemon made of plain data.
 #![expect(clippy::unwrap_used, reason = "helpers of tests: a panic says where")]
 
+mod books;
 mod changing;
 mod details;
 mod goldens;
 mod hygiene;
 mod journeys;
 mod list;
+mod moneyscreens;
+mod moving;
 mod places;
 mod resize;
 mod support;

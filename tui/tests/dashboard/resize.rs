@@ -2,7 +2,10 @@
 
 use bursar_tui::{ThemeName, message::Alarm};
 
-use crate::support::{Desk, Mood, hostile};
+use crate::{
+    books::hostile_account,
+    support::{Desk, Mood, hostile},
+};
 
 /// A sequence that is the same in every run.
 fn sizes() -> impl Iterator<Item = (u16, u16)> {
@@ -17,7 +20,7 @@ fn sizes() -> impl Iterator<Item = (u16, u16)> {
 
 #[test]
 fn two_thousand_sizes_on_every_screen() {
-    let scenes: [fn(&mut Desk); 23] = [
+    let scenes: [fn(&mut Desk); 35] = [
         |desk| desk.press("3 j"),
         |desk| desk.press("4 j enter"),
         |desk| desk.press("5 j"),
@@ -54,11 +57,39 @@ fn two_thousand_sizes_on_every_screen() {
         |desk| desk.press("2 ?"),
         |desk| desk.press("2 : copy"),
         |desk| desk.press("2 c"),
+        |desk| desk.press("7 j"),
+        |desk| desk.press("7 j enter"),
+        |desk| desk.press("7 j o j"),
+        |desk| {
+            desk.falsified = Some(125);
+            desk.press("7 j o j enter");
+        },
+        |desk| {
+            desk.press("8 j j");
+            desk.ring(Alarm::Rest);
+        },
+        |desk| desk.press("8 j enter"),
+        |desk| {
+            desk.press("7 j T e");
+            desk.ring(Alarm::Seek);
+        },
+        |desk| desk.press("7 j T world:EUR tab 12 ^s tab 12"),
+        |desk| desk.press("8 j C ^u 2 ^s tab"),
+        |desk| desk.press("7 N Till tab EUR tab 2 tab 50"),
+        |desk| {
+            desk.press("7 j j e tab ^u 25");
+            let mut theirs = hostile_account(2);
+            theirs.version += 2;
+            desk.overtaken_account = Some(theirs);
+            desk.press("^s");
+        },
+        |desk| desk.press("7 j F"),
     ];
     let mut sizes = sizes();
     for (at, scene) in scenes.into_iter().enumerate() {
         let mut desk = Desk::home(80, 24);
         desk.person = hostile;
+        desk.account = hostile_account;
         scene(&mut desk);
         let cursor = desk.cursor().map(str::to_owned);
         for round in 0..120 {

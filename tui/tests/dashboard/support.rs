@@ -6,11 +6,13 @@
 //! assert!(desk.text().contains("1 marked"));
 //! ```
 
+use crate::books;
 use bursar_shared::{
     error::{ApiError, ErrorCode},
     field::{Position, UserStatus},
     id::{EventId, SessionId, UserId},
     operations::{
+        accounts::Account,
         auth::{Capabilities, Session},
         log::{AuditEntry, AuditReport, Event},
         roles::Role,
@@ -38,7 +40,7 @@ pub fn noon() -> Timestamp {
     "2026-08-22T12:04:31Z".parse().unwrap()
 }
 
-fn at(seconds_before_noon: i64) -> Timestamp {
+pub fn at(seconds_before_noon: i64) -> Timestamp {
     Timestamp::from_micros(noon().micros() - seconds_before_noon * 1_000_000)
 }
 
@@ -260,7 +262,13 @@ pub struct Desk {
     pub refusal: Option<ApiError>,
     /// The exports that were asked for.
     pub exports: Vec<Plan>,
-    /// The chain of the log is broken here.
+    /// How the n-th account is made.
+    pub account: fn(u32) -> Account,
+    /// The balance of this entry is wrong.
+    pub falsified: Option<i64>,
+    /// Somebody saved this account meanwhile.
+    pub overtaken_account: Option<Account>,
+    /// The chain of the log is broken here, and the books.
     pub broken: Option<i64>,
     /// The process was asked to stop for a while.
     pub stops: usize,
@@ -296,6 +304,9 @@ impl Desk {
             overtaken: None,
             refusal: None,
             exports: Vec::new(),
+            account: books::account,
+            falsified: None,
+            overtaken_account: None,
             broken: None,
             stops: 0,
             buffer: Buffer::default(),
@@ -309,6 +320,12 @@ impl Desk {
         let mut desk = Self::new(width, height);
         desk.sign_in();
         desk
+    }
+
+    /// The n-th account as it is now.
+    pub fn account_of(&self, n: u32) -> Account {
+        let account = (self.account)(n);
+        self.overtaken_account.clone().filter(|theirs| theirs.id == account.id).unwrap_or(account)
     }
 
     /// Signed in, on the list of people.
@@ -522,6 +539,7 @@ impl Desk {
                     by_role: Default::default(),
                 }))
             }
+            request => books::answer(self, request),
         })
     }
 
@@ -541,6 +559,13 @@ impl Desk {
             let stale = ApiError::new(ErrorCode::VersionMismatch, "Somebody else saved first.");
             return Err(refused(stale.with(json!({ "current": theirs }))));
         }
+        if let (Change::Money(deed), Some(theirs)) = (change, &self.overtaken_account)
+            && deed.account().is_some_and(|account| account.id == theirs.id)
+            && version.is_some_and(|version| version < theirs.version)
+        {
+            let stale = ApiError::new(ErrorCode::VersionMismatch, "Somebody else saved first.");
+            return Err(refused(stale.with(json!({ "current": theirs }))));
+        }
         Ok(self.changed(change))
     }
 
@@ -554,6 +579,7 @@ impl Desk {
             user
         };
         match change {
+            Change::Money(deed) => return books::changed(self, deed),
             Change::Many(op, items) => {
                 let outcome = |(index, item): (usize, &bursar_tui::change::Item)| {
                     let before = of(item.id);

@@ -114,6 +114,9 @@ impl Host for CommandLine {
             "roles" => &views::ROLES,
             "events" => &views::EVENTS,
             "audit" => &views::AUDIT,
+            "accounts" => &views::ACCOUNTS,
+            "transfers" => &views::TRANSFERS,
+            "entries" => &views::ENTRIES,
             _ => return Err(format!("{noun} cannot be exported")),
         };
         let format = match format {

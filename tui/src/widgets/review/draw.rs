@@ -43,7 +43,9 @@ impl Review {
             }
             lines.push(Vec::new());
         }
-        if !matches!(self.change, Change::Many(..)) {
+        if let Change::Money(deed) = &self.change {
+            lines.extend(super::money::facts(self, deed, theme, width));
+        } else if !matches!(self.change, Change::Many(..)) {
             lines.push(fact("who", vec![bit(self.subject.name(), theme.strong)]));
         }
         if let Some(before) = self.subject.before() {
@@ -87,7 +89,10 @@ impl Review {
             lines.extend(outcome::each(items, plan, theme));
             lines.push(Vec::new());
         }
-        lines.push(fact("undo", vec![bit(self.change.undo(), theme.text)]));
+        let undo = Clean::from(self.change.undo()).wrap(width.saturating_sub(12).max(8));
+        lines.extend(undo.into_iter().enumerate().map(|(at, text)| {
+            fact(if at == 0 { "undo" } else { "" }, vec![Bit { text, style: theme.text }])
+        }));
         let command = model.place.reached_by(&self.command());
         let room = width.saturating_sub(12).max(8);
         let mut parts = Clean::of(command).wrap(room).into_iter();
@@ -151,11 +156,9 @@ impl Review {
     pub fn draw(&self, canvas: &mut Canvas<'_>, model: &Model) {
         let theme = canvas.theme;
         let whole = room(canvas);
-        let wide = if matches!(self.change, Change::Many(..) | Change::Edit(_) | Change::Create(_)) {
-            96
-        } else {
-            78
-        };
+        let wide =
+            matches!(self.change, Change::Many(..) | Change::Edit(_) | Change::Create(_) | Change::Money(_));
+        let wide = if wide { 96 } else { 78 };
         let width = whole.width.saturating_sub(2).min(wide);
         let room = usize::from(width.saturating_sub(6)).max(8);
         let lines = self.facts(model, &theme, room);
@@ -164,6 +167,14 @@ impl Review {
         let reason = self.change.takes_reason() && self.choosable();
         if reason {
             below.extend([vec![bit(format!("{:<12}", "reason"), theme.dim)], Vec::new()]);
+        }
+        // the line that the amount is typed in
+        let typed = self.typed_note(&theme).filter(|_| self.choosable());
+        let amount = below.len();
+        if let Some(note) = &typed {
+            below.push(vec![bit("amount", theme.dim)]);
+            below.push(vec![bit(" ".repeat(12), theme.text), note.clone()]);
+            below.push(Vec::new());
         }
         let word = self.word(&theme);
         below.extend(word.text.wrap(room).into_iter().map(|text| vec![Bit { text, style: word.style }]));
@@ -221,6 +232,10 @@ impl Review {
                     let text = Clean::fixed("none; a click or r goes here");
                     canvas.text(place.x, y, place.width, &text, theme.field);
                 }
+            }
+            if at == amount && typed.is_some() {
+                let place = Rect { x: x + 12, y, width: width.saturating_sub(12).min(24), height: 1 };
+                field::draw(canvas, place, &self.typed, false, self.focus == Focus::Amount, Some(1));
             }
             y += 1;
         }

@@ -1,0 +1,123 @@
+//! How the books stand, on the first screen: both sides of every currency, holds that end soon, and what
+//! is frozen.
+
+use std::time::Duration;
+
+use ratatui::layout::Rect;
+
+use super::money::Books;
+use crate::{
+    look::Theme,
+    model::Model,
+    text::{Clean, amount, clock, lasted, number},
+    widgets::canvas::{Bit, Canvas, bit},
+};
+
+/// Holds that end within this need somebody.
+const SOON: Duration = Duration::from_secs(86_400);
+
+/// Whether there is anything to be said.
+pub fn is_known(model: &Model) -> bool {
+    let books = model.money.books.as_ref().map(|(books, _)| books);
+    books.is_some_and(|books| books.trial.is_some() || books.holds.is_some() || books.frozen.is_some())
+}
+
+/// Draws it: a line each where there is room, else all in one.
+pub fn draw(canvas: &mut Canvas<'_>, model: &Model, area: Rect) {
+    let Some((books, at)) = model.money.books.as_ref().filter(|_| area.height > 1) else { return };
+    let theme = canvas.theme;
+    let (needs, fine) = lines(books, model);
+    let title =
+        if needs.is_empty() { bit("Money", theme.accent) } else { bit("Money needs you", theme.warn) };
+    let age = if model.is_offline() { format!("as of {}", clock(*at)) } else { String::new() };
+    canvas.rule(
+        area.x,
+        area.y,
+        area.width,
+        &[title],
+        &[bit(age, theme.warn)][..usize::from(model.is_offline())],
+    );
+    let (x, width) = (area.x + 2, area.width.saturating_sub(3));
+    if area.height == 2 {
+        let mut line: Vec<Bit> = Vec::new();
+        for one in needs.into_iter().chain(fine) {
+            if !line.is_empty() {
+                line.push(bit(format!(" {} ", theme.glyphs.dot), theme.rule));
+            }
+            line.push(one);
+        }
+        canvas.line(x, area.y + 1, width, &line);
+        return;
+    }
+    for (one, y) in needs.into_iter().chain(fine).zip(area.y + 1..area.bottom()) {
+        canvas.text(x, y, width, &one.text, one.style);
+    }
+}
+
+/// What needs somebody, the worst first, and what is as it should be.
+fn lines(books: &Books, model: &Model) -> (Vec<Bit>, Vec<Bit>) {
+    let theme = &model.theme;
+    let (mut needs, mut fine) = (Vec::new(), Vec::new());
+    if let Some((report, _)) = model.money.verified.as_ref().filter(|(report, _)| !report.ok) {
+        let count = number(report.problems.len() as u64);
+        needs.push(bit(format!("{} {count} problems found by v", theme.glyphs.stop), theme.bad));
+    }
+    for one in books.trial.iter().flat_map(|trial| &trial.currencies) {
+        if one.imbalance == 0 {
+            continue;
+        }
+        let off = amount(one.currency, one.imbalance);
+        needs.push(bit(
+            format!("{} {} is off by {off}: v checks", theme.glyphs.stop, one.currency),
+            theme.bad,
+        ));
+    }
+    if let Some((count, exact, rows)) = &books.holds {
+        holds(*count, *exact, rows, model, &mut needs, &mut fine);
+    }
+    if let Some(frozen) = books.frozen.filter(|frozen| *frozen > 0) {
+        let accounts = if frozen == 1 { "account is" } else { "accounts are" };
+        needs.push(bit(format!("{} {} {accounts} frozen", theme.glyphs.wait, number(frozen)), theme.warn));
+    }
+    fine.extend(balanced(books, theme));
+    (needs, fine)
+}
+
+fn holds(
+    count: u64,
+    exact: bool,
+    rows: &[bursar_shared::operations::transfers::Transfer],
+    model: &Model,
+    needs: &mut Vec<Bit>,
+    fine: &mut Vec<Bit>,
+) {
+    let theme = &model.theme;
+    let mut ends: Vec<_> = rows.iter().filter_map(|hold| hold.expires_at).collect();
+    ends.sort();
+    let soon = ends.iter().filter(|at| at.since(model.now) < SOON).count();
+    if let Some(first) = ends.first().filter(|_| soon > 0) {
+        let left = lasted(first.since(model.now));
+        let holds = if soon == 1 { "hold ends" } else { "holds end" };
+        let text = format!("{} {soon} {holds} within a day, first in {left}", theme.glyphs.wait);
+        needs.push(bit(text, theme.warn));
+    }
+    let plus = if exact { "" } else { "+" };
+    match count {
+        0 => fine.push(bit(format!("{} no hold waits", theme.glyphs.good), theme.good)),
+        1 => fine.push(bit("1 hold waits", theme.text)),
+        many => fine.push(bit(format!("{}{plus} holds wait", number(many)), theme.text)),
+    }
+}
+
+/// The currencies whose sides are the same.
+fn balanced(books: &Books, theme: &Theme) -> Option<Bit> {
+    let trial = books.trial.as_ref()?;
+    let codes: Vec<&str> =
+        trial.currencies.iter().filter(|one| one.imbalance == 0).map(|one| one.currency.code()).collect();
+    let text = match codes.len() {
+        0 if trial.currencies.is_empty() => "no money yet".to_owned(),
+        0 => return None,
+        _ => format!("{} balanced: {}", theme.glyphs.good, codes.join(" ")),
+    };
+    Some(bit(Clean::of(text), theme.good))
+}

@@ -1,0 +1,273 @@
+//! Money under review: what both accounts hold before and after, and the amount that is typed before it moves.
+
+use bursar_shared::{
+    field::{AccountStatus, TransferMode},
+    id::AccountId,
+    money::Currency,
+    operations::{
+        accounts::{Account, Balances},
+        log::Event,
+    },
+};
+
+use super::{Focus, Review, Stage};
+use crate::{
+    change::{Change, Deed, Effect, Moved},
+    look::Theme,
+    message::{Request, Slot, Task, Trouble},
+    model::Model,
+    screens::{accounts::status, money::label},
+    text::{Clean, amount, minute},
+    widgets::{
+        canvas::{Bit, bit},
+        conflict::{Conflict, Theirs},
+        overlay::Overlay,
+    },
+};
+
+/// Cells of the name of a line.
+const NAME: usize = 12;
+/// Cells of an amount.
+const CELLS: usize = 18;
+
+impl Review {
+    /// What must be typed before it is done: the amount that moves, or is held.
+    pub(super) fn asks_for(&self) -> Option<(Currency, i64)> {
+        match &self.change {
+            Change::Money(deed) => deed.amount(),
+            _ => None,
+        }
+    }
+
+    /// Whether that was typed; true where nothing must be.
+    pub(super) fn is_typed(&self) -> bool {
+        self.asks_for().is_none_or(|(currency, minor)| currency.minor(self.typed.value().trim()) == Ok(minor))
+    }
+
+    /// What is still to be done before the button works.
+    pub(super) fn typed_note(&self, theme: &Theme) -> Option<Bit> {
+        let (currency, minor) = self.asks_for()?;
+        let wanted = currency.decimal(minor);
+        let typed = self.typed.value().trim();
+        Some(match (typed.is_empty(), self.is_typed(), wanted.strip_prefix(typed)) {
+            (_, true, _) => bit(format!("{} {}", theme.glyphs.mark, "the button works"), theme.good),
+            (true, ..) => bit(format!("type {wanted} to let the button work"), theme.dim),
+            (false, false, Some(rest)) => bit(format!("{} more", rest.len()), theme.dim),
+            _ => bit(format!("{} is not {wanted}", theme.glyphs.stop), theme.bad),
+        })
+    }
+}
+
+/// What a change about money is about, line by line.
+pub(super) fn facts(review: &Review, deed: &Deed, theme: &Theme, width: usize) -> Vec<Vec<Bit>> {
+    let mut lines = Vec::new();
+    let effect = match &review.stage {
+        Stage::Ready(effect) => Some(effect),
+        _ => None,
+    };
+    match effect {
+        Some(Effect::Moved(moved)) => lines.extend(moves(moved, theme, width)),
+        _ => lines.push(fact("what", vec![bit(review.subject.name(), theme.strong)], theme)),
+    }
+    match deed {
+        Deed::Post(op, _) => {
+            if op.mode == Some(TransferMode::Hold) {
+                let until = match effect {
+                    Some(Effect::Moved(moved)) => moved.transfer.expires_at,
+                    _ => None,
+                };
+                let text = match (until, op.expires_in_seconds) {
+                    (Some(at), _) => format!("until {}Z, then it is let go", minute(at)),
+                    (None, Some(seconds)) => format!("for {} s", seconds.0),
+                    (None, None) => "until it is captured or voided".to_owned(),
+                };
+                lines.push(fact("held", vec![bit(text, theme.text)], theme));
+            }
+            let texts = [
+                ("reason", op.reason.as_ref().map(|reason| reason.as_str())),
+                ("for", op.description.as_ref().map(|text| text.as_str())),
+                ("external id", op.external_id.as_ref().map(|id| id.as_str())),
+            ];
+            for (name, text) in texts {
+                lines.extend(text.map(|text| wrapped(name, text, theme, width)).unwrap_or_default());
+            }
+        }
+        Deed::Reverse(of, _, reason) => {
+            lines.extend(wrapped("reason", reason.as_str(), theme, width));
+            lines.push(fact("of", vec![bit(of.id.to_string(), theme.text)], theme));
+        }
+        Deed::Capture(of, _) => {
+            let rest = deed.amount().map_or(0, |(_, minor)| of.amount - minor);
+            if rest > 0 {
+                let text = format!("{} {} is let go", amount(of.currency, rest), of.currency);
+                lines.push(fact("the rest", vec![bit(text, theme.warn)], theme));
+            }
+            lines.push(fact("of", vec![bit(of.id.to_string(), theme.text)], theme));
+        }
+        Deed::Void(of, _) => lines.push(fact("of", vec![bit(of.id.to_string(), theme.text)], theme)),
+        Deed::Freeze(account, _) => {
+            lines.push(turned(account, AccountStatus::Frozen, theme));
+            let text = "money may come in; nothing goes out, not even what is held";
+            lines.push(fact("then", vec![bit(text, theme.text)], theme));
+        }
+        Deed::Unfreeze(account, _) => lines.push(turned(account, AccountStatus::Active, theme)),
+        Deed::Close(account, sweep, _) => {
+            lines.push(turned(account, AccountStatus::Closed, theme));
+            if let Some((_, to)) = sweep {
+                let posted = account.balances.posted;
+                let sum = format!("{} {}", amount(account.currency, posted.abs()), account.currency);
+                let text = match posted {
+                    ..0 => format!("{sum}, its debt, is paid by {to}"),
+                    0 => format!("it is empty; nothing goes to {to}"),
+                    _ => format!("{sum} goes to {to}"),
+                };
+                lines.push(fact("sweep", vec![bit(text, theme.strong)], theme));
+            }
+            if let Some(Effect::Account(after)) = effect {
+                let arrow = bit(format!(" {} ", theme.glyphs.arrow), theme.dim);
+                let text =
+                    |account: &Account| bit(amount(account.currency, account.balances.posted), theme.text);
+                lines.push(fact("posted", vec![text(account), arrow, text(after)], theme));
+            }
+        }
+        Deed::Open(..) | Deed::Edit(..) => {}
+    }
+    lines
+}
+
+fn fact(name: &str, rest: Vec<Bit>, theme: &Theme) -> Vec<Bit> {
+    let mut line = vec![bit(format!("{name:<NAME$}"), theme.dim)];
+    line.extend(rest);
+    line
+}
+
+fn wrapped(name: &str, text: &str, theme: &Theme, width: usize) -> Vec<Vec<Bit>> {
+    let parts = Clean::of(text.replace('\n', " ")).wrap(width.saturating_sub(NAME).max(8));
+    let named = |(at, text): (usize, Clean)| {
+        fact(if at == 0 { name } else { "" }, vec![Bit { text, style: theme.text }], theme)
+    };
+    parts.into_iter().enumerate().map(named).collect()
+}
+
+fn turned(account: &Account, to: AccountStatus, theme: &Theme) -> Vec<Bit> {
+    let arrow = bit(format!(" {} ", theme.glyphs.arrow), theme.dim);
+    fact("status", vec![status(account.status, theme), arrow, status(to, theme)], theme)
+}
+
+/// Both accounts, before and after: the sender first.
+fn moves(moved: &Moved, theme: &Theme, width: usize) -> Vec<Vec<Bit>> {
+    let transfer = &moved.transfer;
+    let currency = transfer.currency;
+    // the amounts stay whole; where there is little room their names do not
+    let cells = CELLS.min(width.saturating_sub(NAME) / 2);
+    let mut lines = vec![vec![
+        bit(" ".repeat(NAME), theme.dim),
+        bit(format!("{:>cells$}", "NOW"), theme.dim),
+        bit(format!("{:>cells$}", "AFTER"), theme.dim),
+        bit(format!("  {currency}"), theme.dim),
+    ]];
+    let after = |id: AccountId| transfer.accounts.iter().flatten().find(|after| after.id == id);
+    let nothing = Balances { posted: 0, pending_in: 0, pending_out: 0, available: None };
+    for (word, id) in [("from", transfer.from_account_id), ("to", transfer.to_account_id)] {
+        let account = moved.before.iter().find(|account| account.id == id);
+        let name = account.map_or_else(|| "made by this".to_owned(), label);
+        let state = account.filter(|account| account.status != AccountStatus::Active);
+        let mut line = vec![bit(format!("{word:<NAME$}"), theme.dim), bit(name, theme.strong)];
+        if let Some(account) = state {
+            line.push(bit("  ", theme.text));
+            line.push(status(account.status, theme));
+        }
+        lines.push(line);
+        let before = account.map_or(nothing, |account| account.balances);
+        let Some(after) = after(id).map(|after| after.balances) else { continue };
+        let mut row = |name: &str, was: Option<i64>, now: Option<i64>| {
+            let text = |minor: Option<i64>| {
+                minor.map_or_else(|| "unlimited".to_owned(), |minor| amount(currency, minor))
+            };
+            let style = match (now, was == now) {
+                (Some(..0), _) => theme.warn,
+                (_, true) => theme.dim,
+                _ => theme.strong,
+            };
+            lines.push(vec![
+                bit(format!("  {name:<10}"), theme.dim),
+                bit(format!("{:>cells$}", text(was)), theme.text),
+                bit(format!("{:>cells$}", text(now)), style),
+            ]);
+        };
+        row("posted", Some(before.posted), Some(after.posted));
+        if before.pending_out != after.pending_out {
+            row("held out", Some(before.pending_out), Some(after.pending_out));
+        }
+        if before.pending_in != after.pending_in {
+            row("held in", Some(before.pending_in), Some(after.pending_in));
+        }
+        row("available", before.available.or(after.available.filter(|_| account.is_none())), after.available);
+    }
+    lines
+}
+
+/// Somebody else saved the account first. An edit shows both; anything else is asked about anew.
+pub(super) fn overtaken(model: &mut Model, theirs: Account, trouble: Trouble) -> Vec<Task> {
+    model.money.take_account(&theirs);
+    let Some(Overlay::Review(review)) = &mut model.overlay else { return Vec::new() };
+    if let Some(form) = review.form.take_if(|form| form.read().is_some()) {
+        let theirs = Theirs::Account(Box::new(theirs));
+        model.overlay = Some(Overlay::Conflict(Box::new(Conflict::new(form, theirs))));
+        return Vec::new();
+    }
+    review.focus = Focus::Cancel;
+    if review.takes_back.is_some() {
+        // to take back over what somebody else did since would be a change of its own
+        review.stage = Stage::Refused(trouble);
+        return Vec::new();
+    }
+    let version = theirs.version;
+    review.note =
+        Some(format!("somebody changed it meanwhile, to version {version}: this is what would happen now"));
+    if let Change::Money(deed) = &mut review.change {
+        **deed = deed.as_ref().clone().onto(theirs);
+    }
+    review.version = Some(version);
+    review.key = bursar_shared::id::idempotency_key();
+    ask(model)
+}
+
+/// Asks again what would happen.
+fn ask(model: &mut Model) -> Vec<Task> {
+    let Some(Overlay::Review(review)) = &mut model.overlay else { return Vec::new() };
+    review.stage = Stage::Asking;
+    let request = Request::Rehearse(review.change.clone(), review.version);
+    vec![Task::Ask(model.tickets.issue(Slot::Change), request)]
+}
+
+/// Money moved in an account that is shown with what it holds: what would happen is asked anew.
+pub(crate) fn watch(model: &mut Model, events: &[Event]) -> Vec<Task> {
+    let Some(Overlay::Review(review)) = &mut model.overlay else { return Vec::new() };
+    let Stage::Ready(Effect::Moved(moved)) = &review.stage else { return Vec::new() };
+    // what has no limit always has enough, and moves all the time
+    let limited = moved.before.iter().filter(|account| account.balances.available.is_some());
+    let shown: Vec<(AccountId, i64)> = limited.map(|account| (account.id, account.entry_seq)).collect();
+    let moves = |event: &Event| {
+        let accounts = event.data.get("accounts").and_then(serde_json::Value::as_array);
+        accounts.into_iter().flatten().any(|after| {
+            let id = after["id"].as_str().and_then(|id| id.parse::<AccountId>().ok());
+            let seq = after["entrySeq"].as_i64().unwrap_or(0);
+            shown.iter().any(|(known, held)| Some(*known) == id && seq > *held)
+        })
+    };
+    let frozen = |event: &Event| {
+        let id = event.resource.id.as_deref().and_then(|id| id.parse::<AccountId>().ok());
+        event.resource.kind == "account" && shown.iter().any(|(known, _)| Some(*known) == id)
+    };
+    if !events.iter().any(|event| moves(event) || frozen(event)) {
+        return Vec::new();
+    }
+    review.note =
+        Some("something happened to these accounts meanwhile: this is how it would be now".to_owned());
+    if review.focus == Focus::Go {
+        review.focus = Focus::Cancel;
+    }
+    model.dirty = true;
+    ask(model)
+}
