@@ -293,6 +293,8 @@ mod tests {
         assert_eq!((wrong.at, wrong.len), (7, 4));
         let wrong = parse::<User>("stauts:active").unwrap_err();
         assert!(wrong.message.contains("did you mean status?"), "{wrong}");
+        let wrong = parse::<User>("creatd>-7d").unwrap_err();
+        assert!(wrong.message.contains("did you mean created?"), "{wrong}");
         assert!(!parse::<User>("colour:red").unwrap_err().message.contains("did you mean"));
         let wrong = parse::<User>(r#"name:"Ada"#).unwrap_err();
         assert_eq!(wrong.at, 5);

@@ -404,9 +404,9 @@ pub fn markdown() -> String {
         out.push_str(&format!("\n### {}{}\n\n", title[..1].to_uppercase(), &title[1..]));
         let undone = *group == Group::Change;
         out.push_str(if undone {
-            "| keys | action | what it does | undone by |\n|---|---|---|---|\n"
+            "| keys | action | name | what it does | undone by |\n|---|---|---|---|---|\n"
         } else {
-            "| keys | action | what it does |\n|---|---|---|\n"
+            "| keys | action | name | what it does |\n|---|---|---|---|\n"
         });
         for action in ACTIONS.iter().filter(|action| action.group == *group) {
             // a bar would end the cell
@@ -414,7 +414,8 @@ pub fn markdown() -> String {
                 action.keys.iter().map(|keys| format!("`{}`", crate::keys::shown(keys).replace('|', "\\|")));
             let keys = keys.collect::<Vec<_>>().join(" ");
             let undo = if undone { format!(" {} |", action.undo) } else { String::new() };
-            out.push_str(&format!("| {keys} | {} | {} |{undo}\n", action.title, action.does));
+            let (title, name, does) = (action.title, action.name, action.does);
+            out.push_str(&format!("| {keys} | {title} | `{name}` | {does} |{undo}\n"));
         }
     }
     out

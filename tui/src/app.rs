@@ -14,16 +14,16 @@ use nix::{
 };
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
-    sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
+    sync::mpsc::{UnboundedReceiver, unbounded_channel},
 };
 
 use crate::{
     Left, Start,
     draw::{Drawn, draw},
-    message::{Exit, Msg, Request, Slot, Task},
+    message::{Exit, Input, Msg, Request, Slot, Task},
     model::{Model, Place},
     tasks::Tasks,
-    terminal::{Screen, input},
+    terminal::{Screen, listen},
     update::update,
     widgets::review::Review,
 };
@@ -45,6 +45,8 @@ struct Sources {
     signals: [Signal; 3],
     /// SIGTSTP and SIGCONT.
     job: [Signal; 2],
+    /// SIGWINCH.
+    size: Signal,
 }
 
 impl Sources {
@@ -59,29 +61,12 @@ impl Sources {
             _ = int.recv() => Msg::Stop(Exit::Signal(INT)),
             _ = stop.recv() => Msg::Pause,
             _ = go_on.recv() => Msg::Resumed,
-        }
-    }
-}
-
-/// Reads the keys, in a thread of its own: crossterm's reader never comes back from a terminal that is
-/// gone, and whoever waits for it would not see the signal that says so.
-fn listen(to: UnboundedSender<Msg>) -> io::Result<()> {
-    let listen = move || {
-        loop {
-            let msg = match crossterm::event::read().map(input) {
-                Ok(Some(input)) => Msg::Input(input),
-                // a key was let go, or something else that means nothing here
-                Ok(None) => continue,
-                // the terminal is gone: that is what SIGHUP says too
-                Err(_) => Msg::Stop(Exit::Signal(HUP)),
-            };
-            let last = matches!(msg, Msg::Stop(_));
-            if to.send(msg).is_err() || last {
-                return;
+            _ = self.size.recv() => {
+                let (width, height) = Screen::size().unwrap_or((80, 24));
+                Msg::Input(Input::Resize(width, height))
             }
         }
-    };
-    std::thread::Builder::new().name("bursar-keys".to_owned()).spawn(listen).map(drop)
+    }
 }
 
 const HUP: i32 = 1;
@@ -104,6 +89,7 @@ pub(crate) async fn run(start: Start) -> io::Result<Left> {
             signal(SignalKind::from_raw(ProcessSignal::SIGTSTP as i32))?,
             signal(SignalKind::from_raw(ProcessSignal::SIGCONT as i32))?,
         ],
+        size: signal(SignalKind::window_change())?,
     };
     let place = Place { server: start.server, ..start.place };
     let mut model = Model::new(start.look, place, local_now());
@@ -113,8 +99,8 @@ pub(crate) async fn run(start: Start) -> io::Result<Left> {
     }
     let mut tasks = Tasks::new(start.client, start.connect, start.host, to.clone());
     let mut screen = Screen::take(start.look.mouse)?;
-    listen(to)?;
-    model.size = screen.size()?;
+    listen(to, start.look.asks)?;
+    model.size = Screen::size()?;
     if start.signed_in {
         model.login.notice = Some("taking up the stored session…".to_owned());
         tasks.ask(model.tickets.issue(Slot::Session), Request::Who);
@@ -141,6 +127,9 @@ async fn stay(
     screen: &mut Screen,
 ) -> io::Result<Exit> {
     let mut drawn = show(screen, model)?;
+    if model.look.asks {
+        screen.ask_background()?;
+    }
     let mut drawn_at = Instant::now();
     loop {
         let msg = sources.next().await;
@@ -207,7 +196,7 @@ async fn stop(sources: &mut Sources, model: &mut Model, screen: &mut Screen) -> 
         let _ = tokio::time::timeout(STOPS, go_on.recv()).await;
     }
     screen.retake(model.look.mouse)?;
-    model.size = screen.size()?;
+    model.size = Screen::size()?;
     model.dirty = true;
     model.repaint = true;
     Ok(())
@@ -235,7 +224,7 @@ fn step(
     if matches!(msg, Msg::Resumed) {
         // whatever stopped us may have left the terminal to somebody else
         screen.retake(model.look.mouse)?;
-        model.size = screen.size()?;
+        model.size = Screen::size()?;
     }
     model.now = local_now();
     // not every message changes something, and what an earlier one changed is still to be drawn

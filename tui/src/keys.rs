@@ -78,6 +78,7 @@ const NAMES: &[(&str, Code)] = &[
     ("enter", Code::Enter),
     ("esc", Code::Esc),
     ("tab", Code::Tab),
+    ("shift-tab", Code::BackTab),
     ("backtab", Code::BackTab),
     ("backspace", Code::Backspace),
     ("delete", Code::Delete),

@@ -49,15 +49,23 @@ pub struct Look {
     pub mouse: bool,
     /// Whether the terminal knows 256 colours; else the sixteen.
     pub deep: bool,
+    /// Whether the terminal is asked if its background is light.
+    pub asks: bool,
 }
 
 impl Default for Look {
     fn default() -> Self {
-        Self { theme: ThemeName::Dark, ascii: false, mouse: true, deep: true }
+        Self { theme: ThemeName::Dark, ascii: false, mouse: true, deep: true, asks: false }
     }
 }
 
 impl Look {
+    /// Takes the theme for a light background, or for a dark one; whether that is another.
+    pub fn fits(&mut self, light: bool) -> bool {
+        let theme = if light { ThemeName::Light } else { ThemeName::Dark };
+        std::mem::replace(&mut self.theme, theme) != theme
+    }
+
     /// What the environment asks for: `NO_COLOR`, `TERM`, `COLORTERM`, `COLORFGBG` and the locale.
     pub fn from_env(variable: impl Fn(&str) -> Option<String>) -> Self {
         let set = |name: &str| variable(name).filter(|value| !value.is_empty());
@@ -68,7 +76,8 @@ impl Look {
             name.contains("utf-8") || name.contains("utf8")
         });
         // the variable's second half is the background: 7 and 15 are the light greys
-        let light = set("COLORFGBG").is_some_and(|pair| matches!(pair.rsplit(';').next(), Some("7" | "15")));
+        let pair = set("COLORFGBG");
+        let light = pair.as_ref().is_some_and(|pair| matches!(pair.rsplit(';').next(), Some("7" | "15")));
         let theme = match () {
             () if set("NO_COLOR").is_some() || term == "dumb" => ThemeName::Mono,
             () if light => ThemeName::Light,
@@ -78,6 +87,8 @@ impl Look {
             theme,
             ascii: !utf8 || term == "linux" || term == "dumb",
             mouse: true,
+            // the console and what is no terminal would show the question
+            asks: theme != ThemeName::Mono && pair.is_none() && !matches!(term.as_str(), "" | "linux"),
             deep: term.contains("256") || term.contains("kitty") || set("COLORTERM").is_some(),
         }
     }
@@ -340,6 +351,10 @@ mod tests {
         assert_eq!(look(&[("NO_COLOR", "1"), ("TERM", "xterm-256color")]).theme, ThemeName::Mono);
         assert_eq!(look(&[("NO_COLOR", "")]).theme, ThemeName::Dark);
         assert_eq!(look(&[("COLORFGBG", "0;15")]).theme, ThemeName::Light);
+        assert!(look(&[("TERM", "xterm-256color")]).asks);
+        for told in [("COLORFGBG", "0;15"), ("NO_COLOR", "1"), ("TERM", "linux"), ("TERM", "dumb")] {
+            assert!(!Look::from_env(|name| (told.0 == name).then(|| told.1.to_owned())).asks, "{told:?}");
+        }
         assert!(look(&[("LANG", "C")]).ascii);
         assert!(!look(&[("LANG", "de_DE.UTF-8")]).ascii);
         assert!(!look(&[("TERM", "xterm")]).deep);

@@ -46,6 +46,8 @@ pub enum Msg {
     Resumed,
     /// A time that was waited for has come.
     Alarm(Alarm),
+    /// The terminal says what its background is: light, or not.
+    Background(bool),
     /// A task of ours panicked.
     Broken,
     /// The process was told to end.

@@ -1,6 +1,8 @@
 //! The terminal: taken and given back on every way out, its events as ours, a frame in one write.
 
+mod decode;
 pub mod paint;
+mod reader;
 
 use std::{
     io::{self, Write as _},
@@ -15,10 +17,7 @@ use crossterm::{
     Command,
     clipboard::CopyToClipboard,
     cursor::Show,
-    event::{
-        DisableBracketedPaste, DisableFocusChange, EnableBracketedPaste, EnableFocusChange, Event, KeyCode,
-        KeyEventKind, KeyModifiers, MouseButton, MouseEventKind,
-    },
+    event::{DisableBracketedPaste, DisableFocusChange, EnableBracketedPaste, EnableFocusChange},
     style::force_color_output,
     terminal::{
         BeginSynchronizedUpdate, DisableLineWrap, EnableLineWrap, EndSynchronizedUpdate,
@@ -28,10 +27,7 @@ use crossterm::{
 use ratatui::{buffer::Buffer, layout::Rect};
 
 use self::paint::Painter;
-use crate::{
-    keys::{Code, Key},
-    message::Input,
-};
+pub(crate) use self::reader::listen;
 
 /// Clicks and the wheel in the form for wide screens, and no motion: motion would be an event a cell.
 const MOUSE_ON: &str = "\x1b[?1000h\x1b[?1006h";
@@ -119,8 +115,13 @@ impl Screen {
     }
 
     /// Columns and lines.
-    pub(crate) fn size(&self) -> io::Result<(u16, u16)> {
+    pub(crate) fn size() -> io::Result<(u16, u16)> {
         size()
+    }
+
+    /// Asks what the background is. The answer comes among the keys, or never: nobody waits for it.
+    pub(crate) fn ask_background(&self) -> io::Result<()> {
+        send(b"\x1b]11;?\x1b\\")
     }
 
     /// Draws a frame: what changed, in one write that the terminal shows at once.
@@ -183,48 +184,4 @@ fn give_back() {
     ansi(&mut out, Show);
     let _ = send(&out);
     let _ = disable_raw_mode();
-}
-
-/// What the terminal said, in our words; nothing for what means nothing here.
-pub(crate) fn input(event: Event) -> Option<Input> {
-    match event {
-        Event::Key(key) if key.kind != KeyEventKind::Release => {
-            let ctrl = key.modifiers.contains(KeyModifiers::CONTROL);
-            let code = match key.code {
-                KeyCode::Char(letter) => Code::Char(letter),
-                KeyCode::Enter => Code::Enter,
-                KeyCode::Esc => Code::Esc,
-                KeyCode::Tab if key.modifiers.contains(KeyModifiers::SHIFT) => Code::BackTab,
-                KeyCode::Tab => Code::Tab,
-                KeyCode::BackTab => Code::BackTab,
-                KeyCode::Backspace => Code::Backspace,
-                KeyCode::Delete => Code::Delete,
-                KeyCode::Up if key.modifiers.contains(KeyModifiers::SHIFT) => Code::ShiftUp,
-                KeyCode::Down if key.modifiers.contains(KeyModifiers::SHIFT) => Code::ShiftDown,
-                KeyCode::Up => Code::Up,
-                KeyCode::Down => Code::Down,
-                KeyCode::Left => Code::Left,
-                KeyCode::Right => Code::Right,
-                KeyCode::Home => Code::Home,
-                KeyCode::End => Code::End,
-                KeyCode::PageUp => Code::PageUp,
-                KeyCode::PageDown => Code::PageDown,
-                KeyCode::F(number) => Code::F(number),
-                _ => return None,
-            };
-            Some(Input::Key(Key { code, ctrl }))
-        }
-        Event::Paste(text) => Some(Input::Paste(text)),
-        Event::Resize(width, height) => Some(Input::Resize(width, height)),
-        Event::FocusGained => Some(Input::Focus(true)),
-        Event::FocusLost => Some(Input::Focus(false)),
-        Event::Mouse(mouse) => match mouse.kind {
-            MouseEventKind::Down(MouseButton::Right) => Some(Input::Menu(mouse.column, mouse.row)),
-            MouseEventKind::Down(MouseButton::Left) => Some(Input::Click(mouse.column, mouse.row)),
-            MouseEventKind::ScrollUp => Some(Input::Wheel(-1)),
-            MouseEventKind::ScrollDown => Some(Input::Wheel(1)),
-            _ => None,
-        },
-        Event::Key(_) => None,
-    }
 }

@@ -12,6 +12,7 @@ pub use self::perform::{go, list, perform, show_person};
 use crate::{
     actions::{self, Do, Meaning, State},
     keys::{Code, Key},
+    look::Theme,
     message::{Alarm, Exit, Input, Msg, Room, Slot, Task, Way},
     model::{Link, Model, Screen},
     screens::{
@@ -47,6 +48,13 @@ pub fn update(model: &mut Model, msg: Msg, hits: &[(ratatui::layout::Rect, Hit)]
         Msg::Progress(ticket, rows) => {
             if model.tickets.is_live(ticket) {
                 model.dirty |= overlay::progress(model, rows);
+            }
+            Vec::new()
+        }
+        Msg::Background(light) => {
+            if model.look.asks && model.look.fits(light) {
+                model.theme = Theme::of(model.look);
+                model.dirty = true;
             }
             Vec::new()
         }

@@ -112,6 +112,7 @@ fn settings(cx: &Cx) -> Result<(Look, Keymap)> {
     if let Some(theme) = &set.theme {
         let theme = theme.parse().map_err(wrong)?;
         // without colours is stronger: it may be what this terminal can show
+        look.asks = false;
         look.theme = if look.theme == ThemeName::Mono { look.theme } else { theme };
     }
     look.mouse = set.mouse.unwrap_or(look.mouse);

@@ -49,9 +49,15 @@ fn narrowed(terminal: &mut Terminal, filter: &str) {
 #[track_caller]
 fn agree(terminal: &mut Terminal) {
     terminal.shows("the daemon tried it and undid it");
-    // the button works only after it could be read, and that is for the program to say
-    terminal.press(TAB);
     let before = terminal.count();
+    presses(terminal);
+    assert!(terminal.count() > before);
+}
+
+/// Goes to the button and presses it: it works only after what is asked could be read, and that is for the
+/// program to say.
+fn presses(terminal: &mut Terminal) {
+    terminal.press(TAB);
     loop {
         terminal.press(ENTER);
         terminal.settles();
@@ -59,7 +65,6 @@ fn agree(terminal: &mut Terminal) {
             break;
         }
     }
-    assert!(terminal.count() > before);
 }
 
 async fn read(daemon: &TestServer, user: &User) -> User {
@@ -197,9 +202,7 @@ async fn an_edit_whose_answer_was_lost_is_found_and_not_sent_again() {
     terminal.shows("the daemon tried it and undid it");
     terminal.settles();
     line.lossy.store(true, Ordering::Relaxed);
-    terminal.press(TAB);
-    // read long enough by now: it has settled in between
-    terminal.press(ENTER);
+    presses(&mut terminal);
     terminal.shows("outcome unknown");
     line.lossy.store(false, Ordering::Relaxed);
     terminal.shows("saved bob@example.com");
@@ -223,7 +226,7 @@ async fn a_change_whose_dashboard_died_before_the_answer_is_finished_by_the_comm
     terminal.settles();
     assert_eq!(home.run(&["pending", "list", "-o", "jsonl"]).ok(), "");
     line.lossy.store(true, Ordering::Relaxed);
-    terminal.press(&[TAB, ENTER].concat());
+    presses(&mut terminal);
     terminal.shows("outcome unknown");
     terminal.signal("TERM");
     assert_eq!(terminal.ends_sane(), 143);

@@ -152,6 +152,28 @@ async fn a_file_sets_keys_and_theme_and_says_what_is_wrong_with_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_terminals_background_is_asked_for_and_its_answer_is_no_keys() {
+    let (_daemon, home) = house().await;
+    let mut terminal = Terminal::run(&home, &[]);
+    terminal.writes_after(0, "\x1b]11;?\x1b\\");
+    terminal.shows("● live");
+    let before = terminal.count();
+    // in two pieces, as over a slow line
+    terminal.press("\x1b]11;rgb:ffff/ff");
+    terminal.press("ff/eeee\x1b\\2");
+    terminal.shows("[2 Users]");
+    // 25 is the blue of titles on light paper
+    terminal.writes_after(before, "38;5;25m");
+    assert!(!terminal.text().contains("is no screen"), "{}", terminal.text());
+    terminal.press("q");
+    assert_eq!(terminal.ends_sane(), 0);
+    // where colours are not wanted nothing is asked
+    let terminal = Terminal::run_with(&home, &[], &[("NO_COLOR", "1")]);
+    terminal.shows("● live");
+    assert!(!terminal.bytes().windows(3).any(|part| part == b"\x1b]1"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_dashboard_ends_with_its_terminal() {
     let (_daemon, home) = house().await;
     let terminal = users(&home, &[]);
@@ -323,6 +345,8 @@ async fn hostile_names_reach_no_terminal() {
         for harm in ['\u{202e}', '\u{200b}', '\u{2066}', '\u{9b}', '\u{7}'] {
             assert!(!text.contains(harm), "{:?} got through", harm);
         }
+        // the one question to the terminal is our own
+        let text = text.replacen("\x1b]11;?\x1b\\", "", 1);
         assert!(!text.contains("\x1b]"), "a title was set");
         // every sequence is one of those that are written here: of CSI, with known ends
         for part in text.split('\x1b').skip(1) {

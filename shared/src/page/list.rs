@@ -129,7 +129,9 @@ impl<R: Resource> List<R> {
 /// The words for a field that cannot be filtered by.
 pub fn unknown_field<R: Resource>(name: &str) -> String {
     let valid: Vec<&str> = R::FIELDS.iter().map(|field| field.name).collect();
-    let near = crate::text::nearest(name, valid.iter().copied());
+    // times are also known without their `At`
+    let short = valid.iter().filter_map(|name| name.strip_suffix("At"));
+    let near = crate::text::nearest(name, valid.iter().copied().chain(short));
     let meant = near.map_or_else(String::new, |near| format!(" did you mean {near}?"));
     format!("{} cannot be filtered by;{meant} valid: {}", printable(name), valid.join(", "))
 }

@@ -197,6 +197,7 @@ pub fn perform(model: &mut Model, what: Do) -> Vec<Task> {
         Do::Theme => {
             let at = ThemeName::ALL.iter().position(|name| *name == model.look.theme).unwrap_or(0);
             model.look.theme = ThemeName::ALL[(at + 1) % ThemeName::ALL.len()];
+            model.look.asks = false;
             model.theme = Theme::of(model.look);
             model.say(format!("theme: {}", model.look.theme.as_str()));
         }

@@ -51,6 +51,12 @@ pub fn draw(canvas: &mut Canvas<'_>, area: Rect, input: &Input, hidden: bool, on
             Clean::of(text)
         }
     };
+    if !on && !hidden {
+        // who only looks wants to see how it begins
+        canvas.text(area.x, area.y, area.width, &shown(input.value()), style);
+        canvas.hits.extend(hit.map(|field| (area, Hit::Field(field))));
+        return;
+    }
     let split = input.value().char_indices().nth(input.cursor()).map_or(input.value().len(), |(at, _)| at);
     let (before, after) = input.value().split_at(split);
     // the text moves to the left when it is longer than the field; a cell is kept for the cursor

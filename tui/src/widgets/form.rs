@@ -619,7 +619,14 @@ impl Form {
         };
         if inside.height >= 4 {
             canvas.line(x, inside.bottom() - 2, width, &[word]);
-            let mut all = vec![("tab", "next"), ("backtab", "back"), ("^s", "reviews"), ("^z", "as it was")];
+            // the most wanted first: a small terminal has no room for all
+            let mut all = vec![
+                ("tab", "next"),
+                ("^s", "reviews"),
+                ("esc", "leaves"),
+                ("shift-tab", "back"),
+                ("^z", "as it was"),
+            ];
             if let Some(field) = self.fields.get(self.at) {
                 match field.kind {
                     Kind::Words(_) => all.insert(0, ("space", "other")),
@@ -628,7 +635,6 @@ impl Form {
                     Kind::Text | Kind::More => {}
                 }
             }
-            all.push(("esc", "leaves"));
             keys(canvas, x, inside.bottom() - 1, width, &all);
         }
     }

@@ -192,7 +192,7 @@ pub fn keys(canvas: &mut Canvas<'_>, x: u16, y: u16, width: u16, keys: &[(&'stat
         canvas.fill(below, theme.text);
         Rect { x: below.x + 1, width: below.width.saturating_sub(1), ..below }
     } else {
-        Rect { x, y, width, height: 1 }
+        Rect { x: x.saturating_sub(1), y, width: width.saturating_add(2), height: 1 }
     };
     let mut x = place.x;
     for (key, does) in keys {

@@ -242,7 +242,8 @@ impl Palette {
         let theme = canvas.theme;
         let lines = lines(model, self.input.value());
         let whole = room(canvas);
-        let height = whole.height.saturating_sub(4).min(20);
+        let small = whole.height < 16;
+        let height = whole.height.saturating_sub(if small { 0 } else { 4 }).min(20);
         let area = middle(whole, whole.width.saturating_sub(4).min(84), height);
         let inside = canvas.frame(area, &[bit("Command", theme.accent)], &[]);
         let typed = Rect { x: inside.x + 3, width: inside.width.saturating_sub(4), height: 1, ..inside };
@@ -250,7 +251,8 @@ impl Palette {
         if inside.height > 0 {
             field::draw(canvas, typed, &self.input, false, true, None);
         }
-        let rows = usize::from(inside.height.saturating_sub(5));
+        // what is said about the line is left out where lines are few
+        let rows = usize::from(inside.height.saturating_sub(if small { 2 } else { 5 }));
         let at = self.at.min(lines.len().saturating_sub(1));
         let first = (at + 1).saturating_sub(rows.max(1));
         for (place, (index, line)) in lines.iter().enumerate().skip(first).take(rows).enumerate() {
@@ -307,7 +309,7 @@ impl Palette {
         if !covers {
             keys(canvas, inside.x, inside.bottom(), inside.width, &all);
         }
-        if inside.height >= 5 && !lines.is_empty() {
+        if inside.height >= 5 && !small && !lines.is_empty() {
             let y = inside.bottom() - 3;
             canvas.rule(inside.x, y, inside.width, &[], &[]);
             let does = match lines.get(at) {

@@ -341,3 +341,18 @@ fn a_step_that_scrolls_is_few_bytes_also_beside_the_details() {
     desk.ring(Alarm::Still);
     assert!(desk.text().contains("created   "), "{}", desk.text());
 }
+
+#[test]
+fn a_light_terminal_gets_light_colours_unless_somebody_chose() {
+    use bursar_tui::ThemeName;
+    let mut desk = Desk::users(80, 24);
+    desk.send(Msg::Background(true));
+    assert_eq!(desk.model.look.theme, ThemeName::Dark, "it was not asked");
+    desk.model.look.asks = true;
+    desk.send(Msg::Background(true));
+    assert_eq!(desk.model.look.theme, ThemeName::Light);
+    assert_eq!(desk.model.theme, bursar_tui::look::Theme::of(desk.model.look));
+    desk.press("^t");
+    desk.send(Msg::Background(true));
+    assert_eq!(desk.model.look.theme, ThemeName::Mono);
+}

@@ -162,11 +162,15 @@ impl Review {
         let width = whole.width.saturating_sub(2).min(wide);
         let room = usize::from(width.saturating_sub(6)).max(8);
         let lines = self.facts(model, &theme, room);
-        let mut below: Vec<Vec<Bit>> = vec![Vec::new()];
+        let small = whole.height < 16;
+        let blank = || (!small).then(Vec::new);
+        let mut below: Vec<Vec<Bit>> = blank().into_iter().collect();
+        let reason_at = below.len();
         // the line that the reason is typed in: seen however long the plan is
         let reason = self.change.takes_reason() && self.choosable();
         if reason {
-            below.extend([vec![bit(format!("{:<12}", "reason"), theme.dim)], Vec::new()]);
+            below.push(vec![bit(format!("{:<12}", "reason"), theme.dim)]);
+            below.extend(blank());
         }
         // the line that the amount is typed in
         let typed = self.typed_note(&theme).filter(|_| self.choosable());
@@ -183,7 +187,7 @@ impl Review {
         {
             below.push(vec![bit(format!("request {id}"), theme.dim)]);
         }
-        below.push(Vec::new());
+        below.extend(blank());
         let needed = lines.len() + below.len() + 4;
         let height = u16::try_from(needed).unwrap_or(u16::MAX).min(whole.height);
         let area = middle(whole, width, height);
@@ -194,9 +198,10 @@ impl Review {
         }
         let (x, width) = (inside.x + 2, inside.width.saturating_sub(4));
         // the buttons are always there, then what the daemon says, then as many facts as fit
-        let rows = usize::from(inside.height.saturating_sub(2)).saturating_sub(below.len()).max(1);
+        let frame = if small { 1 } else { 2 };
+        let rows = usize::from(inside.height.saturating_sub(frame)).saturating_sub(below.len()).max(1);
         let scroll = self.scroll.min(lines.len().saturating_sub(rows));
-        let mut y = inside.y + 1;
+        let mut y = inside.y + u16::from(!small);
         for line in lines.iter().skip(scroll).take(rows) {
             if y + 1 >= inside.bottom() {
                 break;
@@ -224,7 +229,7 @@ impl Review {
                 break;
             }
             canvas.line(x, y, width, line);
-            if reason && at == 1 {
+            if reason && at == reason_at {
                 let place = Rect { x: x + 12, y, width: width.saturating_sub(12), height: 1 };
                 let on = self.focus == Focus::Reason;
                 field::draw(canvas, place, &self.reason, false, on, Some(0));

@@ -1,0 +1,69 @@
+//! A thread that reads the terminal and passes on what it decodes.
+
+use std::{
+    fs::File,
+    io::{self, ErrorKind, IsTerminal as _, Read as _},
+    os::fd::AsFd as _,
+};
+
+use nix::{
+    errno::Errno,
+    poll::{PollFd, PollFlags, PollTimeout, poll},
+};
+use tokio::sync::mpsc::UnboundedSender;
+
+use super::decode::{Decoded, Decoder};
+use crate::message::{Exit, Msg};
+
+/// How long the rest of a key may take, over a slow line.
+const KEY: u16 = 25;
+/// How long the rest of a paste or of an answer may take.
+const STRING: u16 = 1_000;
+/// SIGHUP.
+const HUP: i32 = 1;
+
+/// Reads the terminal in a thread of its own, which ends with the terminal. `asked` says that the
+/// terminal was, or will be, asked for its background.
+pub(crate) fn listen(to: UnboundedSender<Msg>, asked: bool) -> io::Result<()> {
+    let stdin = io::stdin();
+    let mut tty = match stdin.is_terminal() {
+        true => File::from(stdin.as_fd().try_clone_to_owned()?),
+        false => File::open("/dev/tty")?,
+    };
+    let mut decoder = Decoder::new(asked);
+    let listen = move || {
+        let mut buffer = [0; 4_096];
+        let mut found = Vec::new();
+        loop {
+            let wait = match decoder.waits() {
+                None => PollTimeout::NONE,
+                Some(false) => PollTimeout::from(KEY),
+                Some(true) => PollTimeout::from(STRING),
+            };
+            match poll(&mut [PollFd::new(tty.as_fd(), PollFlags::POLLIN)], wait) {
+                Err(Errno::EINTR) => continue,
+                Ok(0) => decoder.flush(&mut found),
+                // whether the terminal is gone is said by reading it
+                Ok(_) | Err(_) => match tty.read(&mut buffer) {
+                    Ok(count @ 1..) => decoder.feed(&buffer[..count], &mut found),
+                    Err(wrong) if matches!(wrong.kind(), ErrorKind::Interrupted | ErrorKind::WouldBlock) => {}
+                    Ok(0) | Err(_) => {
+                        // that is what SIGHUP says too
+                        let _ = to.send(Msg::Stop(Exit::Signal(HUP)));
+                        return;
+                    }
+                },
+            }
+            for one in found.drain(..) {
+                let msg = match one {
+                    Decoded::Input(input) => Msg::Input(input),
+                    Decoded::Background(light) => Msg::Background(light),
+                };
+                if to.send(msg).is_err() {
+                    return;
+                }
+            }
+        }
+    };
+    std::thread::Builder::new().name("bursar-keys".to_owned()).spawn(listen).map(drop)
+}
