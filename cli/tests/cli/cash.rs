@@ -215,7 +215,6 @@ async fn an_account_is_frozen_for_a_reason_and_nothing_goes_out_until_that_is_ta
     terminal.shows("Freeze this account?");
     terminal.shows("the daemon tried it and undid it");
     terminal.press(&[TAB, TAB, "lost card", ENTER].concat());
-    terminal.shows("--reason 'lost card'");
     agree(&mut terminal);
     terminal.shows("froze 1 Wallet");
     terminal.cursor_on("◐ frozen");

@@ -288,12 +288,17 @@ impl Review {
         };
         button(canvas, &go, self.focus == Focus::Go, 1);
         let mut all = vec![("tab", "other button"), ("enter", "presses it")];
-        if self.focus == Focus::Reason {
+        if self.asks_for().is_some() && self.focus == Focus::Cancel {
+            all[0] = ("tab", "to the amount");
+        }
+        if self.focus == Focus::Amount {
+            all = vec![("enter", "to the button, once the amount is typed")];
+        } else if self.focus == Focus::Reason {
             all = vec![("enter", "to the buttons")];
         } else if self.change.takes_reason() {
             all.push(("r", "reason"));
         }
-        if self.focus != Focus::Reason {
+        if !matches!(self.focus, Focus::Reason | Focus::Amount) {
             all.push(("Y", "copies the command"));
         }
         all.push(("esc", if self.form.is_some() { "back" } else { "cancels" }));
