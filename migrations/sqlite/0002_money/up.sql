@@ -128,6 +128,9 @@ CREATE INDEX transfers_by_status ON transfers (status, created_at, id);
 CREATE INDEX transfers_by_parent ON transfers (parent_id, created_at, id) WHERE parent_id IS NOT NULL;
 CREATE INDEX transfers_by_expiry ON transfers (expires_at) WHERE status = 'pending' AND expires_at IS NOT NULL;
 
+-- What is refused of the statements that run for every transfer fails and does not abort: each row is judged before
+-- it is written, so there is nothing of it to undo, and SQLite keeps no copies of pages for that case.
+
 -- ---------- accounts
 
 CREATE TRIGGER accounts_begin_at_zero BEFORE INSERT ON accounts
@@ -135,14 +138,14 @@ WHEN NEW.debits_posted <> 0 OR NEW.credits_posted <> 0 OR NEW.debits_pending <> 
 BEGIN SELECT RAISE(ABORT, 'accounts_begin_at_zero'); END;
 CREATE TRIGGER accounts_identity_is_fixed BEFORE UPDATE ON accounts
 WHEN NEW.id <> OLD.id OR NEW.number <> OLD.number OR NEW.currency <> OLD.currency OR NEW.owner_id IS NOT OLD.owner_id OR NEW.system_key IS NOT OLD.system_key OR NEW.created_at <> OLD.created_at
-BEGIN SELECT RAISE(ABORT, 'accounts_identity_is_fixed'); END;
+BEGIN SELECT RAISE(FAIL, 'accounts_identity_is_fixed'); END;
 CREATE TRIGGER accounts_closed_is_final BEFORE UPDATE ON accounts WHEN OLD.status = 'closed' AND NEW.status <> 'closed'
-BEGIN SELECT RAISE(ABORT, 'accounts_closed_is_final'); END;
+BEGIN SELECT RAISE(FAIL, 'accounts_closed_is_final'); END;
 -- counters change only to what the account's last entry says
 CREATE TRIGGER accounts_follow_entries BEFORE UPDATE ON accounts
 WHEN NEW.debits_posted <> OLD.debits_posted OR NEW.credits_posted <> OLD.credits_posted OR NEW.debits_pending <> OLD.debits_pending OR NEW.credits_pending <> OLD.credits_pending OR NEW.entry_seq <> OLD.entry_seq OR NEW.moved_at <> OLD.moved_at
 BEGIN
-  SELECT RAISE(ABORT, 'accounts_follow_entries') WHERE NEW.entry_seq <= OLD.entry_seq
+  SELECT RAISE(FAIL, 'accounts_follow_entries') WHERE NEW.entry_seq <= OLD.entry_seq
     OR EXISTS (SELECT 1 FROM entries AS e WHERE e.account_id = NEW.id AND e.seq = NEW.entry_seq + 1)
     OR NOT EXISTS (SELECT 1 FROM entries AS e WHERE e.account_id = NEW.id AND e.seq = NEW.entry_seq AND e.created_at = NEW.moved_at
       AND e.debits_posted = NEW.debits_posted AND e.credits_posted = NEW.credits_posted AND e.debits_pending = NEW.debits_pending AND e.credits_pending = NEW.credits_pending);
@@ -203,7 +206,7 @@ CREATE TRIGGER transfers_are_kept BEFORE DELETE ON transfers BEGIN SELECT RAISE(
 -- does, is later than it, and leaves the account within its limits, also in the middle of many.
 CREATE TRIGGER entries_chain BEFORE INSERT ON entries
 BEGIN
-  SELECT RAISE(ABORT, 'entries_chain') WHERE NOT EXISTS (
+  SELECT RAISE(FAIL, 'entries_chain') WHERE NOT EXISTS (
     SELECT 1 FROM transfers AS t JOIN accounts AS a ON a.id = NEW.account_id
       LEFT JOIN entries AS p ON p.account_id = NEW.account_id AND p.seq = NEW.seq - 1
       LEFT JOIN transfers AS h ON h.id = t.parent_id
@@ -218,9 +221,9 @@ BEGIN
         + CASE WHEN NEW.side = 'debit' THEN CASE t.kind WHEN 'hold' THEN t.amount WHEN 'capture' THEN -h.amount WHEN 'void' THEN -h.amount WHEN 'expiry' THEN -h.amount ELSE 0 END ELSE 0 END
       AND NEW.credits_pending = COALESCE(p.credits_pending, 0)
         + CASE WHEN NEW.side = 'credit' THEN CASE t.kind WHEN 'hold' THEN t.amount WHEN 'capture' THEN -h.amount WHEN 'void' THEN -h.amount WHEN 'expiry' THEN -h.amount ELSE 0 END ELSE 0 END);
-  SELECT RAISE(ABORT, 'accounts_funds') FROM accounts AS a WHERE a.id = NEW.account_id
+  SELECT RAISE(FAIL, 'accounts_funds') FROM accounts AS a WHERE a.id = NEW.account_id
     AND NEW.credits_posted - NEW.debits_posted - NEW.debits_pending < -a.overdraft_limit;
-  SELECT RAISE(ABORT, 'accounts_balance_limit') FROM accounts AS a WHERE a.id = NEW.account_id
+  SELECT RAISE(FAIL, 'accounts_balance_limit') FROM accounts AS a WHERE a.id = NEW.account_id
     AND NEW.credits_posted + NEW.credits_pending - NEW.debits_posted > a.max_balance;
 END;
 CREATE TRIGGER entries_are_fixed BEFORE UPDATE ON entries BEGIN SELECT RAISE(ABORT, 'entries_are_append_only'); END;

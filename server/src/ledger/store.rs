@@ -128,7 +128,7 @@ statement! {
         credits_pending: i64 as BigInt,
         created_at: i64 as BigInt,
     },
-    "INSERT INTO entries (account_id, seq, transfer_id, side, amount, debits_posted, credits_posted, debits_pending, credits_pending, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    "INSERT OR FAIL INTO entries (account_id, seq, transfer_id, side, amount, debits_posted, credits_posted, debits_pending, credits_pending, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 }
 statement! {
     /// New entries.
@@ -157,7 +157,7 @@ statement! {
         moved_at: i64 as BigInt,
         id: &'a str as Text,
     },
-    "UPDATE accounts SET debits_posted = ?, credits_posted = ?, debits_pending = ?, credits_pending = ?, entry_seq = ?, moved_at = ? WHERE id = ?"
+    "UPDATE OR FAIL accounts SET debits_posted = ?, credits_posted = ?, debits_pending = ?, credits_pending = ?, entry_seq = ?, moved_at = ? WHERE id = ?"
 }
 statement! {
     /// What accounts hold from now on.
