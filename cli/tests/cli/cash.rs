@@ -155,6 +155,8 @@ async fn money_moves_back_in_part_for_a_reason() {
     let paid = pay(&home, "1", "2", "30");
     let mut terminal = on(&home, "8", "[8 Transfers]");
     terminal.cursor_on("30.00");
+    // the accounts are called by their names once these were asked for
+    terminal.cursor_on("1 Wallet");
     terminal.press("R");
     terminal.shows("Reverse 30.00 EUR");
     terminal.press(&["\x1b[Z", CLEAR_FIELD, "10", TAB, "twice", REVIEW].concat());
@@ -189,6 +191,7 @@ async fn a_hold_is_captured_in_part_and_the_rest_let_go() {
     home.run(&[&["transfers", "create"][..], &money].concat()).ok();
     let mut terminal = on(&home, "8", "[8 Transfers]");
     terminal.cursor_on("◐ held");
+    terminal.cursor_on("1 Wallet");
     terminal.press("C");
     terminal.shows("Capture 40.00 EUR");
     terminal.press(&[CLEAR_FIELD, "15", REVIEW].concat());
