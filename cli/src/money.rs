@@ -39,14 +39,7 @@ pub(crate) fn seconds(text: &str) -> Result<i64, String> {
             number.push(letter);
             continue;
         }
-        let unit = match letter {
-            's' => 1,
-            'm' => 60,
-            'h' => 3_600,
-            'd' => 86_400,
-            'w' => 7 * 86_400,
-            _ => return Err(wrong()),
-        };
+        let unit = i64::from(bursar_shared::time::unit_seconds(letter).ok_or_else(wrong)?);
         let count: i64 = number.parse().map_err(|_| wrong())?;
         total = count.checked_mul(unit).and_then(|more| total.checked_add(more)).ok_or_else(wrong)?;
         number.clear();

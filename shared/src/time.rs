@@ -232,14 +232,7 @@ impl FromStr for TimeExpr {
         }
         if let Some(back) = text.strip_prefix('-') {
             let unit = back.chars().next_back().ok_or_else(wrong)?;
-            let scale = match unit {
-                's' => 1,
-                'm' => 60,
-                'h' => 3_600,
-                'd' => 86_400,
-                'w' => 7 * 86_400,
-                _ => return Err(wrong()),
-            };
+            let scale = u64::from(unit_seconds(unit).ok_or_else(wrong)?);
             let digits = &back[..back.len() - unit.len_utf8()];
             if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
                 return Err(wrong());
@@ -259,6 +252,18 @@ impl FromStr for TimeExpr {
         }
         text.parse().map(Self::At).map_err(|_| wrong())
     }
+}
+
+/// The seconds of a unit of time as people write it: `s`, `m`, `h`, `d` or `w`.
+pub const fn unit_seconds(unit: char) -> Option<u32> {
+    Some(match unit {
+        's' => 1,
+        'm' => 60,
+        'h' => 3_600,
+        'd' => 86_400,
+        'w' => 7 * 86_400,
+        _ => return None,
+    })
 }
 
 #[cfg(test)]

@@ -3,13 +3,11 @@
 
 mod money;
 
-use std::collections::BTreeMap;
-
 pub use self::money::{Deed, Moved};
 
 use bursar_shared::{
     decode,
-    field::{MetadataPatch, Reason, RoleName, UserStatus},
+    field::{ExternalId, Metadata, MetadataPatch, Reason, RoleName, UserStatus},
     id::{SessionId, UserId},
     operations::{
         auth::Revoked,
@@ -331,44 +329,67 @@ pub const fn past(op: BulkOp) -> &'static str {
     }
 }
 
-fn edited(op: &UpdateUser, before: &User) -> Vec<(String, Option<String>, Option<String>)> {
-    let mut rows = Vec::new();
-    let mut row = |name: &str, was: Option<String>, now: Option<String>| {
+/// What an edit changes: the name of each member, what it was and what it will be.
+#[derive(Default)]
+struct Edited(Vec<(String, Option<String>, Option<String>)>);
+
+impl Edited {
+    fn row(&mut self, name: &str, was: Option<String>, now: Option<String>) {
         if was != now {
-            rows.push((name.to_owned(), was, now));
+            self.0.push((name.to_owned(), was, now));
         }
+    }
+
+    /// What the caller keeps with a record of any kind.
+    fn kept(
+        &mut self,
+        (was_id, was): (&Option<ExternalId>, &Metadata),
+        id: &decode::Change<Option<ExternalId>>,
+        patch: &decode::Change<MetadataPatch>,
+    ) {
+        if let Some(now) = id.value() {
+            let text = |id: &Option<ExternalId>| id.as_ref().map(ToString::to_string);
+            self.row("external id", text(was_id), text(now));
+        }
+        for (key, value) in patch.value().iter().flat_map(|patch| &patch.0) {
+            self.row(key, was.0.get(key).cloned(), value.clone());
+        }
+    }
+}
+
+/// What puts back the members that an edit changes: `was` where it changes `now`.
+fn old<T, U>(now: &decode::Change<U>, was: T) -> decode::Change<T> {
+    decode::Change::from_option(now.value().map(|_| was))
+}
+
+/// The same for facts.
+fn old_facts(now: &decode::Change<MetadataPatch>, was: &Metadata) -> decode::Change<MetadataPatch> {
+    let old = |patch: &MetadataPatch| {
+        MetadataPatch(patch.0.keys().map(|key| (key.clone(), was.0.get(key).cloned())).collect())
     };
+    decode::Change::from_option(now.value().map(old))
+}
+
+fn edited(op: &UpdateUser, before: &User) -> Vec<(String, Option<String>, Option<String>)> {
+    let mut rows = Edited::default();
     if let Some(email) = op.email.value() {
-        row("email", Some(before.email.to_string()), Some(email.to_string()));
+        rows.row("email", Some(before.email.to_string()), Some(email.to_string()));
     }
     if let Some(name) = op.name.value() {
-        row("name", Some(before.name.to_string()), Some(name.to_string()));
+        rows.row("name", Some(before.name.to_string()), Some(name.to_string()));
     }
-    if let Some(id) = op.external_id.value() {
-        let text = |id: &Option<bursar_shared::field::ExternalId>| id.as_ref().map(ToString::to_string);
-        row("external id", text(&before.external_id), text(id));
-    }
-    for (key, value) in op.metadata.value().iter().flat_map(|patch| &patch.0) {
-        row(key, before.metadata.0.get(key).cloned(), value.clone());
-    }
-    rows
+    rows.kept((&before.external_id, &before.metadata), &op.external_id, &op.metadata);
+    rows.0
 }
 
 /// The edit that puts back what another one changed.
 fn unedit(edit: &UpdateUser, before: &User) -> UpdateUser {
-    let keep = |changed: bool| changed.then_some(());
-    let patch = edit.metadata.value().map(|patch| {
-        let old = patch.0.keys().map(|key| (key.clone(), before.metadata.0.get(key).cloned()));
-        MetadataPatch(old.collect::<BTreeMap<_, _>>())
-    });
     UpdateUser {
         id: edit.id,
-        email: decode::Change::from_option(keep(edit.email.value().is_some()).map(|()| before.email.clone())),
-        name: decode::Change::from_option(keep(edit.name.value().is_some()).map(|()| before.name.clone())),
-        external_id: decode::Change::from_option(
-            keep(edit.external_id.value().is_some()).map(|()| before.external_id.clone()),
-        ),
-        metadata: decode::Change::from_option(patch),
+        email: old(&edit.email, before.email.clone()),
+        name: old(&edit.name, before.name.clone()),
+        external_id: old(&edit.external_id, before.external_id.clone()),
+        metadata: old_facts(&edit.metadata, &before.metadata),
     }
 }
 

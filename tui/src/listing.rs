@@ -21,7 +21,7 @@ use crate::{
     message::{Request, Room, Slot, Task, Tickets, Trouble, Way},
     model::Model,
     text::number,
-    widgets::canvas::Bit,
+    widgets::canvas::{Bit, bit},
     window::{Enter, PAGE, Row, Window},
 };
 
@@ -70,6 +70,19 @@ pub struct Column<R> {
     pub sort: Option<&'static str>,
     /// What it says about a record.
     pub cell: fn(&R, &Model, &Theme) -> Bit,
+}
+
+impl<R: Resource> Column<R> {
+    /// The id, whole; for whoever wants it.
+    pub const ID: Self = Self {
+        title: "ID",
+        min: 30,
+        share: 0,
+        right: false,
+        shown: false,
+        sort: None,
+        cell: |record, _, theme| bit(record.id(), theme.dim),
+    };
 }
 
 /// How far a list was read.

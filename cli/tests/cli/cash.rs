@@ -10,14 +10,8 @@ use serde_json::Value;
 
 use crate::{
     support::{Home, Line, house},
-    terminal::Terminal,
+    terminal::{CLEAR_FIELD, ENTER, ESCAPE, REVIEW, TAB, Terminal},
 };
-
-const ENTER: &str = "\r";
-const TAB: &str = "\t";
-const ESCAPE: &str = "\x1b";
-const REVIEW: &str = "\x13";
-const CLEAR_FIELD: &str = "\x15";
 
 /// Two accounts: Wallet with 100.00 EUR, number 1, and Shop with nothing, number 2.
 fn stock(home: &Home) {
@@ -45,38 +39,14 @@ fn transfers(home: &Home) -> Vec<Value> {
     all.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
-/// The dashboard on a screen, once it is live.
-#[track_caller]
-fn on(home: &Home, number: &str, title: &str) -> Terminal {
-    let mut terminal = Terminal::run(home, &[]);
-    terminal.resize(120, 36);
-    terminal.shows("● live");
-    terminal.press(number);
-    terminal.shows(title);
-    terminal.shows("as of");
-    terminal
-}
-
 /// The list of accounts, with the cursor on this one.
 #[track_caller]
 fn on_account(home: &Home, name: &str) -> Terminal {
-    let mut terminal = on(home, "7", "[7 Accounts]");
+    let mut terminal = Terminal::dashboard(home, "7", "[7 Accounts]");
     terminal.press(&["/", CLEAR_FIELD, "name:^", name, ENTER].concat());
     terminal.shows(" 1 row ");
     terminal.cursor_on(name);
     terminal
-}
-
-/// Presses the button once it works.
-#[track_caller]
-fn press_button(terminal: &mut Terminal) {
-    loop {
-        terminal.press(ENTER);
-        terminal.settles();
-        if !terminal.text().contains("not so fast") {
-            return;
-        }
-    }
 }
 
 /// Agrees to what is asked, once it could be read.
@@ -84,7 +54,7 @@ fn press_button(terminal: &mut Terminal) {
 fn agree(terminal: &mut Terminal) {
     terminal.shows("the daemon tried it and undid it");
     terminal.press(TAB);
-    press_button(terminal);
+    terminal.press_button();
 }
 
 /// Types the amount as soon as it is taken, and goes on to the button.
@@ -123,14 +93,14 @@ async fn money_moves_when_both_sides_were_seen_and_the_amount_was_typed() {
     }
     // without its amount the button does nothing
     terminal.press(&[TAB, TAB].concat());
-    press_button(&mut terminal);
+    terminal.press_button();
     terminal.shows("the amount comes first");
     assert_eq!(holds(&home, "1"), "100.00");
     terminal.press(ESCAPE);
     terminal.hides("Move 12.50 EUR?");
     terminal.press(REVIEW);
     type_amount(&mut terminal, "12.50");
-    press_button(&mut terminal);
+    terminal.press_button();
     terminal.shows("moved 12.50 EUR: 1 Wallet → 2 Shop");
     assert_eq!((holds(&home, "1"), holds(&home, "2")), ("87.50".to_owned(), "12.50".to_owned()));
     // the row has it, and so has the statement, which adds up
@@ -153,7 +123,7 @@ async fn money_moves_back_in_part_for_a_reason() {
     let (_daemon, home) = house().await;
     stock(&home);
     let paid = pay(&home, "1", "2", "30");
-    let mut terminal = on(&home, "8", "[8 Transfers]");
+    let mut terminal = Terminal::dashboard(&home, "8", "[8 Transfers]");
     terminal.cursor_on("30.00");
     // the accounts are called by their names once these were asked for
     terminal.cursor_on("1 Wallet");
@@ -162,7 +132,7 @@ async fn money_moves_back_in_part_for_a_reason() {
     terminal.press(&["\x1b[Z", CLEAR_FIELD, "10", TAB, "twice", REVIEW].concat());
     terminal.shows("Move 10.00 EUR back?");
     type_amount(&mut terminal, "10.00");
-    press_button(&mut terminal);
+    terminal.press_button();
     terminal.shows("moved back 10.00 EUR: 2 Shop → 1 Wallet");
     // the original says so where it stands, and what is left can still go
     terminal.cursor_on("part-reversed");
@@ -189,7 +159,7 @@ async fn a_hold_is_captured_in_part_and_the_rest_let_go() {
     stock(&home);
     let money = ["--from", "1", "--to", "2", "--amount", "40", "--currency", "EUR", "--hold"];
     home.run(&[&["transfers", "create"][..], &money].concat()).ok();
-    let mut terminal = on(&home, "8", "[8 Transfers]");
+    let mut terminal = Terminal::dashboard(&home, "8", "[8 Transfers]");
     terminal.cursor_on("◐ held");
     terminal.cursor_on("1 Wallet");
     terminal.press("C");
@@ -197,7 +167,7 @@ async fn a_hold_is_captured_in_part_and_the_rest_let_go() {
     terminal.press(&[CLEAR_FIELD, "15", REVIEW].concat());
     terminal.shows("25.00 EUR is let go");
     type_amount(&mut terminal, "15.00");
-    press_button(&mut terminal);
+    terminal.press_button();
     terminal.shows("captured 15.00 EUR: 1 Wallet → 2 Shop");
     terminal.cursor_on("● captured");
     assert_eq!((holds(&home, "1"), holds(&home, "2")), ("85.00".to_owned(), "15.00".to_owned()));

@@ -14,24 +14,15 @@ use bursar_shared::{
 
 use crate::{
     support::{Home, Line, house},
-    terminal::Terminal,
+    terminal::{CLEAR_FIELD, ENTER, ESCAPE, REVIEW, TAB, Terminal},
 };
 
-const ENTER: &str = "\r";
-const TAB: &str = "\t";
-const ESCAPE: &str = "\x1b";
-const REVIEW: &str = "\x13";
-const CLEAR_FIELD: &str = "\x15";
 const STOP: &str = "\x1a";
 
 /// The list of people, with the cursor on this one.
 #[track_caller]
 fn on(home: &Home, email: &str) -> Terminal {
-    let mut terminal = Terminal::run(home, &[]);
-    terminal.resize(120, 36);
-    terminal.shows("● live");
-    terminal.press("2");
-    terminal.shows("[2 Users]");
+    let mut terminal = Terminal::dashboard(home, "2", "[2 Users]");
     narrowed(&mut terminal, &format!("email:{email}"));
     terminal.cursor_on(email);
     terminal
@@ -54,17 +45,10 @@ fn agree(terminal: &mut Terminal) {
     assert!(terminal.count() > before);
 }
 
-/// Goes to the button and presses it: it works only after what is asked could be read, and that is for the
-/// program to say.
+/// Goes to the button and presses it.
 fn presses(terminal: &mut Terminal) {
     terminal.press(TAB);
-    loop {
-        terminal.press(ENTER);
-        terminal.settles();
-        if !terminal.text().contains("not so fast") {
-            break;
-        }
-    }
+    terminal.press_button();
 }
 
 async fn read(daemon: &TestServer, user: &User) -> User {

@@ -22,6 +22,13 @@ use crate::support::Home;
 /// How long anything may take.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// Keys, as terminals send them.
+pub const ENTER: &str = "\r";
+pub const TAB: &str = "\t";
+pub const ESCAPE: &str = "\x1b";
+pub const REVIEW: &str = "\x13";
+pub const CLEAR_FIELD: &str = "\x15";
+
 /// What the terminal got so far.
 struct Seen {
     bytes: Vec<u8>,
@@ -225,6 +232,30 @@ impl Terminal {
         while !self.is_quiet_for(Duration::from_millis(450)) {
             assert!(Instant::now() < end, "it never stops writing");
         }
+    }
+
+    /// Presses the button under the cursor: it works only after what is asked could be read, and that is for
+    /// the program to say.
+    pub fn press_button(&mut self) {
+        loop {
+            self.press(ENTER);
+            self.settles();
+            if !self.text().contains("not so fast") {
+                return;
+            }
+        }
+    }
+
+    /// The dashboard at 120x36 on one of its screens, once it is live and was read.
+    #[track_caller]
+    pub fn dashboard(home: &Home, number: &str, title: &str) -> Self {
+        let mut terminal = Self::run(home, &[]);
+        terminal.resize(120, 36);
+        terminal.shows("● live");
+        terminal.press(number);
+        terminal.shows(title);
+        terminal.shows("as of");
+        terminal
     }
 
     /// Makes the terminal so wide and high; gives how many bytes came before.

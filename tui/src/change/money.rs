@@ -1,10 +1,7 @@
 //! Changes about money, as data: what moves or is held, what becomes of an account, how it is undone.
 
-use std::collections::BTreeMap;
-
 use bursar_shared::{
-    decode,
-    field::{MetadataPatch, Reason, TransferMode},
+    field::{Reason, TransferMode},
     money::{Amount, Currency, Limit},
     operations::{
         accounts::{Account, AccountRef, CreateAccount, UpdateAccount},
@@ -13,7 +10,7 @@ use bursar_shared::{
 };
 use serde_json::Value;
 
-use super::{Change, Effect, shell};
+use super::{Change, Edited, Effect, old, old_facts, shell};
 use crate::text::amount;
 
 /// A change about money.
@@ -313,48 +310,30 @@ fn opened(op: &CreateAccount, owner: Option<&str>) -> Vec<(String, Option<String
 }
 
 fn edited(op: &UpdateAccount, before: &Account) -> Vec<(String, Option<String>, Option<String>)> {
-    let mut rows = Vec::new();
-    let mut row = |name: &str, was: Option<String>, now: Option<String>| {
-        if was != now {
-            rows.push((name.to_owned(), was, now));
-        }
-    };
+    let mut rows = Edited::default();
     let currency = before.currency;
     if let Some(name) = op.name.value() {
-        row("name", Some(before.name.to_string()), Some(name.to_string()));
+        rows.row("name", Some(before.name.to_string()), Some(name.to_string()));
     }
     if let Some(now) = op.overdraft_limit.value() {
-        row("overdraft", Some(limit(currency, before.overdraft_limit)), Some(limit(currency, *now)));
+        rows.row("overdraft", Some(limit(currency, before.overdraft_limit)), Some(limit(currency, *now)));
     }
     if let Some(now) = op.max_balance.value() {
-        row("at most", Some(limit(currency, before.max_balance)), Some(limit(currency, *now)));
+        rows.row("at most", Some(limit(currency, before.max_balance)), Some(limit(currency, *now)));
     }
-    if let Some(now) = op.external_id.value() {
-        let text = |id: &Option<bursar_shared::field::ExternalId>| id.as_ref().map(ToString::to_string);
-        row("external id", text(&before.external_id), text(now));
-    }
-    for (key, value) in op.metadata.value().iter().flat_map(|patch| &patch.0) {
-        row(key, before.metadata.0.get(key).cloned(), value.clone());
-    }
-    rows
+    rows.kept((&before.external_id, &before.metadata), &op.external_id, &op.metadata);
+    rows.0
 }
 
 /// The edit that puts back what another one changed.
 fn unedit(edit: &UpdateAccount, before: &Account) -> UpdateAccount {
-    fn old<T>(changed: bool, value: T) -> decode::Change<T> {
-        decode::Change::from_option(changed.then_some(value))
-    }
-    let patch = edit.metadata.value().map(|patch| {
-        let old = patch.0.keys().map(|key| (key.clone(), before.metadata.0.get(key).cloned()));
-        MetadataPatch(old.collect::<BTreeMap<_, _>>())
-    });
     UpdateAccount {
         id: edit.id,
-        name: old(edit.name.value().is_some(), before.name.clone()),
-        overdraft_limit: old(edit.overdraft_limit.value().is_some(), before.overdraft_limit),
-        max_balance: old(edit.max_balance.value().is_some(), before.max_balance),
-        external_id: old(edit.external_id.value().is_some(), before.external_id.clone()),
-        metadata: decode::Change::from_option(patch),
+        name: old(&edit.name, before.name.clone()),
+        overdraft_limit: old(&edit.overdraft_limit, before.overdraft_limit),
+        max_balance: old(&edit.max_balance, before.max_balance),
+        external_id: old(&edit.external_id, before.external_id.clone()),
+        metadata: old_facts(&edit.metadata, &before.metadata),
     }
 }
 

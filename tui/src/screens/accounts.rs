@@ -176,15 +176,7 @@ impl Rows for Account {
             sort: Some("createdAt"),
             cell: |account, _, theme| bit(crate::text::day(account.created_at), theme.dim),
         },
-        Column {
-            title: "ID",
-            min: 30,
-            share: 0,
-            right: false,
-            shown: false,
-            sort: None,
-            cell: |account, _, theme| bit(account.id.to_string(), theme.dim),
-        },
+        Column::ID,
     ];
 
     fn request(list: List<Self>) -> Request {

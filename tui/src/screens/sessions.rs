@@ -96,15 +96,7 @@ impl Rows for Session {
             sort: None,
             cell: |session, _, theme| bit(minute(session.expires_at), theme.dim),
         },
-        Column {
-            title: "ID",
-            min: 30,
-            share: 0,
-            right: false,
-            shown: false,
-            sort: None,
-            cell: |session, _, theme| bit(session.id.to_string(), theme.dim),
-        },
+        Column::ID,
     ];
 
     fn request(list: List<Self>) -> Request {

@@ -139,15 +139,7 @@ impl Rows for Transfer {
                 bit(transfer.external_id.as_ref().map_or_else(String::new, ToString::to_string), theme.dim)
             },
         },
-        Column {
-            title: "ID",
-            min: 30,
-            share: 0,
-            right: false,
-            shown: false,
-            sort: None,
-            cell: |transfer, _, theme| bit(transfer.id.to_string(), theme.dim),
-        },
+        Column::ID,
     ];
 
     fn request(list: List<Self>) -> Request {

@@ -145,15 +145,7 @@ impl Rows for User {
                 bit(user.external_id.as_ref().map_or_else(String::new, ToString::to_string), theme.dim)
             },
         },
-        Column {
-            title: "ID",
-            min: 30,
-            share: 0,
-            right: false,
-            shown: false,
-            sort: None,
-            cell: |user, _, theme| bit(user.id.to_string(), theme.dim),
-        },
+        Column::ID,
     ];
 
     fn request(list: List<Self>) -> Request {

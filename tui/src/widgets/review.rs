@@ -3,6 +3,7 @@
 //! The dry run is the daemon's own. The button begins on Cancel and works only after it could be read;
 //! a lost answer is found by its idempotency key, never sent again blindly.
 
+mod anew;
 mod draw;
 mod money;
 
@@ -22,7 +23,6 @@ use tui_input::Input;
 pub use self::draw::place;
 pub(crate) use self::money::watch;
 use super::{
-    conflict::{Conflict, Theirs},
     field,
     form::Form,
     outcome::{Results, Token, tally},
@@ -298,7 +298,7 @@ impl Review {
                 && let Some(current) = error.details.get("current").cloned()
                 && let Ok(theirs) = serde_json::from_value(current)
             {
-                return money::overtaken(model, theirs, trouble);
+                return Self::account_overtaken(model, theirs, trouble);
             }
             let current: Option<User> = (error.code == ErrorCode::VersionMismatch)
                 .then(|| error.details.get("current").cloned())
@@ -333,37 +333,6 @@ impl Review {
         let open =
             Self::of(model).is_some_and(|review| matches!(review.stage, Stage::Sending | Stage::Unknown(_)));
         open || model.pending.is_some()
-    }
-
-    /// Somebody else saved first.
-    fn overtaken(model: &mut Model, theirs: User, trouble: Trouble) -> Vec<Task> {
-        let version = theirs.version;
-        model.users.list.window.patch(&theirs.id.to_string(), |row| {
-            let (sessions, accounts) = (row.record.sessions.take(), row.record.accounts.take());
-            row.record = User { sessions, accounts, ..theirs.clone() };
-        });
-        let Some(Overlay::Review(review)) = &mut model.overlay else { return Vec::new() };
-        if let Some(form) = review.form.take() {
-            let theirs = Theirs::User(Box::new(theirs));
-            model.overlay = Some(Overlay::Conflict(Box::new(Conflict::new(form, theirs))));
-            return Vec::new();
-        }
-        review.focus = Focus::Cancel;
-        if review.takes_back.is_some() {
-            // to take back over what somebody else did since would be a change of its own
-            review.stage = Stage::Refused(trouble);
-            return Vec::new();
-        }
-        // what was read is not how they are: what would happen is asked anew, and agreed to anew
-        review.note = Some(format!(
-            "somebody changed them meanwhile, to version {version}: this is what would happen now"
-        ));
-        review.subject = Subject::Person(Box::new(theirs));
-        review.version = Some(version);
-        review.key = bursar_shared::id::idempotency_key();
-        review.stage = Stage::Asking;
-        let request = Request::Rehearse(review.change.clone(), review.version);
-        vec![Task::Ask(model.tickets.issue(Slot::Change), request)]
     }
 
     /// The daemon is there again: what became of a change whose answer was lost?

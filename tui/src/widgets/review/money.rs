@@ -14,13 +14,12 @@ use super::{Focus, Review, Stage};
 use crate::{
     change::{Change, Deed, Effect, Moved},
     look::Theme,
-    message::{Request, Slot, Task, Trouble},
+    message::Task,
     model::Model,
     screens::{accounts::status, money::label},
     text::{Clean, amount, minute},
     widgets::{
         canvas::{Bit, bit},
-        conflict::{Conflict, Theirs},
         overlay::Overlay,
     },
 };
@@ -207,40 +206,6 @@ fn moves(moved: &Moved, theme: &Theme, width: usize) -> Vec<Vec<Bit>> {
     lines
 }
 
-/// Somebody else saved the account first. An edit shows both; anything else is asked about anew.
-pub(super) fn overtaken(model: &mut Model, theirs: Account, trouble: Trouble) -> Vec<Task> {
-    model.money.take_account(&theirs);
-    let Some(Overlay::Review(review)) = &mut model.overlay else { return Vec::new() };
-    if let Some(form) = review.form.take_if(|form| form.read().is_some()) {
-        let theirs = Theirs::Account(Box::new(theirs));
-        model.overlay = Some(Overlay::Conflict(Box::new(Conflict::new(form, theirs))));
-        return Vec::new();
-    }
-    review.focus = Focus::Cancel;
-    if review.takes_back.is_some() {
-        // to take back over what somebody else did since would be a change of its own
-        review.stage = Stage::Refused(trouble);
-        return Vec::new();
-    }
-    let version = theirs.version;
-    review.note =
-        Some(format!("somebody changed it meanwhile, to version {version}: this is what would happen now"));
-    if let Change::Money(deed) = &mut review.change {
-        **deed = deed.as_ref().clone().onto(theirs);
-    }
-    review.version = Some(version);
-    review.key = bursar_shared::id::idempotency_key();
-    ask(model)
-}
-
-/// Asks again what would happen.
-fn ask(model: &mut Model) -> Vec<Task> {
-    let Some(Overlay::Review(review)) = &mut model.overlay else { return Vec::new() };
-    review.stage = Stage::Asking;
-    let request = Request::Rehearse(review.change.clone(), review.version);
-    vec![Task::Ask(model.tickets.issue(Slot::Change), request)]
-}
-
 /// Money moved in an account that is shown with what it holds: what would happen is asked anew.
 pub(crate) fn watch(model: &mut Model, events: &[Event]) -> Vec<Task> {
     let Some(Overlay::Review(review)) = &mut model.overlay else { return Vec::new() };
@@ -269,5 +234,5 @@ pub(crate) fn watch(model: &mut Model, events: &[Event]) -> Vec<Task> {
         review.focus = Focus::Cancel;
     }
     model.dirty = true;
-    ask(model)
+    Review::ask(model)
 }
