@@ -174,7 +174,10 @@ async fn no_part_of_it_walks_the_log() {
     let owner = s.signed_in("owner", "owner").await;
     let (bob, _) = a_life(&owner).await;
     let made = s.statements(async { timeline(&owner, bob).await }).await;
-    let parts: Vec<&String> = made.iter().filter(|one| one.contains("resource_type")).collect();
+    // those of the request: the daemon reads the log for its streams at the same time
+    let follows = |sql: &str| sql.replace(['"', '`'], "").contains("WHERE (log.seq >");
+    let parts: Vec<&String> =
+        made.iter().filter(|one| one.contains("resource_type") && !follows(one)).collect();
     // five to be shown, five to be counted
     assert_eq!(parts.len(), 10, "{made:#?}");
     for part in parts {
@@ -193,8 +196,8 @@ async fn sessions_come_with_their_people_in_two_queries_more() {
     }
     let with = but(List::<Session>::new(), |list| list.include = vec!["user"]);
     owner.call(&with).await.unwrap();
-    let few = s.statements(async { owner.call(&List::<Session>::new()).await.unwrap() }).await.len();
-    let many = s.statements(async { owner.call(&with).await.unwrap() }).await.len();
+    let few = s.queries(async { owner.call(&List::<Session>::new()).await.unwrap() }).await;
+    let many = s.queries(async { owner.call(&with).await.unwrap() }).await;
     assert_eq!(many, few + 2);
     let rows = owner.call(&with).await.unwrap().rows;
     assert!(rows.len() >= 4);
