@@ -201,6 +201,12 @@ pub(super) fn connect(location: &Location, purpose: Purpose) -> Result<Conn, Box
                  DO $$BEGIN PERFORM set_config('lc_messages', 'C', false);
                  EXCEPTION WHEN insufficient_privilege THEN NULL; END$$;"
             ))?;
+            if purpose == Purpose::Write {
+                // A write runs the same few statements for ever and finds its rows by their keys: to plan them
+                // again each time took a quarter of what a transfer costs. A plan that was made while a table
+                // was empty must not walk it later.
+                pg.batch_execute("SET plan_cache_mode=force_generic_plan; SET enable_seqscan=off")?;
+            }
             // not everybody may choose the language
             let language: Line =
                 diesel::sql_query("SELECT current_setting('lc_messages') AS value").get_result(&mut pg)?;
