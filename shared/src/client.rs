@@ -198,7 +198,13 @@ impl Client {
         } else {
             self.authorised(&request, false).await?
         };
-        read(raw)
+        let request_id = raw.request_id.clone().unwrap_or_default();
+        match read(raw) {
+            Err(Error::Protocol(why)) if request.changes => {
+                Err(self.0.transport.unknown(&request, why, &request_id))
+            }
+            read => read,
+        }
     }
 
     /// Sends with a token; one that the daemon calls expired is refreshed once.

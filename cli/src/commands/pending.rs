@@ -97,7 +97,10 @@ pub(crate) fn run(cx: &Cx, command: PendingCommands) -> Result<()> {
             let mut failed = None;
             for pending in &chosen {
                 match block_on(resume(cx, &journal, pending)) {
-                    Ok(data) => sink.row(&serde_json::to_vec(&data)?)?,
+                    Ok(data) => match sink.row(&serde_json::to_vec(&data)?) {
+                        Err(failure) if failure.is_end_of_output() => {}
+                        written => written?,
+                    },
                     Err(failure) => {
                         cx.say(&format!("{}: {}", pending.key, bursar_shared::text::clean(&failure.message)));
                         failed = Some(failure);

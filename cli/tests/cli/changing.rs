@@ -144,6 +144,13 @@ async fn a_change_whose_answer_was_lost_is_finished_and_made_once() {
     assert_eq!(resumed["data"]["email"], "bob@example.com");
     assert_eq!(resumed["replayed"], true);
     assert_eq!(home.run(&["pending", "list"]).ok(), "");
+    // a proxy whose page says 200 says nothing about it, also when it is asked again
+    line.garbling.store(true, Ordering::Relaxed);
+    home.run(&["users", "create", "--email", "cat@example.com", "--name", "Cat"]).fails(11);
+    home.run(&["pending", "resume"]).fails_with_some_output(11);
+    line.garbling.store(false, Ordering::Relaxed);
+    assert_eq!(home.run(&["pending", "resume", "--jq", ".replayed"]).ok(), "true\n");
+    assert_eq!(home.run(&["pending", "list"]).ok(), "");
     let count = home.run(&["users", "list", "--filter", "email:bob@example.com", "-o", "name"]).ok();
     assert_eq!(count.lines().count(), 1);
     home.run(&["pending", "resume", "nothing"]).fails(3);

@@ -136,6 +136,8 @@ pub struct Line {
     pub server: String,
     /// While true, requests arrive and their answers are lost.
     pub lossy: Arc<AtomicBool>,
+    /// While true, requests arrive and a proxy answers with a page of its own.
+    pub garbling: Arc<AtomicBool>,
     requests: Arc<AtomicU32>,
 }
 
@@ -151,6 +153,8 @@ impl Line {
         let daemon = daemon.trim_start_matches("http://").to_owned();
         let lossy = Arc::new(AtomicBool::new(false));
         let lose = lossy.clone();
+        let garbling = Arc::new(AtomicBool::new(false));
+        let garble = garbling.clone();
         let requests = Arc::new(AtomicU32::new(0));
         let count = requests.clone();
         std::thread::spawn(move || {
@@ -169,11 +173,16 @@ impl Line {
                         }
                     }
                 });
-                let (mut from, mut to, lose) = (far, near, lose.clone());
+                let (mut from, mut to, lose, garble) = (far, near, lose.clone(), garble.clone());
                 std::thread::spawn(move || {
                     let mut buffer = [0; 4096];
                     while let Ok(count @ 1..) = from.read(&mut buffer) {
                         if lose.load(Ordering::Relaxed) {
+                            break;
+                        }
+                        if garble.load(Ordering::Relaxed) {
+                            let page = b"HTTP/1.1 200 OK\r\ncontent-length: 12\r\n\r\n<p>hotel</p>";
+                            let _ = to.write_all(page);
                             break;
                         }
                         if to.write_all(&buffer[..count]).is_err() {
@@ -184,7 +193,7 @@ impl Line {
                 });
             }
         });
-        Self { server, lossy, requests }
+        Self { server, lossy, garbling, requests }
     }
 }
 

@@ -158,7 +158,15 @@ impl Store {
 
     /// Whether an API key is used.
     pub fn is_key(&self) -> bool {
-        matches!(self.0.place, Place::Key(_))
+        self.given().is_some()
+    }
+
+    /// The API key or ready token that is sent as it is.
+    pub fn given(&self) -> Option<&str> {
+        match &self.0.place {
+            Place::Key(key) => Some(key),
+            _ => None,
+        }
     }
 
     /// Who is signed in, if somebody is.

@@ -122,6 +122,21 @@ async fn what_cannot_work_is_not_repeated() {
 }
 
 #[tokio::test]
+async fn an_answer_that_makes_no_sense_leaves_a_change_unknown() {
+    let html = || Some((200, vec![], "<html>sign in to the hotel</html>".to_owned()));
+    let odd = || Some((200, vec![], r#"{"data":{"id":7},"meta":{}}"#.to_owned()));
+    let long = || Some((200, vec![], " ".repeat((32 << 20) + 1)));
+    for answer in [html(), odd(), long()] {
+        let fake = Fake::start(move |_| answer.clone());
+        let wrong = client(&fake).send(&write(), &How::default()).await.unwrap_err();
+        assert_eq!((wrong.exit(), fake.asked().len()), (11, 1), "{wrong:?}");
+    }
+    let fake = Fake::start(move |_| html());
+    let raw = client(&fake).send_raw("POST", "/v1/users", None, &[], &How::default()).await;
+    assert_eq!(raw.unwrap_err().exit(), 11);
+}
+
+#[tokio::test]
 async fn an_endless_answer_is_cut_off() {
     let fake = Fake::start(|_| Some((200, vec![], " ".repeat((32 << 20) + 1))));
     assert!(matches!(client(&fake).call(&Me {}).await, Err(Error::Protocol(_))));

@@ -149,11 +149,23 @@ impl Transport {
         // why an earlier try may have been carried out without our knowing
         let mut lost: Option<String> = None;
         for round in 1.. {
-            let tried = self.once(request, token, &request_id).await?;
+            let tried = match self.once(request, token, &request_id).await {
+                Err(Error::Protocol(why)) if request.changes => {
+                    return Err(self.unknown(request, why, &request_id));
+                }
+                tried => tried?,
+            };
             let mut pause = PAUSE * (1 << (round - 1));
             let verdict = match tried {
                 Try::Answered(raw, retry_after) => {
-                    let Some(error) = refusal(&raw) else { return Ok(raw) };
+                    let Some(error) = refusal(&raw) else {
+                        // what makes no sense says as little about a change as no answer does
+                        if request.changes && !makes_sense(&raw) {
+                            let why = "what answered makes no sense".to_owned();
+                            return Err(self.unknown(request, why, &request_id));
+                        }
+                        return Ok(raw);
+                    };
                     let (explained, error) = error;
                     let code = error.code;
                     // only an answer of the daemon itself says that nothing happened
@@ -246,7 +258,7 @@ impl Transport {
         Error::Unreachable { server: self.0.server.clone(), reason }
     }
 
-    fn unknown(&self, request: &Request, reason: String, request_id: &str) -> Error {
+    pub(super) fn unknown(&self, request: &Request, reason: String, request_id: &str) -> Error {
         match &request.key {
             Some(key) => Error::Unknown {
                 key: key.clone(),
@@ -338,6 +350,16 @@ fn headers(request: &Request, token: Option<&str>, request_id: &str) -> Result<H
 }
 
 /// The refusal in an answer, and whether the daemon itself explained it.
+/// Whether it is an answer of a daemon to a change: an envelope, or nothing where nothing is to be said.
+fn makes_sense(raw: &Raw) -> bool {
+    #[derive(Deserialize)]
+    struct Envelope {
+        #[serde(rename = "meta")]
+        _meta: serde::de::IgnoredAny,
+    }
+    raw.status == 204 || serde_json::from_slice::<Envelope>(&raw.body).is_ok()
+}
+
 fn refusal(raw: &Raw) -> Option<(bool, ApiError)> {
     #[derive(Deserialize)]
     struct Refusal {
