@@ -65,7 +65,7 @@ pub(crate) struct Several {
 #[derive(Debug, Args)]
 pub(crate) struct Create {
     /// The name
-    #[arg(long)]
+    #[arg(long, allow_hyphen_values = true)]
     name: Option<String>,
     /// The currency, for ever: EUR
     #[arg(long, value_name = "CODE")]
@@ -99,7 +99,7 @@ pub(crate) struct Update {
     #[arg(value_name = "ACCOUNT")]
     account: String,
     /// The new name
-    #[arg(long)]
+    #[arg(long, allow_hyphen_values = true)]
     name: Option<String>,
     /// How far it may go below nothing: an amount, or none for without end
     #[arg(long, value_name = "AMOUNT")]
@@ -130,7 +130,7 @@ pub(crate) struct Reasoned {
     #[arg(value_name = "ACCOUNT")]
     account: String,
     /// Why; kept in the log
-    #[arg(long)]
+    #[arg(long, allow_hyphen_values = true)]
     reason: Option<String>,
     #[command(flatten)]
     change: ChangeArgs,
@@ -144,6 +144,9 @@ pub(crate) struct Close {
     /// Where its money goes, or where its debt is paid from
     #[arg(long, value_name = "ACCOUNT")]
     sweep_to: Option<String>,
+    /// What it must hold, or nothing is done: 12.34
+    #[arg(long, value_name = "AMOUNT", allow_hyphen_values = true)]
+    expect: Option<String>,
 }
 
 /// What an account held.
@@ -209,8 +212,25 @@ pub(crate) fn run(cx: &Cx, command: Accounts) -> Result<()> {
                     None => None,
                 };
                 let id = find(&client, &args.of.account).await?;
-                let op = CloseAccount { id, sweep_to_account_id, reason: reason(&args.of)? };
-                let what = format!("close {} for ever", args.of.account);
+                let mut what = format!("close {} for ever", args.of.account);
+                let mut expected_balance = None;
+                let asks = !cx.globals.yes && !cx.globals.as_curl && !args.of.change.dry_run;
+                if args.expect.is_some() || (args.sweep_to.is_some() && asks) {
+                    let account = client.call(&GetAccount { id }).await?;
+                    let (currency, held) = (account.currency, account.balances.posted);
+                    expected_balance = Some(match &args.expect {
+                        Some(text) => currency
+                            .minor(text)
+                            .map_err(|wrong| Failure::value(format!("--expect {wrong}")))?,
+                        None => held,
+                    });
+                    if let Some(to) = &args.sweep_to {
+                        let held = currency.decimal(held);
+                        what.push_str(&format!(", its {held} {currency} swept to {to}"));
+                    }
+                }
+                let reason = reason(&args.of)?;
+                let op = CloseAccount { id, sweep_to_account_id, expected_balance, reason };
                 let change = Change::begin(cx, &client, &args.of.change, Weight::Heavy, &what)?;
                 finish(cx, change.make(&op).await?)
             }

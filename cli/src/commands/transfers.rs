@@ -78,10 +78,10 @@ pub(crate) struct Create {
     #[arg(long, value_name = "TIME", requires = "hold", allow_hyphen_values = true)]
     expires_in: Option<String>,
     /// Why
-    #[arg(long)]
+    #[arg(long, allow_hyphen_values = true)]
     reason: Option<String>,
     /// What for
-    #[arg(long)]
+    #[arg(long, allow_hyphen_values = true)]
     description: Option<String>,
     /// Your own id of this transfer
     #[arg(long, value_name = "ID")]
@@ -126,7 +126,7 @@ pub(crate) struct Void {
     #[arg(value_name = "TRANSFER")]
     transfer: String,
     /// Why
-    #[arg(long)]
+    #[arg(long, allow_hyphen_values = true)]
     reason: Option<String>,
     #[command(flatten)]
     change: ChangeArgs,
@@ -138,7 +138,7 @@ pub(crate) struct Reverse {
     #[command(flatten)]
     part: Part,
     /// Why
-    #[arg(long)]
+    #[arg(long, allow_hyphen_values = true)]
     reason: String,
 }
 

@@ -106,7 +106,7 @@ pub(crate) struct Create {
     #[arg(long)]
     email: Option<String>,
     /// The name
-    #[arg(long)]
+    #[arg(long, allow_hyphen_values = true)]
     name: Option<String>,
     #[command(flatten)]
     password: PasswordFrom,
@@ -139,7 +139,7 @@ pub(crate) struct Update {
     #[arg(long)]
     email: Option<String>,
     /// The new name
-    #[arg(long)]
+    #[arg(long, allow_hyphen_values = true)]
     name: Option<String>,
     /// Your own id of this person
     #[arg(long, value_name = "ID", conflicts_with = "no_external_id")]
@@ -186,7 +186,7 @@ pub(crate) struct Reasoned {
     #[command(flatten)]
     act: Act,
     /// Why; kept in the log
-    #[arg(long)]
+    #[arg(long, allow_hyphen_values = true)]
     reason: Option<String>,
 }
 

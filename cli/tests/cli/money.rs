@@ -59,7 +59,7 @@ async fn decimals_for_people_and_minor_units_for_programs() {
     let wrong = home
         .run(&["transfers", "create", "--from", "1", "--to", "2", "--amount", "1.005", "--currency", "EUR"])
         .fails(7);
-    assert!(wrong.contains("more than 2 digits"), "{wrong}");
+    assert!(wrong.contains("more digits behind the point"), "{wrong}");
     let short = home
         .run(&["transfers", "create", "--from", "1", "--to", "2", "--amount", "17.51", "--currency", "EUR"])
         .fails(12);
@@ -139,6 +139,9 @@ async fn decimals_for_people_and_minor_units_for_programs() {
     home.run(&["accounts", "close", "1", "--sweep-to", "2"]).fails(2);
     home.run(&["accounts", "close", "1", "--sweep-to", "2", "--yes"]).fails(12);
     home.run(&["accounts", "unfreeze", "1"]).ok();
+    let close = ["accounts", "close", "1", "--sweep-to", "2", "--yes", "--expect"];
+    let changed = home.run(&[&close[..], &["9.49"]].concat()).fails(6);
+    assert!(changed.contains("holds something else"), "{changed}");
     assert_eq!(
         home.run(&[
             "accounts",
@@ -146,6 +149,8 @@ async fn decimals_for_people_and_minor_units_for_programs() {
             "1",
             "--sweep-to",
             "2",
+            "--expect",
+            "9.5",
             "--yes",
             "--fields",
             "status,balances.posted"

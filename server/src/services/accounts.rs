@@ -245,6 +245,11 @@ pub async fn close(cx: Cx, op: CloseAccount) -> Result<Account> {
             return Err(not_empty(&row, ": capture or void its holds first"));
         }
         let posted = row.balances().posted;
+        if op.expected_balance.is_some_and(|expected| expected != posted) {
+            let message = "The account holds something else by now.";
+            let facts = json!({ "expectedBalance": op.expected_balance, "balances": row.balances() });
+            return Err(ApiError::new(ErrorCode::VersionMismatch, message).with(facts).into());
+        }
         if posted != 0 {
             let Some(to) = sweep else {
                 return Err(not_empty(&row, ", or one whose sweepToAccountId is given"));

@@ -115,7 +115,7 @@ pub(super) fn aborted(index: u32, refusal: Refusal, count: usize) -> Error {
         })
         .collect();
     let mut error = refusal.error;
-    error.message = format!("Item {index}: {} Nothing was changed.", error.message);
+    error.message = format!("Item {index}: {}. Nothing was changed.", error.message.trim_end_matches('.'));
     let mut details = match error.details.take() {
         Value::Object(details) => details,
         _ => Map::new(),

@@ -107,7 +107,12 @@ impl Books {
         let voided = owner.call(&held(70)).await.unwrap().0;
         owner.call(&VoidTransfer { id: voided.id, reason: None }).await.unwrap();
         owner.call(&FreezeAccount { id: frozen.id.into(), reason: None }).await.unwrap();
-        let close = CloseAccount { id: closed.id.into(), sweep_to_account_id: None, reason: None };
+        let close = CloseAccount {
+            id: closed.id.into(),
+            sweep_to_account_id: None,
+            expected_balance: None,
+            reason: None,
+        };
         owner.call(&close).await.unwrap();
         Self { s, owner, a, b, dollars, frozen, closed, limited, paid, hold, captured, voided }
     }
@@ -652,7 +657,12 @@ async fn the_books_are_kept() {
     books.refuses("a person with an account gone", [gone.clone()], "users_with_accounts_stay").await;
     books
         .owner
-        .call(&CloseAccount { id: theirs.id.into(), sweep_to_account_id: None, reason: None })
+        .call(&CloseAccount {
+            id: theirs.id.into(),
+            sweep_to_account_id: None,
+            expected_balance: None,
+            reason: None,
+        })
         .await
         .unwrap();
     books.attempt([gone]).await.unwrap();

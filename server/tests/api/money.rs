@@ -243,7 +243,12 @@ async fn every_refusal_has_its_numbers_and_changes_nothing() {
     fund(&owner, &frozen, 100).await;
     owner.call(&FreezeAccount { id: frozen.id.into(), reason: None }).await.unwrap();
     owner
-        .call(&CloseAccount { id: closed.id.into(), sweep_to_account_id: None, reason: None })
+        .call(&CloseAccount {
+            id: closed.id.into(),
+            sweep_to_account_id: None,
+            expected_balance: None,
+            reason: None,
+        })
         .await
         .unwrap();
     let before = count(&s, "entries");
@@ -647,6 +652,7 @@ async fn accounts_are_opened_edited_frozen_and_closed() {
     let close = |account: &Account, to: Option<&Account>| CloseAccount {
         id: account.id.into(),
         sweep_to_account_id: to.map(|to| to.id.into()),
+        expected_balance: None,
         reason: None,
     };
     assert_eq!(code(owner.call(&close(&wallet, None)).await), ErrorCode::AccountNotEmpty);
@@ -655,7 +661,14 @@ async fn accounts_are_opened_edited_frozen_and_closed() {
     let held = owner.call(&hold(&poor, &other, 10)).await.unwrap().0;
     assert_eq!(code(owner.call(&close(&poor, Some(&other))).await), ErrorCode::AccountNotEmpty);
     owner.call(&VoidTransfer { id: held.id, reason: None }).await.unwrap();
-    let closed = owner.call(&close(&wallet, Some(&poor))).await.unwrap();
+    // money that came meanwhile is seen, which changes no version
+    let expecting = |balance| CloseAccount { expected_balance: Some(balance), ..close(&wallet, Some(&poor)) };
+    let changed = refusal(owner.call(&expecting(-49)).await);
+    assert_eq!(
+        (changed.code, &changed.details["balances"]["posted"]),
+        (ErrorCode::VersionMismatch, &json!(-50))
+    );
+    let closed = owner.call(&expecting(-50)).await.unwrap();
     assert_eq!((closed.status, closed.balances.posted), (AccountStatus::Closed, 0));
     assert_eq!(posted(&owner, &poor).await, 100);
     owner.call(&close(&poor, Some(&other))).await.unwrap();
@@ -725,7 +738,12 @@ async fn people_with_open_accounts_stay_and_lists_show_them() {
     assert_eq!(s.queries(owner.call(&with)).await, 4);
     for account in theirs {
         owner
-            .call(&CloseAccount { id: account.id.into(), sweep_to_account_id: None, reason: None })
+            .call(&CloseAccount {
+                id: account.id.into(),
+                sweep_to_account_id: None,
+                expected_balance: None,
+                reason: None,
+            })
             .await
             .unwrap();
     }
@@ -1189,6 +1207,7 @@ async fn accounts_are_swept_into_system_accounts_that_others_open_meanwhile() {
         let close = |one: &Account| CloseAccount {
             id: one.id.into(),
             sweep_to_account_id: Some(revenue),
+            expected_balance: None,
             reason: None,
         };
         let sweeps = join_all(all[..4].iter().map(|one| {

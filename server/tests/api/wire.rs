@@ -299,7 +299,13 @@ fn money_is_read_as_it_is_written() {
         })
         .unwrap();
     }
-    there_and_back(&CloseAccount { id: wallet, sweep_to_account_id: Some(world), reason: None }).unwrap();
+    there_and_back(&CloseAccount {
+        id: wallet,
+        sweep_to_account_id: Some(world),
+        expected_balance: None,
+        reason: None,
+    })
+    .unwrap();
     let list = List::<Entry>::new().size(7).with("side", Op::Eq, "debit").unwrap();
     there_and_back(&ListEntries { id: world, list }).unwrap();
     there_and_back(&GetStatement { id: wallet, from: TimeExpr::Ago(86_400), to: TimeExpr::Today }).unwrap();

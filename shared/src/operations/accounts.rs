@@ -259,6 +259,9 @@ request! {
         pub id: AccountRef,
         /// Where its money goes, or where a debt is paid from.
         pub sweep_to_account_id: Option<AccountRef>,
+        /// What it holds, in minor units: when it holds anything else by then, nothing is done. Money that
+        /// moves changes no version, so `If-Match` does not see it.
+        pub expected_balance: Option<i64>,
         /// Why; kept in the log.
         pub reason: Option<Reason>,
     }

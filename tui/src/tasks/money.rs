@@ -262,7 +262,7 @@ pub(super) async fn carry(client: &Client, host: &dyn Host, deed: Deed, how: &Ho
         }
         Deed::Close(of, sweep, reason) => {
             let sweep_to_account_id = sweep.map(|(to, _)| to);
-            let op = CloseAccount { id: of.id.into(), sweep_to_account_id, reason };
+            let op = CloseAccount { id: of.id.into(), sweep_to_account_id, expected_balance: None, reason };
             send(client, host, &op, how).await.map(|r| account(r.answer))
         }
     }

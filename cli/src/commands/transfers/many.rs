@@ -1,6 +1,11 @@
 //! `bursar transfers create -f credits.csv`: many transfers from a file, each made once.
 
-use std::{collections::HashSet, pin::pin, time::Duration};
+use std::{
+    collections::{BTreeSet, HashSet},
+    path::{Path, PathBuf},
+    pin::pin,
+    time::Duration,
+};
 
 use bursar_shared::{
     client::{Client, Reply, session},
@@ -52,6 +57,8 @@ struct Count {
     /// Made by an earlier run.
     there: u64,
     refused: u64,
+    /// Refused by an earlier run, whose file of rejects holds them.
+    before: u64,
     /// Not sent, and not shown any more: answered so long ago that the daemon forgot.
     old: u64,
     first: Option<ApiError>,
@@ -160,6 +167,8 @@ pub(super) async fn create(cx: &Cx, client: &Client, args: &Create, source: &Sou
         progress: Progress::new(cx),
         count: Count::default(),
         total: checked.lines,
+        batches: checked.batches.len(),
+        earlier: BTreeSet::new(),
     };
     if let Some(before) = sending.run.as_ref().map(Run::made).filter(|made| *made > 0) {
         cx.say(&format!("going on with an earlier run: {} of {lines} lines were made", grouped(before)));
@@ -245,6 +254,17 @@ struct Sending<'a> {
     progress: Progress,
     count: Count,
     total: u64,
+    batches: usize,
+    /// Files of rejects that earlier runs left.
+    earlier: BTreeSet<PathBuf>,
+}
+
+/// Nobody listens any more: what is being sent goes on, and its end is said.
+fn unheard(written: Result<()>) -> Result<()> {
+    match written {
+        Err(failure) if failure.is_end_of_output() => Ok(()),
+        written => written,
+    }
 }
 
 impl Sending<'_> {
@@ -344,7 +364,8 @@ impl Sending<'_> {
         let guilty = failure.details["index"].as_u64().unwrap_or_default() as usize;
         let of = |index: usize| batch.lines.get(index).map_or(0, |(record, _)| record.line);
         let aborted = format!("not made, for line {} was refused", of(guilty));
-        let message = failure.message.trim_start_matches(&format!("Item {guilty}: ")).to_owned();
+        let message = failure.message.trim_start_matches(&format!("Item {guilty}: "));
+        let message = message.trim_end_matches(" Nothing was changed.").to_owned();
         for (index, (record, _)) in batch.lines.iter().enumerate() {
             match index == guilty {
                 true => self.refused(record, &ApiError::new(code, message.clone()))?,
@@ -369,22 +390,29 @@ impl Sending<'_> {
         earlier: bool,
     ) -> Result<()> {
         let (mut made, mut there, mut refused) = (0, 0, 0);
+        let known = self.run.as_ref().filter(|_| reply.replayed).and_then(|run| run.rejects_of(batch.number));
+        let known = known.map(Path::to_owned);
         for outcome in reply.answer.items {
             let Some((record, op)) = batch.lines.get(outcome.index as usize) else { continue };
             if let Some(transfer) = outcome.data {
                 made += 1;
-                self.show(&transfer)?;
+                unheard(self.show(&transfer))?;
                 continue;
             }
             let error = outcome.error.unwrap_or_else(|| ApiError::new(ErrorCode::Unknown, "was not made"));
             if let Some(transfer) = self.there_already(op, &error).await? {
                 there += 1;
-                self.show(&transfer)?;
+                unheard(self.show(&transfer))?;
             } else {
                 refused += 1;
-                self.refused(record, &error)?;
+                match &known {
+                    // somebody may have corrected them meanwhile, and sent them: they are not offered again
+                    Some(_) => self.count.before += 1,
+                    None => self.refused(record, &error)?,
+                }
             }
         }
+        self.earlier.extend(known);
         if earlier && reply.replayed {
             there += std::mem::take(&mut made);
         }
@@ -393,9 +421,9 @@ impl Sending<'_> {
         if let Some(run) = &mut self.run {
             run.done(batch.number, made + there, refused)?;
         }
-        self.sink.page_end()?;
+        unheard(self.sink.page_end())?;
         let (count, total) = (&self.count, self.total);
-        let done = count.made + count.there + count.refused + count.old;
+        let done = count.made + count.there + count.refused + count.before + count.old;
         self.progress.at(|took| {
             let rate = done as f64 / took.max(Duration::from_millis(1)).as_secs_f64();
             let refused = if count.refused > 0 {
@@ -459,16 +487,19 @@ impl Sending<'_> {
     /// Says what became of it.
     fn end(mut self, source: &Source, sent: Result<()>) -> Result<()> {
         self.progress.clear();
-        match sent.is_ok() && !self.cx.globals.as_curl && !self.cx.style()?.for_people() {
-            true => self.sink.end()?,
-            // an array that is not closed is seen to be incomplete
-            false => self.sink.page_end()?,
-        }
         let kept = match self.rejects.take().filter(|rejects| rejects.rows() > 0) {
             Some(rejects) => rejects.keep()?,
             None => None,
         };
-        let Count { made, there, refused, old, first } = self.count;
+        if let (Some(run), Some(kept)) = (&mut self.run, &kept) {
+            run.kept(&std::path::absolute(kept)?)?;
+        }
+        unheard(match sent.is_ok() && !self.cx.globals.as_curl && !self.cx.style()?.for_people() {
+            true => self.sink.end(),
+            // an array that is not closed is seen to be incomplete
+            false => self.sink.page_end(),
+        })?;
+        let Count { made, there, refused, before, old, first } = self.count;
         let mut parts = Vec::new();
         if made > 0 || there == 0 {
             parts.push(format!("{} made", grouped(made)));
@@ -479,11 +510,19 @@ impl Sending<'_> {
         if refused + old > 0 {
             parts.push(format!("{} refused", grouped(refused + old)));
         }
+        if before > 0 {
+            parts.push(format!("{} refused before", grouped(before)));
+        }
         let lines = format!("{} of {}: {}", grouped(self.total), source.name, parts.join(", "));
         let plural = if self.total == 1 { "line" } else { "lines" };
         if !self.cx.globals.as_curl && sent.is_ok() {
             let tried = if self.args.change.dry_run { "would be: " } else { "" };
             self.cx.say(&format!("{tried}{}", lines.replacen(" of ", &format!(" {plural} of "), 1)));
+            if self.args.change.dry_run && self.batches > 1 {
+                self.cx.say(
+                    "each 1,000 lines were tried by themselves: what those before them move was not there",
+                );
+            }
         }
         if let Some(kept) = &kept {
             self.cx.say(&format!("refused lines, and why: {}", kept.display()));
@@ -492,6 +531,7 @@ impl Sending<'_> {
             if failure.quiet {
                 return Err(failure);
             }
+            let refused = refused + before;
             failure.message = format!("{}; so far {}", failure.message, parts.join(", "));
             *failure.details = json!({
                 "made": made, "madeBefore": there, "refused": refused + old, "lines": self.total,
@@ -508,7 +548,12 @@ impl Sending<'_> {
             }
             return Err(failure);
         }
-        let refused = refused + old;
+        let earlier: Vec<String> = self.earlier.iter().map(|path| path.display().to_string()).collect();
+        let earlier = earlier.join(", ");
+        if before > 0 {
+            self.cx.say(&format!("refused by an earlier run, and not tried again: {earlier}"));
+        }
+        let refused = refused + old + before;
         if refused == 0 || self.cx.globals.as_curl {
             return Ok(());
         }
@@ -521,6 +566,7 @@ impl Sending<'_> {
         *failure.details = json!({ "made": made, "madeBefore": there, "refused": refused, "lines": self.total, "rejects": kept });
         Err(match kept {
             Some(kept) => failure.hint(format!("correct them in {0} and send that file", kept.display())),
+            None if before > 0 => failure.hint(format!("correct and send {earlier}, unless you did")),
             None => failure.hint("correct them, and try again"),
         })
     }
