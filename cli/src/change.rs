@@ -1,5 +1,6 @@
 //! Every change: protected? asked? written down, sent, answered, said.
 
+use base64::Engine as _;
 use bursar_shared::{
     client::{self, Client, How, Raw, Reply, profile::Protect, session},
     decode::{Decode, Decoder},
@@ -192,10 +193,25 @@ impl<'a> Change<'a> {
 
 /// Whose keys they are: the daemon keeps them by caller.
 pub(crate) fn who(client: &Client) -> Result<String> {
-    if client.session().is_key() {
-        return Ok("api key".to_owned());
+    if let Some(token) = client.session().given() {
+        return Ok(of_token(token));
     }
     Ok(client.session().credentials()?.map(|credentials| credentials.email).unwrap_or_default())
+}
+
+/// Whose a token is that was given as it is: the person whom it names, or the beginning of an API key, which
+/// is no secret.
+fn of_token(token: &str) -> String {
+    #[derive(serde::Deserialize)]
+    struct Claims {
+        sub: String,
+    }
+    let claims =
+        token.split('.').nth(1).and_then(|part| base64::prelude::BASE64_URL_SAFE_NO_PAD.decode(part).ok());
+    match claims.and_then(|claims| serde_json::from_slice::<Claims>(&claims).ok()) {
+        Some(claims) => format!("token of {}", claims.sub),
+        None => format!("key {}", token.chars().take(12).collect::<String>()),
+    }
 }
 
 /// Reads a request from members that flags and files gave; all faults at once, nothing is sent.
@@ -232,4 +248,16 @@ pub(crate) fn pairs(flags: &[String], flag: &str) -> Result<Map<String, Value>> 
             _ => Err(Failure::usage(format!("{flag} must look like key=value"))),
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_known_by_its_person_and_a_key_by_its_beginning() {
+        // {"sub":"usr_1"}
+        assert_eq!(of_token("e30.eyJzdWIiOiJ1c3JfMSJ9.c2ln"), "token of usr_1");
+        assert_eq!(of_token("brs_live_abcdefghijkl"), "key brs_live_abc");
+    }
 }

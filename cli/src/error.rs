@@ -81,6 +81,12 @@ impl Failure {
         Self::new(7, message)
     }
 
+    /// Whether nobody reads our output any more. A change that was made is made all the same, and those that
+    /// come after it are not to be dropped without a word.
+    pub(crate) fn is_end_of_output(&self) -> bool {
+        self.quiet && self.exit == 0
+    }
+
     /// Ends with this code and says nothing.
     pub(crate) fn silent(exit: u8) -> Self {
         Self { quiet: true, ..Self::new(exit, "") }

@@ -137,7 +137,20 @@ where
     let (again, most) = (list.clone(), args.limit.unwrap_or(u64::MAX));
     let (op, limit) = entered(cx, args, list)?;
     let (mut sink, mut pages) = begun(cx, client, view, &op, limit)?;
-    let last = copy(&mut pages, &mut sink, limit).await?;
+    // of the log, what was shown may be newer than what was asked first
+    let mut head = head;
+    let last = copy(&mut pages, &mut sink, limit, |row| {
+        #[derive(serde::Deserialize)]
+        struct Numbered {
+            seq: i64,
+        }
+        if R::AFTER
+            && let Ok(row) = serde_json::from_slice::<Numbered>(row)
+        {
+            head = head.max(row.seq);
+        }
+    })
+    .await?;
     if last.is_some_and(|last| last.next_cursor.is_some()) && args.limit.is_none() {
         cx.say(&format!("the first {}; watching all", grouped(sink.rows())));
     }
@@ -158,7 +171,8 @@ where
     O: Operation<Answer = Page<R>>,
 {
     if args.watch {
-        return watch::check(cx, R::NAME);
+        return Err(Failure::usage(format!("--watch watches whole lists, not the {} of one", view.name))
+            .hint("bursar events tail shows all changes"));
     }
     let (list, limit) = entered(cx, args, list)?;
     let paged = list.after.is_none() && list.cursor.is_none();
@@ -211,13 +225,18 @@ pub(crate) async fn stream(
     sink: &mut Sink,
     limit: Option<u64>,
 ) -> Result<Option<Pagination>> {
-    let last = copy(pages, sink, limit).await?;
+    let last = copy(pages, sink, limit, |_| ()).await?;
     sink.end()?;
     Ok(last)
 }
 
 /// Copies pages to a sink that stays open.
-async fn copy(pages: &mut RawPages, sink: &mut Sink, limit: Option<u64>) -> Result<Option<Pagination>> {
+async fn copy(
+    pages: &mut RawPages,
+    sink: &mut Sink,
+    limit: Option<u64>,
+    mut shown: impl FnMut(&[u8]),
+) -> Result<Option<Pagination>> {
     let most = limit.unwrap_or(u64::MAX);
     let mut last = None;
     if most > 0 {
@@ -226,6 +245,7 @@ async fn copy(pages: &mut RawPages, sink: &mut Sink, limit: Option<u64>) -> Resu
             // the first row goes out alone: whoever wanted only that is gone before we ask for more
             if let Some(row) = rows.next() {
                 sink.row(row)?;
+                shown(row);
                 if sink.streams() {
                     sink.page_end()?;
                 }
@@ -233,6 +253,7 @@ async fn copy(pages: &mut RawPages, sink: &mut Sink, limit: Option<u64>) -> Resu
             pages.read_ahead().await;
             for row in rows {
                 sink.row(row)?;
+                shown(row);
             }
             sink.page_end()?;
             last = Some(page.pagination);

@@ -46,11 +46,14 @@ impl Tally {
     /// One was done, or not. A failure that would hit all the others too ends the command.
     pub(crate) fn add(&mut self, cx: &Cx, one: bool, id: &str, result: Result<()>) -> Result<()> {
         let failure = match result {
-            Ok(()) => {
-                self.done += 1;
-                return Ok(());
-            }
-            Err(failure) => failure,
+            Ok(()) => None,
+            // done, and only not heard: those that follow are to be done as well
+            Err(failure) if failure.is_end_of_output() => None,
+            Err(failure) => Some(failure),
+        };
+        let Some(failure) = failure else {
+            self.done += 1;
+            return Ok(());
         };
         if one || failure.quiet || matches!(failure.exit, 1 | 4 | 8 | 9 | 11) {
             return Err(failure);
@@ -108,6 +111,8 @@ mod tests {
         let mut tally = Tally::default();
         tally.add(&cx, false, "a", Ok(())).unwrap();
         tally.add(&cx, false, "b", Err(Failure::new(3, "not there"))).unwrap();
+        tally.add(&cx, false, "c", Err(Failure::silent(0))).unwrap();
+        assert_eq!((tally.done, tally.failed), (2, 1));
         assert_eq!(tally.end().unwrap_err().exit, 10);
         let mut none = Tally::default();
         none.add(&cx, false, "b", Err(Failure::new(3, "not there"))).unwrap();

@@ -1,7 +1,7 @@
 //! `--watch`: a list, and then each record of it that changes, for as long as anybody looks.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{HashMap, HashSet, VecDeque},
     hash::{BuildHasher as _, RandomState},
     pin::pin,
     time::Duration,
@@ -96,6 +96,7 @@ where
         client,
         list,
         due: VecDeque::new(),
+        queued: HashSet::new(),
         shown: HashMap::new(),
         after: head,
         hasher: RandomState::new(),
@@ -134,7 +135,16 @@ where
                 None => break,
             }
         }
-        match changes.show(&mut sink, most).await {
+        let shown = tokio::select! {
+            biased;
+            _ = &mut stop => None,
+            shown = changes.show(&mut sink, most) => Some(shown),
+        };
+        let Some(shown) = shown else {
+            sink.end()?;
+            return Err(Failure::silent(130));
+        };
+        match shown {
             Ok(()) => sink.page_end()?,
             // the stream tells when it is back
             Err(Trouble::Read(why)) if passes(&why) => {
@@ -170,6 +180,8 @@ struct Changes<'a, R> {
     list: &'a List<R>,
     /// Ids, the oldest change first; of the log one entry stands for all that is new.
     due: VecDeque<String>,
+    /// The same ids, to be found.
+    queued: HashSet<String>,
     /// How records looked when they were shown last.
     shown: HashMap<String, u64>,
     /// Of the log: the last row shown.
@@ -185,7 +197,7 @@ where
     fn hear(&mut self, event: &Event) {
         self.look();
         for id in concerned(R::NAME, event) {
-            if !self.due.contains(&id) {
+            if self.queued.insert(id.clone()) {
                 self.due.push_back(id);
             }
         }
@@ -220,8 +232,8 @@ where
                 }
                 sink.row(&json).map_err(Trouble::Written)?;
             }
-            if !more {
-                self.due.pop_front();
+            if !more && let Some(id) = self.due.pop_front() {
+                self.queued.remove(&id);
             }
         }
         Ok(())

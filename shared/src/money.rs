@@ -71,9 +71,10 @@ impl Currency {
             return Err(wrong());
         }
         if part.len() > places as usize {
-            return Err(format!(
-                "has more than {places} digits behind the point, which {self} does not know"
-            ));
+            return Err(match places {
+                0 => wrong(),
+                _ => format!("has more digits behind the point than the {places} that {self} has"),
+            });
         }
         let padded = format!("{whole}{part:0<width$}", width = self.exponent.into());
         let minor: i64 = padded.parse().ok().filter(|minor| *minor <= MAX_MINOR).ok_or_else(|| {

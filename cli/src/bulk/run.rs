@@ -46,6 +46,19 @@ struct Step {
     verdict: Option<(u64, u64)>,
 }
 
+/// Where the lines stand that were refused until then.
+#[derive(Debug, Serialize, Deserialize)]
+struct Kept {
+    rejects: PathBuf,
+}
+
+/// What a journal says.
+struct Read {
+    header: Header,
+    steps: BTreeMap<u32, Step>,
+    kept: BTreeMap<u32, PathBuf>,
+}
+
 /// What is to be done with a batch.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Next {
@@ -62,6 +75,8 @@ pub(crate) enum Next {
 pub(crate) struct Run {
     journal: File,
     steps: BTreeMap<u32, Step>,
+    /// The files that hold what was refused of a batch.
+    kept: BTreeMap<u32, PathBuf>,
 }
 
 fn name(folder: &Path, id: &str, server: &str) -> PathBuf {
@@ -69,30 +84,44 @@ fn name(folder: &Path, id: &str, server: &str) -> PathBuf {
     folder.join(format!("{id}.{server}.jsonl"))
 }
 
-/// A journal's header and steps; a last line that was cut off never happened.
-fn read(path: &Path) -> Result<Option<(Header, BTreeMap<u32, Step>)>> {
+/// A journal; a last line that was cut off never happened.
+fn read(path: &Path) -> Result<Option<Read>> {
     let Some(text) = session::read_private(path)? else { return Ok(None) };
     let text = String::from_utf8_lossy(&text);
     let mut lines = text.split_inclusive('\n').filter(|line| line.ends_with('\n'));
     let Some(Ok(header)) = lines.next().map(serde_json::from_str) else { return Ok(None) };
-    let steps = lines.filter_map(|line| serde_json::from_str::<Step>(line).ok());
-    Ok(Some((header, steps.map(|step| (step.batch, step)).collect())))
+    let mut read = Read { header, steps: BTreeMap::new(), kept: BTreeMap::new() };
+    for line in lines {
+        if let Ok(step) = serde_json::from_str::<Step>(line) {
+            read.steps.insert(step.batch, step);
+        } else if let Ok(kept) = serde_json::from_str::<Kept>(line) {
+            keep(&mut read.kept, &read.steps, &kept.rejects);
+        }
+    }
+    Ok(Some(read))
+}
+
+/// A file of rejects holds what was refused of all batches that were answered by then.
+fn keep(kept: &mut BTreeMap<u32, PathBuf>, steps: &BTreeMap<u32, Step>, rejects: &Path) {
+    for step in steps.values().filter(|step| step.verdict.is_some_and(|(_, refused)| refused > 0)) {
+        kept.entry(step.batch).or_insert_with(|| rejects.to_owned());
+    }
 }
 
 impl Run {
     /// Begins a run, or goes on with it.
     pub(crate) fn open(folder: &Path, header: &Header) -> Result<Self> {
         let path = name(folder, &header.id, &header.server);
-        let steps = match read(&path)? {
-            Some((before, _)) if before.who != header.who => {
-                let (before, now) = (before.who, &header.who);
+        let (steps, kept) = match read(&path)? {
+            Some(before) if before.header.who != header.who => {
+                let (before, now) = (before.header.who, &header.who);
                 return Err(Failure::new(4, format!("it was begun by {before}, and {now} is signed in"))
                     .hint(format!("bursar auth login --server {} --email {before}", header.server)));
             }
-            Some((_, steps)) => steps,
+            Some(before) => (before.steps, before.kept),
             None => {
                 session::write_private(&path, format!("{}\n", serde_json::to_string(header)?).as_bytes())?;
-                BTreeMap::new()
+                Default::default()
             }
         };
         let wrong = |wrong: std::io::Error| Failure::new(1, format!("{}: {wrong}", path.display()));
@@ -105,7 +134,7 @@ impl Run {
             }
             Err(TryLockError::Error(why)) => return Err(wrong(why)),
         }
-        let mut run = Self { journal, steps };
+        let mut run = Self { journal, steps, kept };
         // ends the line that a kill cut off, if there is one
         run.append("\n")?;
         Ok(run)
@@ -127,6 +156,19 @@ impl Run {
     /// How many lines were made before.
     pub(crate) fn made(&self) -> u64 {
         self.steps.values().filter_map(|step| step.verdict).map(|(made, _)| made).sum()
+    }
+
+    /// Where the lines stand that were refused of a batch when it was answered first.
+    pub(crate) fn rejects_of(&self, batch: u32) -> Option<&Path> {
+        self.kept.get(&batch).map(PathBuf::as_path)
+    }
+
+    /// What was refused until now stands there.
+    pub(crate) fn kept(&mut self, rejects: &Path) -> Result<()> {
+        let line = serde_json::to_string(&Kept { rejects: rejects.to_owned() })?;
+        self.append(&format!("{line}\n"))?;
+        keep(&mut self.kept, &self.steps, rejects);
+        Ok(())
     }
 
     /// Whether a batch was sent before.
@@ -171,7 +213,7 @@ pub(crate) fn unfinished(folder: &Path, header: &Header) -> Result<Option<(Times
     let Ok(entries) = fs::read_dir(folder) else { return Ok(None) };
     let mut last: Option<(Timestamp, u64, bool)> = None;
     for entry in entries.flatten().filter(|entry| entry.path().extension().is_some_and(|e| e == "jsonl")) {
-        let Some((before, steps)) = read(&entry.path())? else { continue };
+        let Some(Read { header: before, steps, .. }) = read(&entry.path())? else { continue };
         let theirs = before.file.as_ref() == Some(file) && before.server == header.server;
         if !theirs || before.id == header.id {
             continue;
@@ -220,6 +262,11 @@ mod tests {
         run.journal.write_all(b"{\"batch\":1,\"att").unwrap();
         drop(run);
         let mut run = Run::open(folder.path(), &header("a")).unwrap();
+        assert_eq!(run.rejects_of(0), None);
+        run.kept(Path::new("/a.rejects.csv")).unwrap();
+        drop(run);
+        let mut run = Run::open(folder.path(), &header("a")).unwrap();
+        assert_eq!((run.rejects_of(0), run.rejects_of(1)), (Some(Path::new("/a.rejects.csv")), None));
         assert_eq!((run.next(0, at, KEPT), run.next(1, at, KEPT)), (Next::Send(0), Next::Send(0)));
         let late = at + KEPT;
         assert_eq!((run.next(0, late, KEPT), run.next(1, late, KEPT)), (Next::Known(900, 100), Next::Lost));

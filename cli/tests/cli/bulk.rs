@@ -52,7 +52,7 @@ async fn the_whole_file_is_looked_at_before_anything_is_sent() {
     write(&home, "credits.csv", text);
     insta::assert_snapshot!(home.run(SEND).fails(7), @r"
     error: 10 of 11 lines of credits.csv cannot work; nothing was sent
-      line 2: amount has more than 2 digits behind the point, which EUR does not know
+      line 2: amount has more digits behind the point than the 2 that EUR has
       line 4: amount must be an amount of EUR like 12.34
       line 5: to is the account that the money comes from
       line 6: to: no account has the number 99
@@ -153,6 +153,13 @@ async fn refused_lines_are_corrected_and_sent_alone() {
     // corrected in the first file, the others would be made twice
     let whole = home.run(&["transfers", "create", "-f", "credits.csv"]);
     assert_eq!(whole.code, 10, "the same file says the same again: {}", whole.err);
+    // but not as if it were news, and never beside a file that may have been corrected and sent
+    assert!(
+        whole.err.contains("2 made before, 1 refused before") && !whole.err.contains("Only 4.00"),
+        "{}",
+        whole.err
+    );
+    assert!(!home.path().join("credits.rejects-2.csv").exists());
     write(&home, "credits.csv", "from,to,amount\n1,2,6\n1,2,1\n1,2,3\n");
     let refused = home.run(SEND).fails(6);
     assert!(refused.contains("made twice") && refused.contains("--run"), "{refused}");
@@ -252,6 +259,33 @@ async fn a_lost_answer_is_asked_for_again() {
     assert!(rest.err.contains("1,200 lines of credits.csv"), "{}", rest.err);
     assert_eq!(holds(&home, "2"), "12.00\t1200\n");
     assert_eq!(home.run(&["pending", "list"]).ok(), "");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_listening_stops_no_line() {
+    let (_daemon, home) = till("100").await;
+    cents(&home, 2_500);
+    let mut child = home.command(SEND).spawn().unwrap();
+    drop(child.stdout.take());
+    let ended = child.wait_with_output().unwrap();
+    let said = String::from_utf8(ended.stderr).unwrap();
+    assert!(ended.status.success() && said.contains("2,500 made"), "{said}");
+    assert_eq!(holds(&home, "2"), "25.00\t2500\n");
+    // the same for one change after another
+    let mut command = home.command(&["accounts", "freeze", "1", "-o", "json"]);
+    command.stdin(Stdio::null());
+    let mut child = command.spawn().unwrap();
+    drop(child.stdout.take());
+    assert!(child.wait().unwrap().success());
+    assert_eq!(home.run(&["accounts", "get", "1", "--fields", "status"]).ok(), "frozen\n");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dry_run_of_many_batches_says_what_it_cannot_see() {
+    let (_daemon, home) = till("12").await;
+    cents(&home, 1_500);
+    let tried = home.run(&[SEND, &["--dry-run"]].concat());
+    assert!(tried.err.contains("each 1,000 lines were tried by themselves"), "{}", tried.err);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -147,4 +147,5 @@ async fn the_log_is_watched_and_what_cannot_be_watched_says_so() {
     home.run(&["users", "list", "--watch", "-o", "json"]).fails(2);
     home.run(&["users", "list", "--watch", "--page", "2"]).fails(2);
     home.run(&["accounts", "entries", "world:EUR", "--watch"]).fails(2);
+    home.run(&["users", "timeline", "bob@example.com", "--watch"]).fails(2);
 }
