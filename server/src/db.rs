@@ -6,6 +6,7 @@
 mod batch;
 mod conn;
 mod keys;
+mod lanes;
 mod money;
 mod open;
 #[macro_use]
@@ -14,7 +15,6 @@ mod watch;
 mod worker;
 
 use std::{
-    hash::{Hash, Hasher},
     path::Path,
     sync::{
         Arc,
@@ -121,8 +121,17 @@ enum Writer {
         pool: r2d2::Pool<Manager>,
         writing: Arc<Semaphore>,
         waiting: Arc<AtomicUsize>,
-        money: Vec<mpsc::Sender<Job>>,
+        money: Option<Money>,
     },
+}
+
+/// The queue of the threads that move money, which end with it.
+struct Money(Arc<lanes::Lanes>);
+
+impl Drop for Money {
+    fn drop(&mut self) {
+        self.0.close();
+    }
 }
 
 /// Counts a write as waiting until it is dropped.
@@ -194,27 +203,35 @@ impl Db {
         // the first connection is tried outside the pool, which would hide why it fails
         open::connect(location, Purpose::Read)?;
         let permits = usize::try_from(pool_size).unwrap_or(4);
-        let worker = |name: &str| -> std::io::Result<mpsc::Sender<Job>> {
-            let (queue, jobs) = mpsc::channel(QUEUE);
-            let worker = worker::Worker {
-                location: location.clone(),
-                clock: clock.clone(),
-                bus: bus.clone(),
-                figures: figures.clone(),
-            };
-            std::thread::Builder::new().name(name.to_owned()).spawn(move || worker.run(jobs, group))?;
-            Ok(queue)
+        let worker = || worker::Worker {
+            location: location.clone(),
+            clock: clock.clone(),
+            bus: bus.clone(),
+            figures: figures.clone(),
         };
+        let thread = |name: &str| std::thread::Builder::new().name(name.to_owned());
         let writer = match location.engine() {
-            Engine::Sqlite => Writer::Sqlite(worker("bursar-writer")?),
+            Engine::Sqlite => {
+                let (queue, jobs) = mpsc::channel(QUEUE);
+                let worker = worker();
+                thread("bursar-writer").spawn(move || worker.run(jobs, group))?;
+                Writer::Sqlite(queue)
+            }
             Engine::Postgres => Writer::Postgres {
                 pool: pool(Purpose::Write)?,
                 writing: Arc::new(Semaphore::new(permits)),
                 waiting: Arc::default(),
                 // a transaction a request wants many connections, as every other write has them
-                money: (0..if group > 1 { MONEY_WRITERS } else { 0 })
-                    .map(|_| worker("bursar-money"))
-                    .collect::<std::io::Result<_>>()?,
+                money: if group > 1 {
+                    let money = Money(Arc::new(lanes::Lanes::new(QUEUE)));
+                    for lane in 0..MONEY_WRITERS {
+                        let (worker, lanes) = (worker(), money.0.clone());
+                        thread("bursar-money").spawn(move || worker.run_lane(&lanes, lane, group))?;
+                    }
+                    Some(money)
+                } else {
+                    None
+                },
             },
         };
         let inner = Inner {
@@ -246,7 +263,7 @@ impl Db {
     pub fn takes_writes(&self) -> bool {
         match &self.inner.writer {
             Writer::Sqlite(queue) => !queue.is_closed(),
-            Writer::Postgres { money, .. } => money.iter().all(|queue| !queue.is_closed()),
+            Writer::Postgres { money, .. } => money.iter().all(|money| !money.0.is_closed()),
         }
     }
 
@@ -255,7 +272,7 @@ impl Db {
         match &self.inner.writer {
             Writer::Sqlite(queue) => QUEUE - queue.capacity(),
             Writer::Postgres { waiting, money, .. } => {
-                let of_money: usize = money.iter().map(|queue| QUEUE - queue.capacity()).sum();
+                let of_money = money.as_ref().map_or(0, |money| money.0.len());
                 of_money + waiting.load(Ordering::Relaxed)
             }
         }
@@ -374,21 +391,14 @@ impl Db {
     /// Refusals of the ledger; `OVERLOADED` when the queue is full; `TIMEOUT` when it waited too long.
     /// In all cases nothing was changed, unless the error says otherwise.
     pub async fn post(&self, how: How, order: Order) -> Result<Written<Created<Transfer>>> {
-        // the same key always goes to the same writer, so that two of one never wait for each other
-        let place = how.key.as_ref().map_or(0, |key| {
-            let mut sum = std::hash::DefaultHasher::new();
-            (&key.principal, &key.key).hash(&mut sum);
-            sum.finish()
-        });
         let (job, answer) = Job::money("money", how, Instant::now() + WRITE_PATIENCE, order);
         match &self.inner.writer {
             Writer::Sqlite(queue) => enqueue(queue, job)?,
-            Writer::Postgres { pool, writing, waiting, money } if money.is_empty() => {
-                self.write_alone(pool, writing, waiting, job).await?;
+            Writer::Postgres { money: Some(Money(lanes)), .. } => {
+                lanes.push(job).map_err(|_| not_queued(lanes.is_closed()))?;
             }
-            Writer::Postgres { money, .. } => {
-                let place = usize::try_from(place % money.len().max(1) as u64).unwrap_or(0);
-                enqueue(&money[place], job)?;
+            Writer::Postgres { pool, writing, waiting, money: None } => {
+                self.write_alone(pool, writing, waiting, job).await?;
             }
         }
         answer.wait().await
@@ -397,14 +407,15 @@ impl Db {
 
 /// Puts a job into a queue that is never longer than it may be.
 fn enqueue(queue: &mpsc::Sender<Job>, job: Job) -> Result<()> {
-    queue.try_send(job).map_err(|full| match full {
-        mpsc::error::TrySendError::Full(_) => {
-            later(ErrorCode::Overloaded, "Too many writes are waiting.", Duration::from_secs(1))
-        }
-        mpsc::error::TrySendError::Closed(_) => {
-            later(ErrorCode::ShuttingDown, "The daemon is stopping.", Duration::from_secs(2))
-        }
-    })
+    queue.try_send(job).map_err(|full| not_queued(matches!(full, mpsc::error::TrySendError::Closed(_))))
+}
+
+/// Why a job was not taken: the queue is full, or closed.
+fn not_queued(closed: bool) -> Error {
+    match closed {
+        true => later(ErrorCode::ShuttingDown, "The daemon is stopping.", Duration::from_secs(2)),
+        false => later(ErrorCode::Overloaded, "Too many writes are waiting.", Duration::from_secs(1)),
+    }
 }
 
 impl Inner {

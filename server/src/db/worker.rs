@@ -7,6 +7,7 @@ use tokio::sync::mpsc;
 use super::{
     Conn, Figures, Location,
     batch::{self, Job, Settled},
+    lanes::Lanes,
     open::{self, Purpose},
 };
 use crate::{
@@ -16,7 +17,7 @@ use crate::{
     log::Bus,
 };
 
-/// The one writer of a SQLite file, or a writer of money on PostgreSQL.
+/// The one writer of a SQLite file, or one of those of money on PostgreSQL.
 pub(super) struct Worker {
     pub(super) location: Location,
     pub(super) clock: Clock,
@@ -45,6 +46,23 @@ impl Worker {
             for job in alone.into_iter().flatten() {
                 self.settle(&mut conn, vec![job], 0);
             }
+        }
+    }
+
+    /// The same for one of the threads that move money, until the queue is closed and empty.
+    pub(super) fn run_lane(self, lanes: &Lanes, lane: usize, most: usize) {
+        /// Closes the queue when a thread ends, however it does: what it was at stays held.
+        struct Ending<'a>(&'a Lanes);
+        impl Drop for Ending<'_> {
+            fn drop(&mut self) {
+                self.0.close();
+            }
+        }
+        let _ending = Ending(lanes);
+        let mut conn: Option<Conn> = None;
+        while let Some(group) = lanes.take(lane, most) {
+            self.settle(&mut conn, group, 0);
+            lanes.done(lane);
         }
     }
 
