@@ -43,11 +43,14 @@ pub(crate) struct Cutter<T> {
     lines: Vec<(Record, T)>,
     bytes: usize,
     hash: digest::Context,
+    /// Of all lines so far.
+    whole: digest::Context,
 }
 
 impl<T> Cutter<T> {
     pub(crate) fn new() -> Self {
-        Self { number: 0, lines: Vec::new(), bytes: 0, hash: digest::Context::new(&digest::SHA256) }
+        let hash = digest::Context::new(&digest::SHA256);
+        Self { number: 0, lines: Vec::new(), bytes: 0, hash: hash.clone(), whole: hash }
     }
 
     /// One more line; gives the batch that was full before it. `name` says what a column means, so that the
@@ -68,15 +71,22 @@ impl<T> Cutter<T> {
         let bytes: usize = cells.iter().map(|(name, value)| name.len() + value.len()).sum();
         let full = self.lines.len() >= LINES || (!self.lines.is_empty() && self.bytes + bytes > BYTES);
         let before = if full { self.end() } else { None };
-        for text in cells.iter().flat_map(|(name, value)| [name, value]) {
-            // lengths first, so that no two lines read alike
-            self.hash.update(&(text.len() as u64).to_be_bytes());
-            self.hash.update(text.as_bytes());
+        for hash in [&mut self.hash, &mut self.whole] {
+            for text in cells.iter().flat_map(|(name, value)| [name, value]) {
+                // lengths first, so that no two lines read alike
+                hash.update(&(text.len() as u64).to_be_bytes());
+                hash.update(text.as_bytes());
+            }
+            hash.update(&u64::MAX.to_be_bytes());
         }
-        self.hash.update(&u64::MAX.to_be_bytes());
         self.bytes += bytes;
         self.lines.push((record, made));
         before
+    }
+
+    /// What all lines so far are known by.
+    pub(crate) fn so_far(&self) -> String {
+        hex(self.whole.clone().finish().as_ref())
     }
 
     /// What is left.
@@ -102,7 +112,12 @@ pub(crate) fn identity(batches: &[[u8; 32]], name: &str) -> String {
     for batch in batches {
         hash.update(batch);
     }
-    hash.finish().as_ref().iter().take(16).map(|byte| format!("{byte:02x}")).collect()
+    hex(hash.finish().as_ref())
+}
+
+/// Half of a hash is enough to tell files apart.
+fn hex(hash: &[u8]) -> String {
+    hash.iter().take(16).map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// How far it is, on a terminal's last line.

@@ -139,7 +139,7 @@ impl<'a> Change<'a> {
 
     async fn send<O: Operation>(&self, op: &O, how: How) -> Result<Option<Reply<O::Answer>>> {
         if self.cx.globals.as_curl {
-            curl::print(self.client, op, &how)?;
+            curl::print(self.cx, self.client, op, &how)?;
             return Ok(None);
         }
         let encoded = wire::encode(op).map_err(|wrong| Failure::new(1, wrong.to_string()))?;

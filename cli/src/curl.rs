@@ -8,6 +8,7 @@ use bursar_shared::{
 use serde_json::Value;
 
 use crate::{
+    context::Cx,
     error::{Failure, Result},
     output,
 };
@@ -46,6 +47,7 @@ fn mask(value: &mut Value) {
 /// The call as a curl command. The token is fetched by the command when it runs.
 pub(crate) fn command(
     server: &str,
+    context: Option<&str>,
     method: &str,
     target: &str,
     body: Option<&[u8]>,
@@ -63,8 +65,16 @@ pub(crate) fn command(
     }
     line.push_str(&format!(" {}", quoted(&format!("{server}{target}"))));
     if !public {
-        // named, so that the token of another daemon can never go there
-        line.push_str(&format!(r#" -H "Authorization: Bearer $(bursar auth token --server {server})""#));
+        // both named, so that neither somebody else's token nor that of another daemon ever goes there
+        let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+        let context = context.map(|name| match name.chars().all(plain) {
+            true => format!("-c {name} "),
+            false => format!("-c {} ", quoted(name)),
+        });
+        line.push_str(&format!(
+            r#" -H "Authorization: Bearer $(bursar {}auth token --server {server})""#,
+            context.unwrap_or_default()
+        ));
     }
     if let Some(key) = &how.key {
         line.push_str(&format!(" -H {}", quoted(&format!("Idempotency-Key: {key}"))));
@@ -80,11 +90,12 @@ pub(crate) fn command(
 }
 
 /// Prints an operation as a curl command.
-pub(crate) fn print<O: Operation>(client: &Client, op: &O, how: &How) -> Result<()> {
+pub(crate) fn print<O: Operation>(cx: &Cx, client: &Client, op: &O, how: &How) -> Result<()> {
     let encoded = wire::encode(op).map_err(|wrong| Failure::new(1, wrong.to_string()))?;
     let public = <O::Access as bursar_shared::operation::Admits>::ACCESS == Access::Public;
     output::text(&command(
         client.server(),
+        cx.target()?.name.as_deref(),
         O::METHOD.as_str(),
         &encoded.target,
         encoded.body.as_deref(),
@@ -102,12 +113,13 @@ mod tests {
         let how = How { key: Some("k1".to_owned()), if_match: Some(3), dry_run: true, once: false };
         let body = br#"{"name":"O'Hara","password":"correct horse"}"#;
         insta::assert_snapshot!(
-            command("http://127.0.0.1:8460", "POST", "/v1/users", Some(body), &how, false),
-            @r#"curl -sS -X POST 'http://127.0.0.1:8460/v1/users?dryRun=true' -H "Authorization: Bearer $(bursar auth token --server http://127.0.0.1:8460)" -H 'Idempotency-Key: k1' -H 'If-Match: "3"' -H 'Content-Type: application/json' --data '{"name":"O'\''Hara","password":"***"}'"#
+            command("http://127.0.0.1:8460", Some("prod"), "POST", "/v1/users", Some(body), &how, false),
+            @r#"curl -sS -X POST 'http://127.0.0.1:8460/v1/users?dryRun=true' -H "Authorization: Bearer $(bursar -c prod auth token --server http://127.0.0.1:8460)" -H 'Idempotency-Key: k1' -H 'If-Match: "3"' -H 'Content-Type: application/json' --data '{"name":"O'\''Hara","password":"***"}'"#
         );
         for body in [r#"{"items":[{"data":{"password":"correct horse"}}]}"#, r#"{"password":"correct horse"#]
         {
-            let line = command("http://h", "POST", "/v1/users/bulk", Some(body.as_bytes()), &how, false);
+            let line =
+                command("http://h", None, "POST", "/v1/users/bulk", Some(body.as_bytes()), &how, false);
             assert!(line.contains("***") && !line.contains("horse"), "{line}");
         }
     }

@@ -178,7 +178,7 @@ where
     let paged = list.after.is_none() && list.cursor.is_none();
     let op = wrap(list);
     if cx.globals.as_curl {
-        return curl::print(client, &op, &Default::default());
+        return curl::print(cx, client, &op, &Default::default());
     }
     let (mut sink, mut pages) = begun(cx, client, view, &op, limit)?;
     let last = stream(&mut pages, &mut sink, limit).await?;

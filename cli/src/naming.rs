@@ -42,6 +42,10 @@ fn called(command: &Command, member: &str) -> Option<String> {
     {
         return Some(format!("--{flag}"));
     }
+    // roles are added to and taken from the ones there are
+    if whole == "roles" && command.get_name() == "roles" {
+        return Some("--add or --remove".to_owned());
+    }
     let argument = || command.get_positionals().next()?.get_value_names()?.first().map(ToString::to_string);
     if member == "id" { argument() } else { None }
 }
@@ -127,6 +131,7 @@ mod tests {
             (&["accounts", "close"], "/toAccountId", Some("--sweep-to")),
             (&["accounts", "create"], "/ownerId", Some("--owner")),
             (&["users", "create"], "/roles/0", Some("--role 0")),
+            (&["users", "roles"], "/roles", Some("--add or --remove")),
             (&["users", "get"], "/id", Some("USER")),
             (&["accounts", "balance"], "?asOf", Some("--as-of")),
         ] {

@@ -108,6 +108,19 @@ fn terminal_width() -> Option<usize> {
     Some(usize::from(columns)).filter(|columns| *columns >= 20)
 }
 
+/// Ends when nobody can read our output any more: `| head` has seen enough, though nothing is written now.
+pub(crate) async fn unread() {
+    let (tell, told) = tokio::sync::oneshot::channel();
+    // a thread that waits in the kernel: it ends with the process
+    std::thread::spawn(move || {
+        let stdout = io::stdout();
+        let mut watched = [rustix::event::PollFd::new(&stdout, rustix::event::PollFlags::empty())];
+        while let Err(rustix::io::Errno::INTR) = rustix::event::poll(&mut watched, None) {}
+        let _ = tell.send(());
+    });
+    let _ = told.await;
+}
+
 /// Says something to the person; lost words are no failure.
 pub(crate) fn say(text: &str) {
     let _ = writeln!(io::stderr().lock(), "{text}");

@@ -20,7 +20,7 @@ use serde_json::Value;
 use crate::{
     context::Cx,
     error::{Failure, Result},
-    output::{Format, Sink},
+    output::{self, Format, Sink},
 };
 
 /// How many records are remembered as they were shown last.
@@ -103,6 +103,7 @@ where
     };
     let mut followed = pin!(client.follow(StreamEvents { after: Some(head), filter: filter(R::NAME) }));
     let mut stop = pin!(tokio::signal::ctrl_c());
+    let mut unread = pin!(output::unread());
     let mut away = false;
     while sink.rows() < most {
         let next = tokio::select! {
@@ -111,6 +112,7 @@ where
                 sink.end()?;
                 return Err(Failure::silent(130));
             }
+            () = &mut unread => return Ok(()),
             next = followed.next() => next,
             () = tokio::time::sleep(PAUSE), if !changes.due.is_empty() => Some(Followed::Beat { seq: 0 }),
         };

@@ -30,6 +30,12 @@ pub(crate) struct Header {
     pub who: String,
     /// How many batches it has.
     pub batches: u32,
+    /// How many lines.
+    #[serde(default)]
+    pub lines: u64,
+    /// What all its lines are known by.
+    #[serde(default)]
+    pub whole: String,
     /// When it began.
     pub at: Timestamp,
 }
@@ -206,6 +212,17 @@ impl Run {
     }
 }
 
+/// The earlier runs of a file at this daemon.
+pub(crate) fn runs_of(folder: &Path, file: Option<&Path>, server: &str) -> Result<Vec<Header>> {
+    let (Some(file), Ok(entries)) = (file, fs::read_dir(folder)) else { return Ok(Vec::new()) };
+    let mut runs = Vec::new();
+    for entry in entries.flatten().filter(|entry| entry.path().extension().is_some_and(|e| e == "jsonl")) {
+        let before = read(&entry.path())?.map(|read| read.header);
+        runs.extend(before.filter(|before| before.file.as_deref() == Some(file) && before.server == server));
+    }
+    Ok(runs)
+}
+
 /// An earlier run of the same file with other lines in it, of which some were made and some were not: whoever
 /// corrected the file and sends it again would make the former twice.
 pub(crate) fn unfinished(folder: &Path, header: &Header) -> Result<Option<(Timestamp, u64)>> {
@@ -245,6 +262,8 @@ mod tests {
             server: "http://127.0.0.1:1".to_owned(),
             who: "ada@example.com".to_owned(),
             batches: 2,
+            lines: 0,
+            whole: String::new(),
             at: Timestamp::from_micros(1),
         }
     }

@@ -240,7 +240,7 @@ pub(crate) fn run(cx: &Cx, command: Accounts) -> Result<()> {
                     ("asOf", args.as_of),
                 ]))?;
                 if cx.globals.as_curl {
-                    return curl::print(&client, &op, &Default::default());
+                    return curl::print(cx, &client, &op, &Default::default());
                 }
                 output::one(cx.style()?, &views::BALANCE, &client.call(&op).await?)
             }
@@ -284,7 +284,7 @@ async fn get(cx: &Cx, client: &Client, args: Several) -> Result<()> {
     let one = several::is_one(&args.accounts);
     if cx.globals.as_curl && one {
         let op = GetAccount { id: find(client, &args.accounts[0]).await? };
-        return curl::print(client, &op, &Default::default());
+        return curl::print(cx, client, &op, &Default::default());
     }
     let mut sink = Sink::new(cx.style()?, &views::ACCOUNTS, !one);
     let mut tally = Tally::default();
@@ -398,7 +398,7 @@ async fn statement(cx: &Cx, client: &Client, args: Statement) -> Result<()> {
         ("to", Some(args.to.clone().unwrap_or_else(|| "-0s".to_owned()))),
     ]))?;
     if cx.globals.as_curl {
-        return curl::print(client, &op, &Default::default());
+        return curl::print(cx, client, &op, &Default::default());
     }
     let statement = client.call(&op).await?;
     let style = cx.style()?;

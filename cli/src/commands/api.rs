@@ -172,7 +172,15 @@ pub(crate) fn run(cx: &Cx, args: Api) -> Result<()> {
         once: false,
     };
     if cx.globals.as_curl {
-        let text = curl::command(client.server(), &method, &target, body.as_deref(), &how, false);
+        let text = curl::command(
+            client.server(),
+            cx.target()?.name.as_deref(),
+            &method,
+            &target,
+            body.as_deref(),
+            &how,
+            false,
+        );
         return output::text(&text);
     }
     let headers = args.headers()?;

@@ -77,7 +77,7 @@ pub(crate) fn run(cx: &Cx, command: Auth) -> Result<()> {
         Auth::Whoami => {
             let client = cx.client()?;
             if cx.globals.as_curl {
-                return curl::print(&client, &Me {}, &Default::default());
+                return curl::print(cx, &client, &Me {}, &Default::default());
             }
             let me = block_on(async { Ok(client.call(&Me {}).await?) })?;
             output::one(cx.style()?, &views::USERS, &me)

@@ -26,7 +26,7 @@ pub(crate) fn run(cx: &Cx, command: Ledger) -> Result<()> {
     block_on(async {
         match command {
             Ledger::TrialBalance if cx.globals.as_curl => {
-                curl::print(&client, &GetTrialBalance {}, &Default::default())
+                curl::print(cx, &client, &GetTrialBalance {}, &Default::default())
             }
             Ledger::TrialBalance => {
                 let sums = client.call(&GetTrialBalance {}).await?;
@@ -37,7 +37,7 @@ pub(crate) fn run(cx: &Cx, command: Ledger) -> Result<()> {
                 sink.end()
             }
             Ledger::Verify if cx.globals.as_curl => {
-                curl::print(&client, &VerifyLedger {}, &Default::default())
+                curl::print(cx, &client, &VerifyLedger {}, &Default::default())
             }
             Ledger::Verify => {
                 let report = client.call(&VerifyLedger {}).await?;

@@ -100,7 +100,7 @@ async fn tail(cx: &Cx, client: &Client, args: &Tail) -> Result<()> {
     }
     let mut op = StreamEvents { after: args.after, filter: list.filter.clone() };
     if cx.globals.as_curl {
-        return curl::print(client, &op, &Default::default());
+        return curl::print(cx, client, &op, &Default::default());
     }
     let mut sink = Sink::new(cx.style()?, &views::EVENTS, true);
     let most = args.limit.unwrap_or(u64::MAX);
@@ -119,10 +119,15 @@ async fn tail(cx: &Cx, client: &Client, args: &Tail) -> Result<()> {
         sink.page_end()?;
     }
     let mut followed = std::pin::pin!(client.follow(op));
+    let mut unread = std::pin::pin!(output::unread());
     let mut away = false;
-    while sink.rows() < most
-        && let Some(followed) = followed.next().await
-    {
+    while sink.rows() < most {
+        let next = tokio::select! {
+            biased;
+            () = &mut unread => return Ok(()),
+            next = followed.next() => next,
+        };
+        let Some(followed) = next else { break };
         match followed {
             Followed::Row(event) => {
                 sink.row(&serde_json::to_vec(&*event)?)?;
@@ -159,13 +164,13 @@ pub(crate) fn audit(cx: &Cx, command: Audit) -> Result<()> {
                 let id = several::bare(&args.id).parse();
                 let id = id.map_err(|wrong| Failure::value(format!("{} {wrong}", args.id)))?;
                 if cx.globals.as_curl {
-                    return curl::print(&client, &GetAuditEntry { id }, &Default::default());
+                    return curl::print(cx, &client, &GetAuditEntry { id }, &Default::default());
                 }
                 output::one(cx.style()?, &views::AUDIT, &client.call(&GetAuditEntry { id }).await?)
             }
             Audit::Verify => {
                 if cx.globals.as_curl {
-                    return curl::print(&client, &VerifyAudit {}, &Default::default());
+                    return curl::print(cx, &client, &VerifyAudit {}, &Default::default());
                 }
                 let report = client.call(&VerifyAudit {}).await?;
                 output::one(cx.style()?, &views::AUDIT_REPORT, &report)?;

@@ -69,7 +69,7 @@ async fn find(client: &Client, text: &str) -> Result<Role> {
 pub(crate) fn permissions(cx: &Cx, _: Permissions) -> Result<()> {
     let client = cx.client()?;
     if cx.globals.as_curl {
-        return curl::print(&client, &ListPermissions {}, &Default::default());
+        return curl::print(cx, &client, &ListPermissions {}, &Default::default());
     }
     block_on(async {
         let all = client.call(&ListPermissions {}).await?;

@@ -72,7 +72,7 @@ async fn show(cx: &Cx, args: ListSessions) -> Result<()> {
     let client = cx.client()?;
     if args.mine {
         if cx.globals.as_curl {
-            return curl::print(&client, &MySessions {}, &Default::default());
+            return curl::print(cx, &client, &MySessions {}, &Default::default());
         }
         let mine = client.call(&MySessions {}).await?;
         let mut sink = Sink::new(cx.style()?, &views::SESSIONS, true);

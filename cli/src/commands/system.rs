@@ -37,7 +37,7 @@ pub(crate) struct Completions {
 pub(crate) fn stats(cx: &Cx, _: Stats) -> Result<()> {
     let client = cx.client()?;
     if cx.globals.as_curl {
-        return curl::print(&client, &GetStats {}, &Default::default());
+        return curl::print(cx, &client, &GetStats {}, &Default::default());
     }
     let stats = block_on(async { Ok(client.call(&GetStats {}).await?) })?;
     output::one(cx.style()?, &views::STATS, &stats)

@@ -200,7 +200,7 @@ async fn get(cx: &Cx, client: &Client, args: Several) -> Result<()> {
     several::refuse_terminal(&args.transfers)?;
     let one = several::is_one(&args.transfers);
     if cx.globals.as_curl && one {
-        return curl::print(client, &GetTransfer { id: id(&args.transfers[0])? }, &Default::default());
+        return curl::print(cx, client, &GetTransfer { id: id(&args.transfers[0])? }, &Default::default());
     }
     let mut sink = Sink::new(cx.style()?, &views::TRANSFERS, !one);
     let mut tally = Tally::default();

@@ -302,8 +302,8 @@ async fn get(cx: &Cx, client: &Client, args: Get) -> Result<()> {
     if cx.globals.as_curl && one {
         let (text, include) = (several::bare(&args.users[0]), args.include.as_deref());
         return match text.contains('@') {
-            true => curl::print(client, &by_email(text, include)?, &Default::default()),
-            false => curl::print(client, &by_id(text, include)?, &Default::default()),
+            true => curl::print(cx, client, &by_email(text, include)?, &Default::default()),
+            false => curl::print(cx, client, &by_id(text, include)?, &Default::default()),
         };
     }
     let mut sink = Sink::new(cx.style()?, &views::USERS, !one);
@@ -480,7 +480,7 @@ async fn roles(cx: &Cx, client: &Client, args: RolesOf) -> Result<()> {
 async fn permissions(cx: &Cx, client: &Client, user: &str) -> Result<()> {
     let op = GetUserPermissions { id: id_of(client, user).await? };
     if cx.globals.as_curl {
-        return curl::print(client, &op, &Default::default());
+        return curl::print(cx, client, &op, &Default::default());
     }
     let answer = client.call(&op).await?;
     let style = cx.style()?;

@@ -176,6 +176,22 @@ async fn refused_lines_are_corrected_and_sent_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_grew_is_not_paid_again() {
+    let (_daemon, home) = till("100").await;
+    let text = "from,to,amount\n1,2,8\n1,2,9\n";
+    write(&home, "credits.csv", text);
+    assert_eq!(home.run(SEND).code, 0);
+    write(&home, "credits.csv", &format!("{text}1,2,10\n"));
+    let refused = home.run(SEND).fails(6);
+    assert!(refused.contains("begins with the 2 lines") && refused.contains("--run"), "{refused}");
+    assert_eq!(holds(&home, "2"), "17.00\t2\n");
+    // other lines in a file of the same name are other transfers
+    write(&home, "credits.csv", "from,to,amount\n1,2,10\n1,2,8\n1,2,9\n");
+    assert_eq!(home.run(SEND).code, 0);
+    assert_eq!(holds(&home, "2"), "44.00\t5\n");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn lines_with_ids_of_ones_own_are_made_once_in_whatever_file() {
     let (_daemon, home) = till("10").await;
     write(&home, "credits.csv", "from,to,amount,external-id\n1,2,6,a\n1,2,5,b\n");

@@ -47,7 +47,7 @@ async fn json_lines_are_the_very_bytes_of_the_daemon() {
     assert!(whole.starts_with("HTTP/1.1 200\n"));
     let token = home.run(&["auth", "token"]).ok();
     let request = home.run(&["users", "list", "--as-curl"]).ok();
-    assert!(request.contains("$(bursar auth token --server ") && !request.contains(token.trim()));
+    assert!(request.contains("$(bursar -c ") && !request.contains(token.trim()));
     let user: Value = serde_json::from_str(&line).unwrap();
     // as the type has it, not sorted by some map
     assert!(line.starts_with("{\"id\":\"usr_") && line.find("\"email\"") < line.find("\"createdAt\""));

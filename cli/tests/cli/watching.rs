@@ -149,3 +149,14 @@ async fn the_log_is_watched_and_what_cannot_be_watched_says_so() {
     home.run(&["accounts", "entries", "world:EUR", "--watch"]).fails(2);
     home.run(&["users", "timeline", "bob@example.com", "--watch"]).fails(2);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_has_seen_enough_ends_it_though_nothing_more_happens() {
+    let (_daemon, home) = house().await;
+    for args in [&["events", "tail", "-n", "1"][..], &["users", "list", "--watch"]] {
+        let mut watch = Watch::of(&home, args);
+        watch.next();
+        drop(watch.out);
+        assert!(watch.child.wait().unwrap().success());
+    }
+}

@@ -48,6 +48,10 @@ struct Checked {
     batches: Vec<[u8; 32]>,
     /// Whether every line has an external id, which no two transfers share.
     named: bool,
+    /// What all lines are known by.
+    whole: String,
+    /// An earlier run of this file made the lines that it begins with.
+    begins: Option<Header>,
 }
 
 /// What became of the lines so far.
@@ -108,7 +112,10 @@ pub(super) async fn create(cx: &Cx, client: &Client, args: &Create, source: &Sou
         }
     }
     let mut reader = Reader { accounts: Accounts::new(client), flags: flags(args)? };
-    let checked = check(cx, source, &mut reader).await?;
+    let folder = cx.paths()?.runs();
+    let file = source.path.as_ref().and_then(|path| std::fs::canonicalize(path).ok());
+    let before = run::runs_of(&folder, file.as_deref(), client.server())?;
+    let checked = check(cx, source, &mut reader, &before).await?;
     if checked.lines == 0 {
         cx.say(&format!("{} has no lines; nothing was sent", source.name));
         return Ok(());
@@ -124,16 +131,33 @@ pub(super) async fn create(cx: &Cx, client: &Client, args: &Create, source: &Sou
     let (lines, s) = (grouped(checked.lines), if checked.lines == 1 { "" } else { "s" });
     let change =
         Change::begin(cx, client, &args.change, Weight::Light, &format!("make {lines} transfer{s}"))?;
-    let folder = cx.paths()?.runs();
     let header = Header {
         id: identity(&checked.batches, args.run.as_deref().unwrap_or_default()),
-        file: source.path.as_ref().and_then(|path| std::fs::canonicalize(path).ok()),
+        file,
         server: client.server().to_owned(),
         who: change::who(client)?,
         batches: u32::try_from(checked.batches.len()).unwrap_or(u32::MAX),
+        lines: checked.lines,
+        whole: checked.whole.clone(),
         at: session::local_now(),
     };
     let real = !args.change.dry_run && !cx.globals.as_curl;
+    if real
+        && !checked.named
+        && args.run.is_none()
+        && let Some(before) = &checked.begins
+    {
+        return Err(Failure::new(
+            6,
+            format!(
+                "{} begins with the {} lines that were sent at {}; they would be made twice; nothing was sent",
+                source.name,
+                grouped(before.lines),
+                before.at
+            ),
+        )
+        .hint("send the new lines alone, give each line an external-id, or say --run NAME to send all"));
+    }
     if real
         && !checked.named
         && args.run.is_none()
@@ -178,8 +202,9 @@ pub(super) async fn create(cx: &Cx, client: &Client, args: &Create, source: &Sou
 }
 
 /// Looks at every line before anything is sent; all that is wrong is told at once.
-async fn check(cx: &Cx, source: &Source, reader: &mut Reader<'_>) -> Result<Checked> {
-    let mut checked = Checked { lines: 0, batches: Vec::new(), named: true };
+async fn check(cx: &Cx, source: &Source, reader: &mut Reader<'_>, before: &[Header]) -> Result<Checked> {
+    let mut checked =
+        Checked { lines: 0, batches: Vec::new(), named: true, whole: String::new(), begins: None };
     let (mut wrong, mut faults) = (Vec::new(), 0u64);
     let mut cutter = Cutter::new();
     // eight bytes a line, and never the lines themselves
@@ -203,6 +228,11 @@ async fn check(cx: &Cx, source: &Source, reader: &mut Reader<'_>) -> Result<Chec
                         });
                         let full = cutter.push(record, (), known);
                         checked.batches.extend(full.map(|batch| batch.digest));
+                        let begins =
+                            |run: &&Header| run.lines == checked.lines && run.whole == cutter.so_far();
+                        if let Some(run) = before.iter().find(begins) {
+                            checked.begins = Some(run.clone());
+                        }
                         match name {
                             Some(name) if twice => {
                                 (line, vec![format!("external-id {name} stands on an earlier line too")])
@@ -219,6 +249,9 @@ async fn check(cx: &Cx, source: &Source, reader: &mut Reader<'_>) -> Result<Chec
         }
     }
     progress.clear();
+    checked.whole = cutter.so_far();
+    // the whole of it is the same run again
+    checked.begins = checked.begins.take().filter(|run| run.lines < checked.lines);
     checked.batches.extend(cutter.end().map(|batch| batch.digest));
     if wrong.is_empty() {
         return Ok(checked);
