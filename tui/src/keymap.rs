@@ -127,9 +127,9 @@ impl Keymap {
 /// Whether it begins a change with what is under the cursor. One that only opens a form to type in may have
 /// any key, as some have in the table.
 fn begins_a_change(action: &Action) -> bool {
-    let deliberate = |keys: &&str| Key::read(keys).is_some_and(Key::is_deliberate);
+    let deliberate = |keys: &str| Key::read(keys).is_some_and(Key::is_deliberate);
     (action.group == Group::Change || action.what == Do::Undo)
-        && action.keys.iter().all(|keys| deliberate(&keys))
+        && action.keys.iter().all(|keys| deliberate(keys))
 }
 
 fn area(action: &Action) -> &'static str {

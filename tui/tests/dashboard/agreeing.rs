@@ -343,6 +343,20 @@ fn what_is_sent_again_is_the_same() {
 }
 
 #[test]
+fn a_refusal_of_the_second_time_says_nothing_about_the_first() {
+    let mut desk = lost();
+    later(&mut desk);
+    desk.mood = Mood::Silent;
+    desk.press("tab enter");
+    let (ticket, _) = desk.open.remove(0);
+    let error = ApiError::new(ErrorCode::RateLimited, "Too much at once.");
+    desk.send(Msg::Answer(ticket, Err(Trouble::Refused { error, request_id: None, retry_at: None })));
+    desk.draw();
+    assert!(desk.text().contains("outcome unknown"), "{}", desk.text());
+    assert!(desk.alarms.contains(&Alarm::Outcome));
+}
+
+#[test]
 fn one_that_the_daemon_does_not_know_is_not_called_settled() {
     let mut desk = lost();
     assert!(bursar_tui::widgets::review::Review::unsettled(&desk.model));

@@ -22,6 +22,15 @@ use crate::{
 /// How long it takes until an outcome that is still unknown is asked for again.
 const AGAIN: Duration = Duration::from_secs(2);
 
+/// Whether this says what became of a change, however often it was sent; what stopped it before it was
+/// looked at does not.
+fn judges(trouble: &Trouble) -> bool {
+    match trouble {
+        Trouble::Refused { error, .. } => !matches!(error.code.status(), 401 | 403 | 429 | 500..),
+        _ => false,
+    }
+}
+
 impl Review {
     /// The request for it failed.
     pub fn failed(model: &mut Model, trouble: Trouble) -> Vec<Task> {
@@ -42,6 +51,10 @@ impl Review {
         review.stage = match (&review.stage, trouble) {
             // an answer that was lost or cannot be read says nothing about what was done
             (Stage::Sending, Trouble::Lost(why) | Trouble::Other(why)) => Stage::Unknown(why),
+            // that is said of this time only: the first time it was sent, it may have got through
+            (Stage::Sending, trouble) if review.repeated && !judges(&trouble) => {
+                Stage::Unknown(trouble.message())
+            }
             // only that it could not be asked about: what became of it is as unknown as before
             (Stage::Unknown(_), trouble) => Stage::Unknown(trouble.message()),
             (_, trouble) => Stage::Refused(trouble),
@@ -71,10 +84,7 @@ impl Review {
 
     /// Whether a change is on its way, or was and nobody knows what became of it.
     pub fn unsettled(model: &Model) -> bool {
-        let open = |review: &Self| match review.stage {
-            Stage::Sending | Stage::Unknown(_) | Stage::Lost => true,
-            _ => false,
-        };
+        let open = |review: &Self| matches!(review.stage, Stage::Sending | Stage::Unknown(_) | Stage::Lost);
         Self::of(model).is_some_and(open) || model.pending.as_ref().is_some_and(open)
     }
 
