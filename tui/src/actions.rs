@@ -8,7 +8,7 @@ mod state;
 use money::*;
 pub(crate) use money::{other_side, transfers_of};
 use state::*;
-pub(crate) use state::{person_of_row, subject_of_row};
+pub(crate) use state::{changing, person_of_row, subject_of_row};
 
 use crate::{
     keys::Key,
@@ -307,18 +307,18 @@ actions! {
     CopyCommand "row.copy-command" "copy command"       "copy as command"  ["Y"]             Act 0    in_list row_command, "Puts the same as a `bursar` command onto the clipboard.";
     Verify      "audit.verify"     "audit verify"       "verify chain"     ["v"]             Act 65   verifiable verify_command, "Recomputes the chain of hashes over the whole log.";
     VerifyBooks "ledger.verify"    "ledger verify"      "verify books"     ["v"]             Act 24   books_verifiable verify_books_command, "Recomputes every account, transfer and entry, and compares.";
-    Send        "transfer.create"  "transfers create"   "transfer"         ["T"]             Change 72 sendable send_command, "Opens a form that moves money, or holds it.", undo "nothing: a reversal moves money back; Z lets a hold go";
+    Send        "transfer.create"  "transfers create"   "transfer"         ["T"]             Change 72 sendable send_command, "Opens a form that moves money, or holds it.", undo "nothing: a reversal moves money back; {app.undo} lets a hold go";
     Reverse     "transfer.reverse" "transfers reverse"  "reverse"          ["R"]             Change 68 reversible reverse_command, "Moves the money of a transfer or a capture back, all of it or a part.", undo "nothing: a reversal is not reversed";
     Capture     "transfer.capture" "transfers capture"  "capture"          ["C"]             Change 67 capturable capture_command, "Moves money that is held, all of it or a part; the rest is let go.", undo "nothing: a reversal moves it back";
     Void        "transfer.void"    "transfers void"     "void"             ["V"]             Change 66 voidable void_command, "Lets go of money that is held.", undo "nothing: a hold ends once";
-    OpenAccount "account.create"   "accounts create"    "new account"      ["N"]             Change 28 account_openable open_account_command, "Opens a form for a new account.", undo "Z closes it while it is empty";
-    EditAccount "account.edit"     "accounts update"    "edit account"     ["e"]             Change 34 account_editable edit_account_command, "Opens a form for the name and the limits; ^s there shows what would change, and asks.", undo "Z puts the old values back";
-    FreezeAccount "account.freeze" "accounts freeze"    "freeze account"   ["F"]             Change 33 freezable_account freeze_command, "Lets nothing out of an account; money may come in.", undo "Z unfreezes it";
-    UnfreezeAccount "account.unfreeze" "accounts unfreeze" "unfreeze account" ["U"]          Change 33 unfreezable_account unfreeze_command, "Lets money out of a frozen account again.", undo "Z freezes it";
+    OpenAccount "account.create"   "accounts create"    "new account"      ["N"]             Change 28 account_openable open_account_command, "Opens a form for a new account.", undo "{app.undo} closes it while it is empty";
+    EditAccount "account.edit"     "accounts update"    "edit account"     ["e"]             Change 34 account_editable edit_account_command, "Opens a form for the name and the limits; ^s there shows what would change, and asks.", undo "{app.undo} puts the old values back";
+    FreezeAccount "account.freeze" "accounts freeze"    "freeze account"   ["F"]             Change 33 freezable_account freeze_command, "Lets nothing out of an account; money may come in.", undo "{app.undo} unfreezes it";
+    UnfreezeAccount "account.unfreeze" "accounts unfreeze" "unfreeze account" ["U"]          Change 33 unfreezable_account unfreeze_command, "Lets money out of a frozen account again.", undo "{app.undo} freezes it";
     CloseAccount "account.close"   "accounts close"     "close account"    ["D"]             Change 0 closable_account close_command, "Closes an account for ever; what it holds goes to another one.", undo "nothing: what is closed stays closed";
-    Edit        "user.edit"        "users edit"         "edit"             ["e"]             Change 75 editable edit_command, "Opens a form; ^s there shows what would change, and asks.", undo "Z puts the old values back";
+    Edit        "user.edit"        "users edit"         "edit"             ["e"]             Change 75 editable edit_command, "Opens a form; ^s there shows what would change, and asks.", undo "{app.undo} puts the old values back";
     Create      "user.create"      "users create"       "new user"         ["N"]             Change 28 creatable create_command, "Opens a form for a new person or service.", undo "delete the new person";
-    Roles       "user.roles"       "users roles"        "give roles"       ["R"]             Change 0 grantable roles_command, "Gives and withdraws roles, from a list of all there are.", undo "Z gives the old roles again";
+    Roles       "user.roles"       "users roles"        "give roles"       ["R"]             Change 0 grantable roles_command, "Gives and withdraws roles, from a list of all there are.", undo "{app.undo} gives the old roles again";
     Suspend     "user.suspend"     "users suspend"      "suspend"          ["S"]             Change 0 suspendable suspend_command, "Ends a person's access and their sessions; with marks, everybody's who is marked.", undo "activate; sessions that ended stay ended";
     Activate    "user.activate"    "users activate"     "activate"         ["A"]             Change 0 activatable activate_command, "Lets a suspended person in again; with marks, everybody who is marked.", undo "suspend";
     Reset       "user.reset"       "users reset-password" "reset password" ["P"]             Change 0 resettable reset_command, "Makes a one-time token for a new password; their sessions end.", undo "nothing: the old password and sessions are gone";
@@ -414,6 +414,7 @@ pub fn markdown() -> String {
                 action.keys.iter().map(|keys| format!("`{}`", crate::keys::shown(keys).replace('|', "\\|")));
             let keys = keys.collect::<Vec<_>>().join(" ");
             let undo = if undone { format!(" {} |", action.undo) } else { String::new() };
+            let undo = crate::keymap::Keymap::default().fill(&undo);
             let (title, name, does) = (action.title, action.name, action.does);
             out.push_str(&format!("| {keys} | {title} | `{name}` | {does} |{undo}\n"));
         }

@@ -47,6 +47,8 @@ struct Sources {
     job: [Signal; 2],
     /// SIGWINCH.
     size: Signal,
+    /// When the dashboard was opened.
+    opened: Instant,
 }
 
 impl Sources {
@@ -90,6 +92,7 @@ pub(crate) async fn run(start: Start) -> io::Result<Left> {
             signal(SignalKind::from_raw(ProcessSignal::SIGCONT as i32))?,
         ],
         size: signal(SignalKind::window_change())?,
+        opened: Instant::now(),
     };
     let place = Place { server: start.server, ..start.place };
     let mut model = Model::new(start.look, place, local_now());
@@ -133,6 +136,7 @@ async fn stay(
     let mut drawn_at = Instant::now();
     loop {
         let msg = sources.next().await;
+        model.tick = sources.opened.elapsed();
         let mut stops = step(model, msg, &drawn, tasks, screen)?;
         stops |= drain(sources, model, &drawn, tasks, screen).await?;
         if let Some(wait) = BETWEEN.checked_sub(drawn_at.elapsed()).filter(|_| model.dirty && !stops) {
@@ -178,6 +182,7 @@ async fn drain(
     while model.exit.is_none()
         && let Some(msg) = ready(sources.next()).await
     {
+        model.tick = sources.opened.elapsed();
         stops |= step(model, msg, drawn, tasks, screen)?;
     }
     Ok(stops)

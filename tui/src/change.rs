@@ -10,6 +10,7 @@ use bursar_shared::{
     field::{ExternalId, Metadata, MetadataPatch, Reason, RoleName, UserStatus},
     id::{SessionId, UserId},
     operations::{
+        accounts::Account,
         auth::Revoked,
         users::{BulkOp, BulkResult, CreateUser, PasswordReset, UpdateUser, User},
     },
@@ -70,7 +71,9 @@ pub enum Effect {
     /// Money moved, or is held.
     Moved(Box<Moved>),
     /// This is the account afterwards.
-    Account(Box<bursar_shared::operations::accounts::Account>),
+    Account(Box<Account>),
+    /// An account that is to be closed: as it was read just before, and afterwards.
+    Closing(Box<Account>, Box<Account>),
 }
 
 impl Change {
@@ -141,21 +144,23 @@ impl Change {
         }
     }
 
-    /// How it is undone; begins with `none` when it is not.
+    /// How it is undone, with names of actions for their keys; begins with `none` when it is not.
     pub const fn undo(&self) -> &'static str {
         match self {
-            Self::Suspend(..) => "A activates them again; sessions that ended stay ended",
-            Self::Activate(..) => "S suspends them again",
+            Self::Suspend(..) => "{user.activate} activates them again; sessions that ended stay ended",
+            Self::Activate(..) => "{user.suspend} suspends them again",
             Self::Delete(_) | Self::Many(BulkOp::Delete, _) => {
                 "none: who is deleted stays so; the email is free again"
             }
             Self::EndSessions(_) | Self::EndSession(_) => "none: they sign in again",
             Self::Reset(_) => "none: the old password and the sessions are gone",
-            Self::Roles(..) => "Z gives the old roles again, while nobody else changes them",
-            Self::Create(_) => "Z deletes them again",
-            Self::Edit(_) => "Z puts the old values back, while nobody else saves",
-            Self::Many(BulkOp::Suspend, _) => "Z activates them again; sessions that ended stay ended",
-            Self::Many(..) => "Z suspends them again",
+            Self::Roles(..) => "{app.undo} gives the old roles again, while nobody else changes them",
+            Self::Create(_) => "{app.undo} deletes them again",
+            Self::Edit(_) => "{app.undo} puts the old values back, while nobody else saves",
+            Self::Many(BulkOp::Suspend, _) => {
+                "{app.undo} activates them again; sessions that ended stay ended"
+            }
+            Self::Many(..) => "{app.undo} suspends them again",
             Self::Money(deed) => deed.undo(),
         }
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use bursar_shared::text::nearest;
 
 use crate::{
-    actions::{ACTIONS, Action, Do, action},
+    actions::{ACTIONS, Action, Do, Group, action},
     keys::{Key, shown},
 };
 
@@ -35,11 +35,22 @@ impl Keymap {
             };
             for written in keys {
                 let parts = written.split(' ').collect::<Vec<_>>();
+                if let Some(dead) = parts.iter().find_map(|part| Key::read(part).and_then(Key::dead)) {
+                    return Err(format!("{name}: \"{written}\" cannot be pressed: {dead}"));
+                }
                 if parts.is_empty() || parts.len() > 2 || parts.iter().any(|key| Key::read(key).is_none()) {
                     return Err(format!(
                         "{name}: \"{written}\" is no key; keys are written like j, S, ^d, enter, f2, shift-down, or two of them like g u"
                     ));
                 }
+            }
+            let slip = |written: &&String| !written.split(' ').filter_map(Key::read).any(Key::is_deliberate);
+            if begins_a_change(action)
+                && let Some(written) = keys.iter().find(slip)
+            {
+                return Err(format!(
+                    "{name}: \"{written}\" is hit too easily for a change; it takes a capital letter, one with control like ^x, or a function key"
+                ));
             }
             map.own.insert(action.name, keys.clone());
         }
@@ -91,10 +102,34 @@ impl Keymap {
         if key.is_empty() { ":".to_owned() } else { key }
     }
 
+    /// A sentence that names keys by what they do, `press {list.down}`, with the keys that do it.
+    pub fn fill(&self, sentence: &str) -> String {
+        let mut parts = sentence.split('{');
+        let mut filled = parts.next().unwrap_or_default().to_owned();
+        for part in parts {
+            let named = part.split_once('}').and_then(|(name, rest)| {
+                ACTIONS.iter().find(|action| action.name == name).map(|action| (action.what, rest))
+            });
+            match named {
+                Some((what, rest)) => filled.extend([&self.key_of(what), rest]),
+                None => filled.extend(["{", part]),
+            }
+        }
+        filled
+    }
+
     /// All keys of an action, as they are written for people.
     pub fn all_shown(&self, action: &Action) -> String {
         self.of(action).into_iter().map(shown).collect::<Vec<_>>().join(" ")
     }
+}
+
+/// Whether it begins a change with what is under the cursor. One that only opens a form to type in may have
+/// any key, as some have in the table.
+fn begins_a_change(action: &Action) -> bool {
+    let deliberate = |keys: &str| Key::read(keys).is_some_and(Key::is_deliberate);
+    (action.group == Group::Change || action.what == Do::Undo)
+        && action.keys.iter().all(|keys| deliberate(keys))
 }
 
 fn area(action: &Action) -> &'static str {
@@ -127,6 +162,8 @@ mod tests {
         assert_eq!(map.key_of(Do::Suspend), "f2");
         assert_eq!(map.key_of(Do::Pane), ":");
         assert_eq!(map.key_of(Do::Filter), "/");
+        let filled = map.fill("{user.suspend} and {list.pane}, {list.filter}; {nothing} {");
+        assert_eq!(filled, "f2 and :, /; {nothing} {");
     }
 
     #[test]
@@ -136,6 +173,15 @@ mod tests {
         assert!(wrong(&[("list.down", &["hyper-j"])]).contains("\"hyper-j\" is no key"));
         assert!(wrong(&[("list.down", &["a b c"])]).contains("is no key"));
         assert!(wrong(&[("list.down", &["k"])]).contains("k would mean two things, list.down and list.up"));
+        // what changes something is not begun by a slip of the hand
+        assert!(wrong(&[("user.suspend", &["f2", "h"])]).contains("\"h\" is hit too easily for a change"));
+        assert!(wrong(&[("transfer.create", &["enter"])]).contains("too easily"));
+        assert!(wrong(&[("app.undo", &["g z"])]).contains("too easily"));
+        map(&[("user.suspend", &["g S", "^x", "f2"]), ("user.edit", &["h"])]).unwrap();
+        // nor is a key taken that no terminal sends
+        assert!(wrong(&[("list.down", &["^S"])]).contains("cannot be pressed: write ^s"));
+        assert!(wrong(&[("list.down", &["^i"])]).contains("cannot be pressed: terminals send tab"));
+        assert!(wrong(&[("list.down", &["^1"])]).contains("cannot be pressed"));
         // the first of two keys cannot be a key by itself
         assert!(wrong(&[("list.pane", &["g"])]).contains("would mean two things"));
         // moving both is no clash, nor are the same keys on different screens

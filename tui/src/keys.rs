@@ -72,6 +72,30 @@ impl Key {
         };
         Some(Self::plain(code))
     }
+
+    /// Why no terminal sends it, if none does: what a letter with control is, it is whatever its case, and
+    /// some are other keys.
+    pub fn dead(self) -> Option<String> {
+        let Code::Char(letter) = self.code else { return None };
+        match (self.ctrl, letter) {
+            (false, _) | (true, ' ') => None,
+            (true, 'h') => Some("terminals send backspace".to_owned()),
+            (true, 'i') => Some("terminals send tab".to_owned()),
+            (true, 'm') => Some("terminals send enter".to_owned()),
+            (true, 'a'..='z') => None,
+            (true, 'A'..='Z') => Some(format!("write ^{}", letter.to_ascii_lowercase())),
+            (true, _) => Some("with control there are only letters".to_owned()),
+        }
+    }
+
+    /// Whether it is not hit by a slip of the hand: a capital letter, one with control, a function key.
+    pub fn is_deliberate(self) -> bool {
+        match self.code {
+            Code::Char(letter) => self.ctrl || letter.is_uppercase(),
+            Code::F(_) => true,
+            _ => false,
+        }
+    }
 }
 
 const NAMES: &[(&str, Code)] = &[

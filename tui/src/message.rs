@@ -555,4 +555,6 @@ pub enum Alarm {
     Figures,
     /// What became of a change whose answer was lost.
     Outcome,
+    /// What a change under review would do now that something happened meanwhile.
+    Again,
 }

@@ -139,6 +139,8 @@ pub struct Opened {
 /// A change that was made from here.
 #[derive(Debug, Clone)]
 pub struct Deed {
+    /// The key that it was sent under: it stays the same while others are put before it.
+    pub key: String,
     /// When.
     pub at: Timestamp,
     /// What.
@@ -231,6 +233,9 @@ pub struct Flash {
 pub struct Model {
     /// The time, as of the message being handled.
     pub now: Timestamp,
+    /// How long the dashboard has been open, as of the message being handled: by a clock that nobody sets,
+    /// for everything that must take a while.
+    pub tick: Duration,
     /// Columns and lines of the terminal.
     pub size: (u16, u16),
     /// What the person wants to see.
@@ -257,7 +262,9 @@ pub struct Model {
     pub came_from: Vec<(Screen, Room, String)>,
     /// What lies over the screen.
     pub overlay: Option<Overlay>,
-    /// A change whose outcome nobody knows yet.
+    /// What is shown as soon as nothing else lies over the screen.
+    pub after: Option<Overlay>,
+    /// A change whose outcome nobody knows yet, or has seen yet.
     pub pending: Option<Review>,
     /// What was typed into a form when the session ended, and by whom.
     pub draft: Option<(UserId, Box<Form>)>,
@@ -270,7 +277,7 @@ pub struct Model {
     /// A key that moves the cursor is held down: details would be gone before they are read.
     pub moving: bool,
     /// The key before this one, and when: a key that is held agrees to nothing.
-    pub last_key: Option<(Key, Timestamp)>,
+    pub last_key: Option<(Key, Duration)>,
     /// A word to the person.
     pub flash: Option<Flash>,
     /// Signing in.
@@ -323,6 +330,7 @@ impl Model {
         let login = Login::new(&place.server);
         Self {
             now,
+            tick: Duration::ZERO,
             size: (80, 24),
             look,
             theme: Theme::of(look),
@@ -336,6 +344,7 @@ impl Model {
             return_to: None,
             came_from: Vec::new(),
             overlay: None,
+            after: None,
             pending: None,
             draft: None,
             journal: VecDeque::new(),
@@ -382,6 +391,7 @@ impl Model {
         self.journal.clear();
         self.last_trouble = None;
         self.overlay = None;
+        self.after = None;
         self.pending = None;
         self.came_from.clear();
         self.ahead.clear();
@@ -486,7 +496,8 @@ impl Model {
 
     /// Says that something went wrong, and keeps all of it to be looked at.
     pub fn report(&mut self, doing: &str, trouble: &Trouble) {
-        self.complain(format!("{doing}: {}  ! shows all of it", trouble.message()));
+        let key = self.keys.key_of(Do::Error);
+        self.complain(format!("{doing}: {}  {key} shows all of it", trouble.message()));
         self.last_trouble = Some((trouble.clone(), doing.to_owned(), self.now));
     }
 }

@@ -18,7 +18,7 @@ use bursar_shared::{
         auth::{GetCapabilities, Me, RevokeSession, RevokeSessions},
         log::{Event, StreamEvents, Timeline, VerifyAudit},
         roles::Role,
-        system::{GetStats, GetVerdict, GetVersion},
+        system::{GetStats, GetVerdict, GetVersion, VerdictState},
         users::{
             ActivateUser, BulkItem, BulkUsers, DeleteUser, GetUser, GetUserPermissions, ResetPassword,
             SetUserRoles, SuspendUser,
@@ -288,8 +288,10 @@ async fn answer(client: Client, host: Arc<dyn Host>, request: Request) -> Result
         }
         Request::Verdict(key) => {
             let verdict = client.call(&GetVerdict { key: key.clone() }).await.map_err(trouble)?;
-            // done, or it never arrived: either way nothing is under way any more
-            host.judged(&key);
+            // one that the daemon knows nothing of may still be on its way: it stays written down
+            if verdict.state == VerdictState::Done {
+                host.judged(&key);
+            }
             Ok(Answer::Verdict(Box::new(verdict)))
         }
         request => money::answer(&client, request).await,

@@ -75,6 +75,7 @@ pub fn update(model: &mut Model, msg: Msg, hits: &[(ratatui::layout::Rect, Hit)]
 
 /// What follows from every message: lists keep their height and read on, panes their facts.
 fn settle(model: &mut Model) -> Vec<Task> {
+    Review::come_forward(model);
     let Some(room) = model.room() else { return Vec::new() };
     let height = listed::height(model, model.list_of(room));
     let offline = model.is_offline();
@@ -123,8 +124,8 @@ fn input(model: &mut Model, input: Input, hits: &[(ratatui::layout::Rect, Hit)])
 
 fn key(model: &mut Model, key: Key) -> Vec<Task> {
     model.flash = None;
-    let held = model.last_key.replace((key, model.now));
-    let held = held.is_some_and(|(before, at)| before == key && model.now.since(at) < HELD);
+    let held = model.last_key.replace((key, model.tick));
+    let held = held.is_some_and(|(before, at)| before == key && model.tick.saturating_sub(at) < HELD);
     if model.overlay.is_some() {
         return overlay::key(model, key, held);
     }
@@ -381,6 +382,7 @@ fn alarm(model: &mut Model, alarm: Alarm) -> Vec<Task> {
         Alarm::Figures if model.screen == Screen::Home && !model.is_offline() => Home::load_figures(model),
         Alarm::Figures => Vec::new(),
         Alarm::Outcome => Review::resolve(model).into_iter().collect(),
+        Alarm::Again => Review::ask_again(model),
     }
 }
 

@@ -69,7 +69,7 @@ fn type_amount(terminal: &mut Terminal, amount: &str) {
             break;
         }
     }
-    terminal.press(ENTER);
+    terminal.press(TAB);
     terminal.settles();
 }
 
@@ -266,6 +266,35 @@ async fn limits_saved_by_somebody_else_are_not_overwritten_unseen() {
     terminal.shows("saved 1 Purse");
     let account = home.run(&["accounts", "get", "1", "-o", "json"]).json();
     assert_eq!((&account["name"], &account["overdraftLimit"]), (&"Purse".into(), &5_000.into()));
+    terminal.press("q");
+    assert_eq!(terminal.ends_sane(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_closed_account_gives_what_was_typed_though_money_moves_meanwhile() {
+    let (_daemon, home) = house().await;
+    stock(&home);
+    let mut terminal = on_account(&home, "Wallet");
+    terminal.press("D");
+    terminal.shows("Close 1 Wallet");
+    terminal.press(&["2", TAB].concat());
+    terminal.shows("2 Shop");
+    terminal.press(REVIEW);
+    terminal.shows("100.00 EUR goes to 2 Shop");
+    type_amount(&mut terminal, "100.00");
+    // the account holds less when the button would be pressed
+    pay(&home, "1", "2", "7.5");
+    terminal.shows("92.50 EUR goes to 2 Shop");
+    terminal.shows("✖ is not 92.50");
+    terminal.press_button();
+    assert_eq!(holds(&home, "1"), "92.50");
+    terminal.press(&[CLEAR_FIELD, "92.50"].concat());
+    terminal.shows("✓ the button works");
+    terminal.press(TAB);
+    terminal.press_button();
+    terminal.shows("closed 1 Wallet");
+    terminal.cursor_on("~ closed");
+    assert_eq!((holds(&home, "1"), holds(&home, "2")), ("0.00".to_owned(), "100.00".to_owned()));
     terminal.press("q");
     assert_eq!(terminal.ends_sane(), 0);
 }

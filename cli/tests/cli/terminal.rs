@@ -243,6 +243,8 @@ impl Terminal {
             if !self.text().contains("not so fast") {
                 return;
             }
+            // the key that came too early counts as held until another one says that it was let go
+            self.press("k");
         }
     }
 

@@ -18,7 +18,7 @@ use crate::{
 pub(super) const GONE: &str = "the daemon cannot be reached";
 
 /// Whether anything can be changed here.
-pub(super) fn changing(model: &Model) -> State {
+pub(crate) fn changing(model: &Model) -> State {
     if model.is_offline() {
         return State::Off(GONE);
     }
@@ -26,7 +26,7 @@ pub(super) fn changing(model: &Model) -> State {
         return State::Off("this context is read-only");
     }
     if model.pending.is_some() {
-        return State::Off("what became of the change before is not known yet: r asks");
+        return State::Off("what became of the change before is not known yet: {list.refresh} asks");
     }
     State::On
 }
@@ -123,7 +123,7 @@ pub(super) fn deletable(model: &Model) -> State {
 
 pub(super) fn revocable(model: &Model) -> State {
     if on_oneself(model) {
-        return State::Off("sign yourself out with ^o");
+        return State::Off("sign yourself out with {app.sign-out}");
     }
     changeable(model, Permission::SessionsRevoke, "needs the permission sessions:revoke", |_| None)
 }
@@ -165,7 +165,7 @@ pub(super) fn endable(model: &Model) -> State {
     let Some(session) = on_session(model) else { return on_row(model) };
     match changing(model) {
         State::On if session.revoked_at.is_some() => State::Off("it has ended"),
-        State::On if session.current => State::Off("it is this one: sign out with ^o"),
+        State::On if session.current => State::Off("it is this one: sign out with {app.sign-out}"),
         State::On if !model.may(Permission::SessionsRevoke) => {
             State::Off("needs the permission sessions:revoke")
         }
@@ -180,7 +180,7 @@ pub(super) fn all_endable(model: &Model) -> State {
     let Some(session) = on_session(model) else { return on_row(model) };
     let me = model.who.as_ref().map(|who| who.user.id);
     match changing(model) {
-        State::On if Some(session.user_id) == me => State::Off("sign yourself out with ^o"),
+        State::On if Some(session.user_id) == me => State::Off("sign yourself out with {app.sign-out}"),
         State::On if !model.may(Permission::SessionsRevoke) => {
             State::Off("needs the permission sessions:revoke")
         }
@@ -191,6 +191,8 @@ pub(super) fn all_endable(model: &Model) -> State {
 pub(super) fn undoable(model: &Model) -> State {
     match signed_in(model) {
         State::On if model.journal.is_empty() => State::Off("nothing was changed from here yet"),
+        // what was done can be looked at where nothing may be changed, but not while nobody knows all of it
+        State::On if model.pending.is_some() => changing(model),
         other => other,
     }
 }
@@ -236,7 +238,7 @@ pub(super) fn closable(model: &Model) -> State {
 pub(super) fn on_row(model: &Model) -> State {
     match model.room() {
         None => State::Absent,
-        Some(_) if model.current_id().is_none() => State::Off("the cursor is on no row: press j"),
+        Some(_) if model.current_id().is_none() => State::Off("the cursor is on no row: press {list.down}"),
         Some(_) => State::On,
     }
 }

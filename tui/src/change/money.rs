@@ -94,19 +94,19 @@ impl Deed {
         }
     }
 
-    /// How it is undone; begins with `none` when it is not.
+    /// How it is undone, with names of actions for their keys; begins with `none` when it is not.
     pub const fn undo(&self) -> &'static str {
         match self {
-            Self::Post(..) if self.holds() => "Z lets it go again, while nobody captures it",
+            Self::Post(..) if self.holds() => "{app.undo} lets it go again, while nobody captures it",
             Self::Post(..) | Self::Capture(..) => {
-                "none: a reversal (R) moves it back, as a transfer of its own that both accounts show"
+                "none: a reversal ({transfer.reverse}) moves it back, as a transfer of its own that both accounts show"
             }
             Self::Void(..) => "none: a hold ends once; hold the money anew",
             Self::Reverse(..) => "none: a reversal is not reversed; move the money again",
-            Self::Open(..) => "Z closes it again, while it is empty",
-            Self::Edit(..) => "Z puts the old values back, while nobody else saves",
-            Self::Freeze(..) => "Z unfreezes it again",
-            Self::Unfreeze(..) => "Z freezes it again",
+            Self::Open(..) => "{app.undo} closes it again, while it is empty",
+            Self::Edit(..) => "{app.undo} puts the old values back, while nobody else saves",
+            Self::Freeze(..) => "{app.undo} unfreezes it again",
+            Self::Unfreeze(..) => "{app.undo} freezes it again",
             Self::Close(..) => "none: what is closed stays closed",
         }
     }
@@ -141,9 +141,19 @@ impl Deed {
                 let left = of.amount - of.reversed_amount;
                 Some((of.currency, part.map_or(left, Amount::minor)))
             }
-            Self::Close(account, Some(_), _) if account.balances.posted != 0 => {
-                Some((account.currency, account.balances.posted.abs()))
+            Self::Close(account, ..) => {
+                let swept = self.swept().filter(|posted| *posted != 0)?;
+                Some((account.currency, swept.abs()))
             }
+            _ => None,
+        }
+    }
+
+    /// What an account holds that is closed and whose money goes elsewhere, as it was last read: so much,
+    /// and no other amount, is what the person agreed to.
+    pub const fn swept(&self) -> Option<i64> {
+        match self {
+            Self::Close(account, Some(_), _) => Some(account.balances.posted),
             _ => None,
         }
     }

@@ -58,7 +58,7 @@ fn available(account: &Account, cells: usize, theme: &Theme) -> Bit {
 
 impl Rows for Account {
     const TITLE: &'static str = "Accounts";
-    const NOTHING: &'static str = "there is no account yet; N opens one";
+    const NOTHING: &'static str = "there is no account yet; {account.create} opens one";
     const COLUMNS: &'static [Column<Self>] = &[
         Column {
             title: "NUMBER",

@@ -7,6 +7,7 @@ use ratatui::layout::Rect;
 
 use super::money::Books;
 use crate::{
+    actions::Do,
     look::Theme,
     model::Model,
     text::{Clean, amount, clock, lasted, number},
@@ -57,10 +58,11 @@ pub fn draw(canvas: &mut Canvas<'_>, model: &Model, area: Rect) {
 /// What needs somebody, the worst first, and what is as it should be.
 fn lines(books: &Books, model: &Model) -> (Vec<Bit>, Vec<Bit>) {
     let theme = &model.theme;
+    let checks = model.keys.key_of(Do::VerifyBooks);
     let (mut needs, mut fine) = (Vec::new(), Vec::new());
     if let Some((report, _)) = model.money.verified.as_ref().filter(|(report, _)| !report.ok) {
         let count = number(report.problems.len() as u64);
-        needs.push(bit(format!("{} {count} problems found by v", theme.glyphs.stop), theme.bad));
+        needs.push(bit(format!("{} {count} problems found by {checks}", theme.glyphs.stop), theme.bad));
     }
     for one in books.trial.iter().flat_map(|trial| &trial.currencies) {
         if one.imbalance == 0 {
@@ -68,7 +70,7 @@ fn lines(books: &Books, model: &Model) -> (Vec<Bit>, Vec<Bit>) {
         }
         let off = amount(one.currency, one.imbalance);
         needs.push(bit(
-            format!("{} {} is off by {off}: v checks", theme.glyphs.stop, one.currency),
+            format!("{} {} is off by {off}: {checks} checks", theme.glyphs.stop, one.currency),
             theme.bad,
         ));
     }

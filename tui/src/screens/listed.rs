@@ -99,9 +99,12 @@ pub(super) fn inside(canvas: &mut Canvas<'_>, model: &Model, list: &dyn AnyList,
 
 /// Draws the table of a list.
 pub fn table<R: Rows>(canvas: &mut Canvas<'_>, model: &Model, area: Rect, list: &Listing<R>) {
-    let empty =
-        if list.filter_text.is_empty() { R::NOTHING } else { "nothing matches this filter; / changes it" };
-    table::draw(canvas, model, area, list, empty);
+    let empty = if list.filter_text.is_empty() {
+        R::NOTHING
+    } else {
+        "nothing matches this filter; {list.filter} changes it"
+    };
+    table::draw(canvas, model, area, list, &model.keys.fill(empty));
 }
 
 /// An order in words.
@@ -186,7 +189,7 @@ fn draw_pane(canvas: &mut Canvas<'_>, model: &Model, list: &dyn AnyList, area: R
         }
         let inside = Rect { x: area.x + 2, width: area.width.saturating_sub(3), ..area };
         let Some(called) = called else {
-            let text = Clean::fixed("j or a click chooses a row");
+            let text = Clean::of(model.keys.fill("{list.down} or a click chooses a row"));
             canvas.text(inside.x, inside.y, inside.width, &text, theme.dim);
             return;
         };
@@ -203,7 +206,8 @@ fn draw_pane(canvas: &mut Canvas<'_>, model: &Model, list: &dyn AnyList, area: R
     let facts = [key(Do::Pane), bit(" closes  ", theme.dim), key(Do::Open), bit(" all", theme.dim)];
     let Some(called) = called else {
         canvas.rule(area.x, area.y, area.width, &[], &facts[..2]);
-        let text = Clean::fixed("j or a click chooses a row, and what it says stands here");
+        let text = "{list.down} or a click chooses a row, and what it says stands here";
+        let text = Clean::of(model.keys.fill(text));
         canvas.text(area.x + 3, area.y + 1, area.width.saturating_sub(3), &text, theme.dim);
         return;
     };

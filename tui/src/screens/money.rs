@@ -19,6 +19,7 @@ use bursar_shared::{
 
 use super::users::REST;
 use crate::{
+    actions::Do,
     listing::Listing,
     look::Theme,
     message::{Alarm, Request, Room, Slot, Task, Trouble},
@@ -312,7 +313,8 @@ impl Money {
             let all = lines.collect::<Vec<_>>().join("; ");
             let trouble = Trouble::Other(all);
             let problems = number(report.problems.len() as u64);
-            model.complain(format!("the books do not fit: {problems} problems; ! shows them"));
+            let key = model.keys.key_of(Do::Error);
+            model.complain(format!("the books do not fit: {problems} problems; {key} shows them"));
             model.last_trouble = Some((trouble, "the books were recomputed".to_owned(), now));
         }
         model.money.verified = Some((report, now));

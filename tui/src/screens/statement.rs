@@ -135,7 +135,7 @@ fn kind(entry: &Entry, theme: &Theme) -> Bit {
 
 impl Rows for Entry {
     const TITLE: &'static str = "Accounts";
-    const NOTHING: &'static str = "no money has moved here yet; T moves some";
+    const NOTHING: &'static str = "no money has moved here yet; {transfer.create} moves some";
     const COLUMNS: &'static [Column<Self>] = &[
         Column {
             title: "TIME",

@@ -42,7 +42,7 @@ pub fn state(transfer: &Transfer, theme: &Theme) -> Bit {
 
 impl Rows for Transfer {
     const TITLE: &'static str = "Transfers";
-    const NOTHING: &'static str = "no money has moved yet; T moves some";
+    const NOTHING: &'static str = "no money has moved yet; {transfer.create} moves some";
     const COLUMNS: &'static [Column<Self>] = &[
         Column {
             title: "TIME",

@@ -47,7 +47,7 @@ impl Default for Users {
 
 impl Rows for User {
     const TITLE: &'static str = "Users";
-    const NOTHING: &'static str = "there is nobody yet; N makes somebody";
+    const NOTHING: &'static str = "there is nobody yet; {user.create} makes somebody";
     const COLUMNS: &'static [Column<Self>] = &[
         Column {
             title: "EMAIL",

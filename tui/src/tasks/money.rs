@@ -218,18 +218,36 @@ async fn people(client: &Client, text: &str) -> Result<Vec<Found>, Error> {
     Ok(rows.into_iter().map(person).map(|(id, email)| Found::Person(id, email)).collect())
 }
 
-/// Makes a change about money, or tries it. Before it is tried, both accounts are read: what they hold
-/// then stands beside what they would hold.
-pub(super) async fn carry(client: &Client, host: &dyn Host, deed: Deed, how: &How) -> Result<Effect, Error> {
+/// The account as it is now, if it is there and may be read: nobody has named a system account before it
+/// is used.
+async fn now(client: &Client, id: AccountRef) -> Result<Option<Account>, Error> {
+    match client.call(&GetAccount { id }).await {
+        Ok(account) => Ok(Some(account)),
+        Err(Error::Api { error, .. }) if matches!(error.code.status(), 403 | 404) => Ok(None),
+        Err(why) => Err(why),
+    }
+}
+
+/// Makes a change about money, or tries it. Before it is tried, the accounts are read between which money
+/// moves: what they hold then stands beside what they would hold.
+pub(super) async fn carry(
+    client: &Client,
+    host: &dyn Host,
+    mut deed: Deed,
+    how: &How,
+) -> Result<Effect, Error> {
     let mut before = Vec::new();
     if let Some(sides) = deed.sides().filter(|_| how.dry_run) {
         for id in sides {
-            match client.call(&GetAccount { id }).await {
-                Ok(account) => before.push(account),
-                // a system account that nobody has named yet, or one that may not be read
-                Err(Error::Api { error, .. }) if matches!(error.code.status(), 403 | 404) => {}
-                Err(why) => return Err(why),
-            }
+            before.extend(now(client, id).await?);
+        }
+    }
+    let mut closes = None;
+    if let (Deed::Close(of, ..), true) = (&deed, how.dry_run) {
+        closes = now(client, of.id.into()).await?;
+        // the row that it was chosen in may be old; what was read now is what is agreed to
+        if let Some(account) = &closes {
+            deed = deed.onto(account.clone());
         }
     }
     // transfers have no version
@@ -261,9 +279,15 @@ pub(super) async fn carry(client: &Client, host: &dyn Host, deed: Deed, how: &Ho
             send(client, host, &op, how).await.map(|r| account(r.answer))
         }
         Deed::Close(of, sweep, reason) => {
+            // what was typed moves, or nothing
+            let expected_balance = sweep.as_ref().map(|_| of.balances.posted);
             let sweep_to_account_id = sweep.map(|(to, _)| to);
-            let op = CloseAccount { id: of.id.into(), sweep_to_account_id, expected_balance: None, reason };
-            send(client, host, &op, how).await.map(|r| account(r.answer))
+            let op = CloseAccount { id: of.id.into(), sweep_to_account_id, expected_balance, reason };
+            let after = send(client, host, &op, how).await?.answer;
+            Ok(match closes {
+                Some(before) => Effect::Closing(Box::new(before), Box::new(after)),
+                None => account(after),
+            })
         }
     }
 }

@@ -11,6 +11,7 @@ use super::{
     perform::{catch_up, switched},
 };
 use crate::{
+    actions::Do,
     message::{Answer, Request, Room, Slot, Task, Ticket, Trouble, Way},
     model::{Link, Model, Place, Screen, Who},
     screens::{
@@ -172,7 +173,8 @@ fn took(model: &mut Model, ticket: Ticket, answer: Answer) -> Vec<Task> {
                 broken => model.complain(format!(
                     "the chain is broken{}",
                     broken.map_or_else(String::new, |seq| format!(
-                        " at row {seq}; :audit shows what is around it"
+                        " at row {seq}; {}audit shows what is around it",
+                        model.keys.key_of(Do::Palette)
                     ))
                 )),
             }
@@ -184,7 +186,7 @@ fn took(model: &mut Model, ticket: Ticket, answer: Answer) -> Vec<Task> {
         }
         (_, Answer::Switched(opened)) => return switched(model, *opened),
         (_, Answer::Exported(rows, path)) => Export::done(model, rows, &path),
-        (_, Answer::Rehearsed(effect)) => Review::rehearsed(model, effect),
+        (_, Answer::Rehearsed(effect)) => return Review::rehearsed(model, effect),
         (_, Answer::Changed(effect)) => return Review::done(model, effect),
         (_, Answer::Verdict(verdict)) => return Review::resolved(model, *verdict),
         _ => {}
@@ -228,6 +230,9 @@ fn failed(model: &mut Model, ticket: Ticket, trouble: Trouble) -> Vec<Task> {
     }
     let signing_in = ticket.slot == Slot::Session;
     if !signing_in && trouble.ends_the_session() && model.who.is_some() {
+        if ticket.slot == Slot::Change {
+            Review::turned_away(model);
+        }
         return end_session(model, &format!("the session ended: {}", trouble.message()));
     }
     if signing_in {

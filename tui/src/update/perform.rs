@@ -35,6 +35,7 @@ pub fn perform(model: &mut Model, what: Do) -> Vec<Task> {
     match (action.state)(model) {
         State::On => {}
         State::Off(why) => {
+            let why = model.keys.fill(why);
             model.complain(format!("{} is off: {why}", action.title));
             return Vec::new();
         }
@@ -80,7 +81,8 @@ pub fn perform(model: &mut Model, what: Do) -> Vec<Task> {
         Do::Freeze => {
             model.events.frozen = !model.events.frozen;
             if model.events.frozen {
-                model.say("frozen: new rows are counted; f lets them in again");
+                let key = model.keys.key_of(what);
+                model.say(format!("frozen: new rows are counted; {key} lets them in again"));
             } else {
                 return load(model);
             }

@@ -15,7 +15,7 @@ use super::{
     review::{Review, Subject},
 };
 use crate::{
-    actions::{ACTIONS, Do, Group, State},
+    actions::{ACTIONS, Do, Group, State, changing},
     change::Change,
     keys::{Code, Key},
     message::{Request, Slot, Task},
@@ -64,8 +64,8 @@ pub enum Choice {
     Roles(Box<User>),
     /// Which roles the person has who is made with this form.
     RolesFor(Box<Form>),
-    /// Which of the changes made from here is taken back.
-    Undo,
+    /// Which of the changes made from here is taken back: by the keys that they were sent under.
+    Undo(Vec<String>),
 }
 
 impl Choose {
@@ -106,7 +106,7 @@ impl Choose {
             let off = match (action.state)(model) {
                 State::Absent => continue,
                 State::On => None,
-                State::Off(why) => Some(why.to_owned()),
+                State::Off(why) => Some(model.keys.fill(why)),
             };
             lines.push(Line {
                 text: action.title.to_owned(),
@@ -221,7 +221,9 @@ impl Choose {
             },
         };
         let lines = model.journal.iter().map(line).collect();
-        Self::show(model, "Undo", lines, 0, Choice::Undo);
+        // others may be made while one chooses
+        let keys = model.journal.iter().map(|deed| deed.key.clone()).collect();
+        Self::show(model, "Undo", lines, 0, Choice::Undo(keys));
     }
 
     /// A key.
@@ -313,8 +315,13 @@ impl Choose {
                     line.on = !line.on;
                 }
             }
-            Choice::Undo => {
-                let Some(deed) = model.journal.get(at).cloned() else { return Vec::new() };
+            Choice::Undo(keys) => {
+                let chosen = keys.get(at).and_then(|key| model.journal.iter().find(|deed| deed.key == *key));
+                let Some(deed) = chosen.cloned() else { return Vec::new() };
+                if let State::Off(why) = changing(model) {
+                    model.complain(format!("undo is off: {}", model.keys.fill(why)));
+                    return Vec::new();
+                }
                 let Some((change, version)) = deed.back.filter(|_| !deed.undone) else {
                     model.complain("this cannot be undone");
                     return Vec::new();
@@ -326,7 +333,7 @@ impl Choose {
                 };
                 let tasks = Review::begin(model, change, subject, version);
                 if let Some(Overlay::Review(review)) = &mut model.overlay {
-                    review.takes_back = Some(deed.at);
+                    review.takes_back = Some(deed.key);
                 }
                 return tasks;
             }
@@ -432,7 +439,7 @@ impl Choose {
                 Choice::RolesFor(_) => {
                     &[("space", "gives or withdraws"), ("enter", "takes them"), ("esc", "as it was")]
                 }
-                Choice::Undo => &[("enter", "reviews"), ("esc", "closes")],
+                Choice::Undo(_) => &[("enter", "reviews"), ("esc", "closes")],
             };
             keys(canvas, inside.x + 1, inside.bottom() - 1, inside.width.saturating_sub(1), all);
         }
@@ -447,7 +454,8 @@ pub fn switch(model: &mut Model, name: String) -> Vec<Task> {
         return Vec::new();
     }
     if model.pending.is_some() {
-        model.complain("a change here has no known outcome yet; r asks");
+        let key = model.keys.key_of(Do::Refresh);
+        model.complain(format!("a change here has no known outcome yet; {key} asks"));
         return Vec::new();
     }
     model.overlay = None;

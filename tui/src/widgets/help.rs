@@ -101,7 +101,10 @@ fn lines(model: &Model, width: u16) -> Vec<Vec<Bit>> {
             match (action.state)(model) {
                 State::Off(why) => {
                     line.push(bit(format!("{:<17}", action.title), theme.dim));
-                    line.push(bit(format!("{} off: {why}", theme.glyphs.stop), theme.warn));
+                    line.push(bit(
+                        format!("{} off: {}", theme.glyphs.stop, model.keys.fill(why)),
+                        theme.warn,
+                    ));
                 }
                 _ if width >= 60 => {
                     line.push(bit(format!("{:<17}", action.title), theme.strong));

@@ -265,7 +265,7 @@ impl Palette {
                 Line::Context(name) => (format!("context use {name}"), String::new(), None),
                 Line::Action(action) => {
                     let off = match (action.state)(model) {
-                        State::Off(why) => Some(why),
+                        State::Off(why) => Some(model.keys.fill(why)),
                         _ => None,
                     };
                     let keys = model.keys.all_shown(action);
@@ -280,7 +280,7 @@ impl Palette {
             canvas.hits.push((row, Hit::Item(index)));
             let style = if off.is_some() { theme.dim } else { theme.text };
             let width = inside.width.saturating_sub(4);
-            let right = match off {
+            let right = match &off {
                 Some(why) => bit(format!("{} {why}", theme.glyphs.stop), theme.warn),
                 None => bit(keys, theme.key),
             };
@@ -321,7 +321,7 @@ impl Palette {
                 None => String::new(),
             };
             let undo = match lines.get(at) {
-                Some(Line::Action(action)) => format!("undo: {}", action.undo),
+                Some(Line::Action(action)) => format!("undo: {}", model.keys.fill(action.undo)),
                 _ => String::new(),
             };
             let command = lines.get(at).and_then(|line| command(model, line)).unwrap_or(undo);

@@ -17,7 +17,7 @@ use bursar_shared::{
     },
 };
 use bursar_tui::{
-    change::{Deed, Effect, Moved},
+    change::{Change, Deed, Effect, Moved},
     message::{Answer, Found, Request, Seek},
     screens::money::{Beside, Books, Subject},
 };
@@ -275,6 +275,16 @@ pub fn changed(desk: &Desk, deed: &Deed) -> Effect {
         _ => {}
     }
     Effect::Account(Box::new(account))
+}
+
+/// The same while it is only tried: an account that is to be closed is read before.
+pub fn rehearsed(desk: &Desk, change: &Change, effect: Effect) -> Effect {
+    match (change, effect) {
+        (Change::Money(deed), Effect::Account(after)) if matches!(**deed, Deed::Close(..)) => {
+            Effect::Closing(Box::new(desk.account_of(number(after.id))), after)
+        }
+        (_, effect) => effect,
+    }
 }
 
 fn moved(deed: &Deed, before: &[Account]) -> Transfer {

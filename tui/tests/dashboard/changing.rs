@@ -16,7 +16,7 @@ use crate::support::{Desk, Mood, user};
 
 /// Long enough to have read what is asked.
 fn later(desk: &mut Desk) {
-    desk.model.now = desk.model.now + std::time::Duration::from_millis(500);
+    desk.pass(std::time::Duration::from_millis(500));
 }
 
 fn carried(desk: &Desk) -> Vec<&String> {
@@ -295,11 +295,15 @@ fn pasted_and_held_keys_agree_to_nothing() {
     let mut desk = Desk::users(80, 24);
     desk.press("j S tab enter");
     for _ in 0..30 {
-        desk.model.now = desk.model.now + std::time::Duration::from_millis(33);
+        desk.pass(std::time::Duration::from_millis(33));
         desk.press("enter");
     }
     assert!(carried(&desk).is_empty(), "{:?}", desk.log);
+    // nor does the first time that a terminal repeats it, which takes longer than all others
     later(&mut desk);
+    desk.press("enter");
+    assert!(carried(&desk).is_empty(), "{:?}", desk.log);
+    desk.pass(std::time::Duration::from_millis(1_100));
     desk.press("enter");
     assert_eq!(carried(&desk).len(), 1);
 }

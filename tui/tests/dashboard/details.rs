@@ -14,7 +14,7 @@ fn bottom(desk: &Desk) -> String {
 
 /// Agrees to what is asked, once it could be read.
 fn agree(desk: &mut Desk) {
-    desk.model.now = desk.model.now + std::time::Duration::from_millis(500);
+    desk.pass(std::time::Duration::from_millis(500));
     desk.press("tab enter");
 }
 

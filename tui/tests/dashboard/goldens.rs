@@ -227,7 +227,7 @@ fn what_lies_over() {
     golden("review-outcome-unknown", |w, h| {
         let mut desk = Desk::users(w, h);
         desk.press("j S tab");
-        desk.model.now = desk.model.now + std::time::Duration::from_secs(1);
+        desk.pass(std::time::Duration::from_secs(1));
         desk.mood = Mood::Unreachable;
         desk.press("enter");
         desk
@@ -292,7 +292,7 @@ fn forms() {
 }
 
 pub fn later(desk: &mut Desk) {
-    desk.model.now = desk.model.now + std::time::Duration::from_secs(1);
+    desk.pass(std::time::Duration::from_secs(1));
 }
 
 #[test]

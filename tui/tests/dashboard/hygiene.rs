@@ -185,3 +185,27 @@ fn nothing_on_the_screen_can_steer_a_terminal() {
         }
     }
 }
+
+#[test]
+fn sentences_that_name_keys_name_actions_that_there_are() {
+    let mut named = 0;
+    for (name, text) in all().iter().filter(|(name, _)| name != "keymap.rs") {
+        for part in text.split('{').skip(1) {
+            let Some((word, _)) = part.split_once('}') else { continue };
+            let dotted = word.split_once('.').is_some_and(|(area, rest)| {
+                let letters = |text: &str| text.bytes().all(|b| b.is_ascii_lowercase() || b == b'-');
+                !area.is_empty() && !rest.is_empty() && letters(area) && letters(rest)
+            });
+            if dotted {
+                named += 1;
+                assert!(ACTIONS.iter().any(|action| action.name == word), "{name}: {{{word}}}");
+            }
+        }
+    }
+    assert!(named > 20, "{named}");
+    // and what is shown of them has keys
+    for action in ACTIONS {
+        let undo = bursar_tui::Keymap::default().fill(action.undo);
+        assert!(!undo.contains('{'), "{undo}");
+    }
+}

@@ -328,7 +328,7 @@ fn reviewing() -> Desk {
 }
 
 fn later(desk: &mut Desk) {
-    desk.model.now = desk.model.now + std::time::Duration::from_millis(500);
+    desk.pass(std::time::Duration::from_millis(500));
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! The dashboard, driven by keys against a daemon made of plain data.
 #![expect(clippy::unwrap_used, reason = "helpers of tests: a panic says where")]
 
+mod agreeing;
 mod books;
 mod changing;
 mod details;

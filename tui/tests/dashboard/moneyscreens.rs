@@ -106,6 +106,22 @@ fn forms_about_money() {
     golden("form-close", |w, h| on(w, h, "7 j j D 1004 tab"));
 }
 
+/// The second account pays 2.50 EUR while it is under review.
+fn poorer_meanwhile(mut desk: Desk) -> Desk {
+    desk.hear(Heard::Live);
+    let moved = moved_event(&desk, 121, 1, 4, 250);
+    desk.account = |n| {
+        let mut account = account(n);
+        if n == 1 {
+            account.balances.posted -= 250;
+            account.balances.available = account.balances.available.map(|minor| minor - 250);
+        }
+        account
+    };
+    desk.hear(Heard::Rows(vec![moved]));
+    desk
+}
+
 #[test]
 fn reviews_of_money() {
     let send = "7 j T 1002 tab 12.5 tab tab tab rent ^s";
@@ -116,11 +132,10 @@ fn reviews_of_money() {
         desk.press("tab 12.5");
         desk
     });
+    golden("review-transfer-asked-again", |w, h| poorer_meanwhile(on(w, h, send)));
     golden("review-transfer-moved-meanwhile", |w, h| {
-        let mut desk = on(w, h, send);
-        desk.hear(Heard::Live);
-        let moved = moved_event(&desk, 121, 1, 4, 250);
-        desk.hear(Heard::Rows(vec![moved]));
+        let mut desk = poorer_meanwhile(on(w, h, send));
+        desk.ring(Alarm::Again);
         desk
     });
     golden("review-hold", |w, h| on(w, h, "7 j T 1002 tab 12.5 tab right tab 2h ^s"));

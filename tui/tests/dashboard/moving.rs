@@ -17,7 +17,12 @@ use crate::{
 
 /// Long enough to have read what is asked.
 fn later(desk: &mut Desk) {
-    desk.model.now = desk.model.now + std::time::Duration::from_millis(500);
+    desk.pass(std::time::Duration::from_millis(500));
+}
+
+/// Long enough to have let go of a key.
+fn let_go(desk: &mut Desk) {
+    desk.pass(std::time::Duration::from_millis(1_100));
 }
 
 fn carried(desk: &Desk) -> Vec<&String> {
@@ -107,7 +112,7 @@ fn money_moves_only_when_its_amount_was_typed() {
     assert!(carried(&desk).is_empty());
     desk.press("12.50 enter");
     assert!(carried(&desk).is_empty(), "the button is pressed by a key of its own");
-    later(&mut desk);
+    let_go(&mut desk);
     desk.press("enter");
     assert_eq!(carried(&desk).len(), 1);
     let text = desk.text();
@@ -132,8 +137,7 @@ fn what_is_typed_before_it_could_be_read_says_nothing() {
 fn a_lost_answer_of_a_transfer_is_found_by_its_key_and_sent_once() {
     let mut desk = under_review();
     later(&mut desk);
-    desk.press("tab 12.50 enter");
-    later(&mut desk);
+    desk.press("tab 12.50 tab");
     desk.mood = Mood::Unreachable;
     desk.press("enter");
     assert!(desk.text().contains("outcome unknown"), "{}", desk.text());
@@ -162,7 +166,14 @@ fn money_that_moves_meanwhile_is_asked_about_anew() {
     desk.hear(Heard::Rows(vec![other]));
     assert_eq!(desk.log.iter().filter(|request| request.starts_with("Rehearse")).count(), asked);
     let moved = moved_event(&desk, 122, 1, 4, 100);
+    desk.account = |n| {
+        let mut account = account(n);
+        account.balances.posted -= if n == 1 { 100 } else { 0 };
+        account
+    };
     desk.hear(Heard::Rows(vec![moved]));
+    assert!(desk.text().contains("asking again what would happen"), "{}", desk.text());
+    desk.ring(Alarm::Again);
     assert_eq!(desk.log.iter().filter(|request| request.starts_with("Rehearse")).count(), asked + 1);
     assert!(desk.text().contains("something happened to these accounts meanwhile"), "{}", desk.text());
     // it could be read again before it works

@@ -355,6 +355,12 @@ impl Desk {
         self.draw();
     }
 
+    /// So much time goes by, on both clocks.
+    pub fn pass(&mut self, time: std::time::Duration) {
+        self.model.now = self.model.now + time;
+        self.model.tick += time;
+    }
+
     /// Presses one key many times; the screen is drawn at the end, as after a burst.
     pub fn hold(&mut self, key: &str, times: usize) {
         let key = Key::read(key).unwrap();
@@ -487,7 +493,9 @@ impl Desk {
                 }
                 Answer::Users(page(&list, count, self.person))
             }
-            Request::Rehearse(change, version) => Answer::Rehearsed(self.judged(&change, version)?),
+            Request::Rehearse(change, version) => {
+                Answer::Rehearsed(books::rehearsed(self, &change, self.judged(&change, version)?))
+            }
             Request::Carry(change, _, version, _) => Answer::Changed(self.judged(&change, version)?),
             Request::Sessions(list) => Answer::Sessions(page(&list, 60, |n| {
                 let with_user = list.include.contains(&"user");

@@ -2,7 +2,7 @@
 
 use bursar_shared::operations::{accounts::Account, users::User};
 
-use super::{Focus, Review, Stage, Subject};
+use super::{Focus, Review, Stage, Subject, meanwhile::Meanwhile};
 use crate::{
     change::Change,
     message::{Request, Slot, Task, Trouble},
@@ -39,19 +39,20 @@ impl Review {
             return Vec::new();
         }
         review.focus = Focus::Cancel;
+        review.agreed = 0;
         if review.takes_back.is_some() {
             // to take back over what somebody else did since would be a change of its own
             review.stage = Stage::Refused(trouble);
             return Vec::new();
         }
         let version = theirs.version();
-        let whom = match theirs {
-            Theirs::User(_) => "them",
-            Theirs::Account(_) => "it",
+        let what = match theirs {
+            // the version of an account says nothing about what it holds
+            Theirs::Account(_) if review.version == Some(version) => "money moved in it meanwhile".to_owned(),
+            Theirs::Account(_) => format!("somebody changed it meanwhile, to version {version}"),
+            Theirs::User(_) => format!("somebody changed them meanwhile, to version {version}"),
         };
-        review.note = Some(format!(
-            "somebody changed {whom} meanwhile, to version {version}: this is what would happen now"
-        ));
+        review.note = Some(format!("{what}: this is what would happen now"));
         match theirs {
             Theirs::User(user) => review.subject = Subject::Person(user),
             Theirs::Account(account) => {
@@ -66,9 +67,10 @@ impl Review {
     }
 
     /// Asks again what would happen.
-    pub(super) fn ask(model: &mut Model) -> Vec<Task> {
+    fn ask(model: &mut Model) -> Vec<Task> {
         let Some(Overlay::Review(review)) = &mut model.overlay else { return Vec::new() };
         review.stage = Stage::Asking;
+        review.meanwhile = Meanwhile::asked(model.tick);
         let request = Request::Rehearse(review.change.clone(), review.version);
         vec![Task::Ask(model.tickets.issue(Slot::Change), request)]
     }

@@ -44,7 +44,7 @@ impl Review {
             lines.push(Vec::new());
         }
         if let Change::Money(deed) = &self.change {
-            lines.extend(super::money::facts(self, deed, theme, width));
+            lines.extend(super::money::facts(self, deed, model, theme, width));
         } else if !matches!(self.change, Change::Many(..)) {
             lines.push(fact("who", vec![bit(self.subject.name(), theme.strong)]));
         }
@@ -89,7 +89,7 @@ impl Review {
             lines.extend(outcome::each(items, plan, theme));
             lines.push(Vec::new());
         }
-        let undo = Clean::from(self.change.undo()).wrap(width.saturating_sub(12).max(8));
+        let undo = Clean::of(model.keys.fill(self.change.undo())).wrap(width.saturating_sub(12).max(8));
         lines.extend(undo.into_iter().enumerate().map(|(at, text)| {
             fact(if at == 0 { "undo" } else { "" }, vec![Bit { text, style: theme.text }])
         }));
@@ -127,8 +127,11 @@ impl Review {
         let good = theme.glyphs.good;
         match &self.stage {
             Stage::Asking => bit("asking the daemon what would happen…", theme.dim),
-            Stage::Ready(_) if self.agreed > 0 => {
+            Stage::Ready(_) if self.agreed > 0 && self.choosable() => {
                 bit("this context is protected: press the button once more", theme.warn)
+            }
+            Stage::Ready(_) if self.meanwhile.stale => {
+                bit("something happened to these accounts: asking again what would happen…", theme.warn)
             }
             Stage::Ready(Effect::Many(plan)) if tally(plan).0 == 0 => {
                 bit(format!("{} nobody can be changed like this", theme.glyphs.stop), theme.bad)
@@ -167,13 +170,13 @@ impl Review {
         let mut below: Vec<Vec<Bit>> = blank().into_iter().collect();
         let reason_at = below.len();
         // the line that the reason is typed in: seen however long the plan is
-        let reason = self.change.takes_reason() && self.choosable();
+        let reason = self.change.takes_reason() && self.fillable();
         if reason {
             below.push(vec![bit(format!("{:<12}", "reason"), theme.dim)]);
             below.extend(blank());
         }
         // the line that the amount is typed in
-        let typed = self.typed_note(&theme).filter(|_| self.choosable());
+        let typed = self.typed_note(&theme).filter(|_| self.fillable());
         let amount = below.len();
         if let Some(note) = &typed {
             below.push(vec![bit("amount", theme.dim)]);
@@ -252,7 +255,7 @@ impl Review {
         let choosable = self.choosable();
         let chosen = |on: bool| if on { theme.cursor } else { theme.strong };
         // what is on its way cannot be called back, and what was refused needs no word
-        let leave = match (&self.form, choosable || matches!(self.stage, Stage::Asking)) {
+        let leave = match (&self.form, choosable || self.fillable() || matches!(self.stage, Stage::Asking)) {
             (Some(_), true) => "  Back    ",
             (None, true) => "  Cancel  ",
             (_, false) => "  Close   ",
@@ -267,10 +270,14 @@ impl Review {
             }
             x += used + 1;
         };
-        let cancel = self.focus == Focus::Cancel || !choosable;
+        let typing = self.fillable() && matches!(self.focus, Focus::Reason | Focus::Amount);
+        let cancel = self.focus == Focus::Cancel || (!choosable && !typing);
         button(canvas, leave, cancel, 0);
         if !choosable {
             let mut all = vec![("Y", "copies the command"), ("esc", "closes")];
+            if typing {
+                all.remove(0);
+            }
             if matches!(self.stage, Stage::Refused(_)) {
                 all.insert(0, ("!", "shows all of it"));
             }
@@ -288,14 +295,14 @@ impl Review {
         };
         button(canvas, &go, self.focus == Focus::Go, 1);
         let mut all = vec![("tab", "other button"), ("enter", "presses it")];
-        if self.asks_for().is_some() && self.focus == Focus::Cancel {
+        if self.asks_for().is_some() && self.fillable() && self.focus == Focus::Cancel {
             all[0] = ("tab", "to the amount");
         }
         if self.focus == Focus::Amount {
             all = vec![("enter", "to the button, once the amount is typed")];
         } else if self.focus == Focus::Reason {
             all = vec![("enter", "to the buttons")];
-        } else if self.change.takes_reason() {
+        } else if self.change.takes_reason() && self.fillable() {
             all.push(("r", "reason"));
         }
         if !matches!(self.focus, Focus::Reason | Focus::Amount) {

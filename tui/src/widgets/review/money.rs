@@ -4,24 +4,17 @@ use bursar_shared::{
     field::{AccountStatus, TransferMode},
     id::AccountId,
     money::Currency,
-    operations::{
-        accounts::{Account, Balances},
-        log::Event,
-    },
+    operations::accounts::{Account, Balances},
 };
 
-use super::{Focus, Review, Stage};
+use super::{Review, Stage};
 use crate::{
     change::{Change, Deed, Effect, Moved},
     look::Theme,
-    message::Task,
     model::Model,
     screens::{accounts::status, money::label},
     text::{Clean, amount, minute},
-    widgets::{
-        canvas::{Bit, bit},
-        overlay::Overlay,
-    },
+    widgets::canvas::{Bit, bit},
 };
 
 /// Cells of the name of a line.
@@ -49,6 +42,7 @@ impl Review {
         let wanted = currency.decimal(minor);
         let typed = self.typed.value().trim();
         Some(match (typed.is_empty(), self.is_typed(), wanted.strip_prefix(typed)) {
+            (_, true, _) if !self.choosable() => bit("the button works once it is asked anew", theme.dim),
             (_, true, _) => bit(format!("{} {}", theme.glyphs.mark, "the button works"), theme.good),
             (true, ..) => bit(format!("type {wanted} to let the button work"), theme.dim),
             (false, false, Some(rest)) => bit(format!("{} more", rest.len()), theme.dim),
@@ -58,7 +52,13 @@ impl Review {
 }
 
 /// What a change about money is about, line by line.
-pub(super) fn facts(review: &Review, deed: &Deed, theme: &Theme, width: usize) -> Vec<Vec<Bit>> {
+pub(super) fn facts(
+    review: &Review,
+    deed: &Deed,
+    model: &Model,
+    theme: &Theme,
+    width: usize,
+) -> Vec<Vec<Bit>> {
     let mut lines = Vec::new();
     let effect = match &review.stage {
         Stage::Ready(effect) => Some(effect),
@@ -66,7 +66,7 @@ pub(super) fn facts(review: &Review, deed: &Deed, theme: &Theme, width: usize) -
     };
     match effect {
         Some(Effect::Moved(moved)) => lines.extend(moves(moved, theme, width)),
-        _ => lines.push(fact("what", vec![bit(review.subject.name(), theme.strong)], theme)),
+        _ => lines.push(fact("what", vec![bit(review.whom(model), theme.strong)], theme)),
     }
     match deed {
         Deed::Post(op, _) => {
@@ -122,7 +122,7 @@ pub(super) fn facts(review: &Review, deed: &Deed, theme: &Theme, width: usize) -
                 };
                 lines.push(fact("sweep", vec![bit(text, theme.strong)], theme));
             }
-            if let Some(Effect::Account(after)) = effect {
+            if let Some(Effect::Account(after) | Effect::Closing(_, after)) = effect {
                 let arrow = bit(format!(" {} ", theme.glyphs.arrow), theme.dim);
                 let text =
                     |account: &Account| bit(amount(account.currency, account.balances.posted), theme.text);
@@ -204,35 +204,4 @@ fn moves(moved: &Moved, theme: &Theme, width: usize) -> Vec<Vec<Bit>> {
         row("available", before.available.or(after.available.filter(|_| account.is_none())), after.available);
     }
     lines
-}
-
-/// Money moved in an account that is shown with what it holds: what would happen is asked anew.
-pub(crate) fn watch(model: &mut Model, events: &[Event]) -> Vec<Task> {
-    let Some(Overlay::Review(review)) = &mut model.overlay else { return Vec::new() };
-    let Stage::Ready(Effect::Moved(moved)) = &review.stage else { return Vec::new() };
-    // what has no limit always has enough, and moves all the time
-    let limited = moved.before.iter().filter(|account| account.balances.available.is_some());
-    let shown: Vec<(AccountId, i64)> = limited.map(|account| (account.id, account.entry_seq)).collect();
-    let moves = |event: &Event| {
-        let accounts = event.data.get("accounts").and_then(serde_json::Value::as_array);
-        accounts.into_iter().flatten().any(|after| {
-            let id = after["id"].as_str().and_then(|id| id.parse::<AccountId>().ok());
-            let seq = after["entrySeq"].as_i64().unwrap_or(0);
-            shown.iter().any(|(known, held)| Some(*known) == id && seq > *held)
-        })
-    };
-    let frozen = |event: &Event| {
-        let id = event.resource.id.as_deref().and_then(|id| id.parse::<AccountId>().ok());
-        event.resource.kind == "account" && shown.iter().any(|(known, _)| Some(*known) == id)
-    };
-    if !events.iter().any(|event| moves(event) || frozen(event)) {
-        return Vec::new();
-    }
-    review.note =
-        Some("something happened to these accounts meanwhile: this is how it would be now".to_owned());
-    if review.focus == Focus::Go {
-        review.focus = Focus::Cancel;
-    }
-    model.dirty = true;
-    Review::ask(model)
 }
