@@ -257,6 +257,11 @@ impl Tickets {
         self.live.contains_key(&slot)
     }
 
+    /// Whether rows are under way that events bring up to date.
+    pub fn reads(&self) -> bool {
+        self.live.keys().any(|slot| matches!(slot, Slot::Page(..) | Slot::Account))
+    }
+
     /// Nothing of this slot is waited for any more.
     pub fn forget(&mut self, slot: Slot) {
         self.live.remove(&slot);
