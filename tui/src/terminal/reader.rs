@@ -15,10 +15,8 @@ use tokio::sync::mpsc::UnboundedSender;
 use super::decode::{Decoded, Decoder};
 use crate::message::{Exit, Msg};
 
-/// How long the rest of a key may take, over a slow line.
+/// How long what begins with an escape may take to go on, over a slow line.
 const KEY: u16 = 25;
-/// How long the rest of a paste or of an answer may take.
-const STRING: u16 = 1_000;
 /// SIGHUP.
 const HUP: i32 = 1;
 
@@ -36,9 +34,8 @@ pub(crate) fn listen(to: UnboundedSender<Msg>, asked: bool) -> io::Result<()> {
         let mut found = Vec::new();
         loop {
             let wait = match decoder.waits() {
-                None => PollTimeout::NONE,
-                Some(false) => PollTimeout::from(KEY),
-                Some(true) => PollTimeout::from(STRING),
+                false => PollTimeout::NONE,
+                true => PollTimeout::from(KEY),
             };
             match poll(&mut [PollFd::new(tty.as_fd(), PollFlags::POLLIN)], wait) {
                 Err(Errno::EINTR) => continue,
