@@ -20,6 +20,17 @@ const KEY: u16 = 25;
 /// SIGHUP.
 const HUP: i32 = 1;
 
+/// Says that the thread panicked: a dashboard that hears no keys must end.
+struct Broken(UnboundedSender<Msg>);
+
+impl Drop for Broken {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let _ = self.0.send(Msg::Broken);
+        }
+    }
+}
+
 /// Reads the terminal in a thread of its own, which ends with the terminal. `asked` says that the
 /// terminal was, or will be, asked for its background.
 pub(crate) fn listen(to: UnboundedSender<Msg>, asked: bool) -> io::Result<()> {
@@ -30,9 +41,11 @@ pub(crate) fn listen(to: UnboundedSender<Msg>, asked: bool) -> io::Result<()> {
     };
     let mut decoder = Decoder::new(asked);
     let listen = move || {
+        let _broken = Broken(to.clone());
         let mut buffer = [0; 4_096];
         let mut found = Vec::new();
         loop {
+            fail::fail_point!("tui-keys");
             let wait = match decoder.waits() {
                 false => PollTimeout::NONE,
                 true => PollTimeout::from(KEY),
