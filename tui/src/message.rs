@@ -104,6 +104,8 @@ pub enum Slot {
     Pulse,
     /// The log as it grows.
     Stream,
+    /// What whoever is signed in may do by now.
+    Rights,
     /// The figures of the first screen.
     Stats,
     /// A page of a list.
@@ -146,6 +148,7 @@ impl Slot {
         Self::Session,
         Self::Pulse,
         Self::Stream,
+        Self::Rights,
         Self::Stats,
         Self::Permissions,
         Self::Timeline,
@@ -289,6 +292,8 @@ pub enum Request {
     SignOut,
     /// Who is signed in, and what they may do.
     Who,
+    /// What whoever is signed in may do by now.
+    Rights,
     /// Whether the daemon is there; with a number, the events after it.
     Pulse(Option<i64>),
     /// To follow the log, after this row.
@@ -407,6 +412,8 @@ pub struct Plan {
 pub enum Answer {
     /// Who is signed in.
     Who(Box<User>, Box<Capabilities>),
+    /// What whoever is signed in may do by now.
+    Rights(Box<Capabilities>),
     /// The session is over.
     SignedOut,
     /// The daemon is there; what is new, oldest first.

@@ -304,6 +304,8 @@ pub struct Model {
     pub focused: bool,
     /// The last row of the log that was seen.
     pub head: Option<i64>,
+    /// When what one may do was asked for last.
+    pub rights_at: Option<Timestamp>,
     /// What the log brought while rows were under way, which may be older.
     pub meanwhile: Vec<Event>,
     /// Whether the log is followed; else it is looked at every second.
@@ -363,6 +365,7 @@ impl Model {
             history: VecDeque::new(),
             focused: true,
             head: None,
+            rights_at: None,
             meanwhile: Vec::new(),
             streaming: false,
             dirty: true,
@@ -393,6 +396,7 @@ impl Model {
         self.ahead.clear();
         self.chord = None;
         self.head = None;
+        self.rights_at = None;
         self.meanwhile.clear();
         self.slow = false;
         self.streaming = false;

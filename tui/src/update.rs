@@ -4,6 +4,7 @@ mod answer;
 mod live;
 pub(crate) mod money;
 mod perform;
+mod rights;
 
 use std::time::Duration;
 

@@ -9,6 +9,7 @@ use super::{
     live::{self, PULSE, follow, offline, online},
     load,
     perform::{catch_up, switched},
+    rights,
 };
 use crate::{
     message::{Answer, Request, Room, Slot, Task, Ticket, Trouble, Way},
@@ -40,7 +41,13 @@ pub(super) fn answer(model: &mut Model, ticket: Ticket, answer: Result<Answer, T
             tasks.extend(arrived(model, ticket, answer));
             tasks
         }
-        Err(trouble) => failed(model, ticket, trouble),
+        Err(trouble) => {
+            let rights = rights::refused(model, &trouble);
+            let mut tasks = failed(model, ticket, trouble);
+            // unless the session is over
+            tasks.extend(rights.filter(|_| model.who.is_some()));
+            tasks
+        }
     };
     let reads = |room| model.tickets.waits_for(Slot::Page(room, Way::Fresh));
     let checks = model.tickets.waits_for(Slot::Stats) || model.tickets.waits_for(Slot::Verify);
@@ -101,6 +108,7 @@ fn took(model: &mut Model, ticket: Ticket, answer: Answer) -> Vec<Task> {
             tasks.push(Task::Wake(PULSE, crate::message::Alarm::Pulse));
             return tasks;
         }
+        (_, Answer::Rights(now)) => return rights::take(model, *now),
         (_, Answer::Pulse(events)) => {
             let mut tasks = live::news(model, events);
             if model.focused && !model.streaming {
@@ -258,7 +266,7 @@ fn failed(model: &mut Model, ticket: Ticket, trouble: Trouble) -> Vec<Task> {
             return tasks;
         }
         Slot::Change => return Review::failed(model, trouble),
-        Slot::Names | Slot::Books => return Vec::new(),
+        Slot::Names | Slot::Books | Slot::Rights => return Vec::new(),
         Slot::Labels | Slot::Behind | Slot::Again | Slot::Beside => {
             money::failed(model, ticket.slot, trouble);
             return Vec::new();

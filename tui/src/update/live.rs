@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bursar_shared::{filter::Filter, operations::log::Event, permission::Permission};
 
-use super::{end_session, load};
+use super::{end_session, load, rights};
 use crate::{
     listing::Listing,
     message::{Alarm, Heard, Request, Room, Slot, Task, Ticket, Trouble},
@@ -51,7 +51,9 @@ pub(super) fn heard(model: &mut Model, ticket: Ticket, heard: Heard) -> Vec<Task
             if trouble.ends_the_session() {
                 return end_session(model, &format!("the session ended: {}", trouble.message()));
             }
-            vec![Task::Wake(PULSE, Alarm::Pulse)]
+            let mut tasks = vec![Task::Wake(PULSE, Alarm::Pulse)];
+            tasks.extend(rights::refused(model, &trouble));
+            tasks
         }
     }
 }
@@ -77,6 +79,7 @@ pub(super) fn online(model: &mut Model) -> Vec<Task> {
     model.money.forgive();
     model.names.retain(|id, name| *name != crate::text::brief(&id.to_string()));
     let mut tasks = load(model);
+    tasks.extend(rights::ask(model));
     tasks.extend(Review::resolve(model));
     if !model.streaming {
         // not to wait until it tries again by itself
@@ -96,7 +99,8 @@ pub(super) fn news(model: &mut Model, mut events: Vec<Event>) -> Vec<Task> {
     seen |= sessions::take_events(&mut model.sessions, &events);
     seen |= model.users.take_balances(&events);
     seen |= model.money.take_events(&events);
-    let again = review::watch(model, &events);
+    let mut again: Vec<Task> = review::watch(model, &events).into_iter().collect();
+    again.extend(rights::watch(model, &events));
     seen |= take_rows(model, &events);
     model.home.take_events(&events);
     let mut tasks = match model.screen {

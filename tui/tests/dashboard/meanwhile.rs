@@ -222,3 +222,41 @@ fn what_people_are_called_is_not_kept_without_end() {
     assert!(desk.model.users.list.window.at().is_some());
     assert!(desk.model.names.len() <= 2_100, "{}", desk.model.names.len());
 }
+
+#[test]
+fn what_one_may_do_is_read_again_when_it_may_have_changed() {
+    let mut desk = Desk::users(120, 36);
+    let everything = desk.permissions;
+    let asked = |desk: &Desk| desk.log.iter().filter(|line| *line == "Rights").count();
+    // somebody else's roles are nothing to me, mine are
+    let mut event = changed(121, 7, 90, "Somebody");
+    event.kind = "user.roles_changed".to_owned();
+    desk.hear(Heard::Rows(vec![event.clone()]));
+    assert_eq!(asked(&desk), 0);
+    desk.permissions = bursar_shared::permission::BUILT_IN[3].permissions;
+    (event.seq, event.resource.id) = (122, Some(user(0).id.to_string()));
+    desk.hear(Heard::Rows(vec![event]));
+    assert_eq!(asked(&desk), 1);
+    assert_eq!(desk.model.who.as_ref().unwrap().permissions, desk.permissions);
+    assert!(desk.text().contains("what you may do has changed"), "{}", desk.text());
+
+    // a refusal says so too; many of them ask once
+    let mut desk = Desk::users(120, 36);
+    desk.mood = Mood::Silent;
+    desk.press(".");
+    refuse(&mut desk, Slot::Page(Room::Users, Way::Fresh));
+    assert_eq!(asked(&desk), 1);
+    answer(&mut desk, Slot::Rights);
+    desk.press(".");
+    refuse(&mut desk, Slot::Page(Room::Users, Way::Fresh));
+    assert_eq!(asked(&desk), 1);
+
+    // and they may have changed while the daemon was away
+    let mut desk = Desk::users(120, 36);
+    desk.mood = Mood::Unreachable;
+    desk.ring(Alarm::Pulse);
+    desk.mood = Mood::Answers;
+    desk.permissions = everything;
+    desk.ring(Alarm::Pulse);
+    assert_eq!(asked(&desk), 1);
+}
