@@ -34,6 +34,9 @@ const BETWEEN: Duration = Duration::from_millis(8);
 /// How long a stop that was asked for may take to come about.
 const STOPS: Duration = Duration::from_secs(2);
 
+/// How long the terminal may take to answer what it was asked, when somebody leaves before it did.
+const ANSWERS: Duration = Duration::from_millis(400);
+
 /// How long the signal may take that says why the terminal failed.
 const LAST_WORD: Duration = Duration::from_millis(200);
 
@@ -148,6 +151,9 @@ async fn stay(
         }
         if let Some(exit) = model.exit {
             tasks.finish().await;
+            if let Some(wait) = screen.asked.and_then(|at| ANSWERS.checked_sub(at.elapsed())) {
+                answered(sources, wait).await;
+            }
             return Ok(exit);
         }
         if std::mem::take(&mut model.dirty) {
@@ -155,6 +161,12 @@ async fn stay(
             drawn_at = Instant::now();
         }
     }
+}
+
+/// The terminal was asked something: its answer, should it still come, is not to be typed into the shell.
+async fn answered(sources: &mut Sources, wait: Duration) {
+    let answer = async { while !matches!(sources.next().await, Msg::Background(_) | Msg::Stop(_)) {} };
+    let _ = tokio::time::timeout(wait, answer).await;
 }
 
 /// What a future has ready now. It is polled in the name of this task: a source keeps the waker it was
@@ -230,6 +242,9 @@ fn step(
         // whatever stopped us may have left the terminal to somebody else
         screen.retake(model.look.mouse)?;
         model.size = Screen::size()?;
+    }
+    if matches!(msg, Msg::Background(_)) {
+        screen.asked = None;
     }
     model.now = local_now();
     // not every message changes something, and what an earlier one changed is still to be drawn

@@ -1,11 +1,13 @@
 //! A list on the screen: its window, query, filter bar, columns, total and age; the same for every resource.
 
 mod any;
+pub mod newer;
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 pub use self::any::AnyList;
 
+use self::newer::Newer;
 use bursar_shared::{
     field::{Position, TotalMode},
     filter::{self, Filter, FilterError},
@@ -22,8 +24,11 @@ use crate::{
     model::Model,
     text::number,
     widgets::canvas::{Bit, bit},
-    window::{Enter, PAGE, Row, Window},
+    window::{Enter, PAGE, Row, Want, Window},
 };
+
+/// How long a page that was refused is not asked for again.
+pub(crate) const AGAIN: Duration = Duration::from_secs(5);
 
 /// A resource with a list on the screen.
 pub trait Rows: Resource {
@@ -45,6 +50,11 @@ pub trait Rows: Resource {
     /// What lists them on the command line.
     fn command_of(_: Option<AccountId>) -> String {
         format!("bursar {} list", Self::NAME)
+    }
+
+    /// Whether this is a newer state of a record than another one.
+    fn outdates(&self, _: &Self) -> bool {
+        false
     }
 
     /// What the record is called.
@@ -144,7 +154,7 @@ pub struct Listing<R: Rows> {
     /// How far it was read.
     pub phase: Phase,
     /// Rows made since it was read.
-    pub newer: BTreeSet<String>,
+    pub newer: Newer,
     /// Which columns are shown.
     pub columns: Vec<bool>,
     /// Ids whose children were cut, by include.
@@ -157,6 +167,8 @@ pub struct Listing<R: Rows> {
     sought: Option<String>,
     /// The query that the present rows answer: text, filter and order.
     shown: Option<(String, Filter, Sort)>,
+    /// When a page beside the present rows could not be read.
+    refused: Option<Timestamp>,
 }
 
 impl<R: Rows> Listing<R> {
@@ -177,13 +189,14 @@ impl<R: Rows> Listing<R> {
             total: None,
             read_at: None,
             phase: Phase::Unread,
-            newer: BTreeSet::new(),
+            newer: Newer::default(),
             columns: R::COLUMNS.iter().map(|column| column.shown).collect(),
             truncated: BTreeSet::new(),
             enter: Enter::First,
             held: None,
             sought: None,
             shown: None,
+            refused: None,
         }
     }
 
@@ -213,6 +226,7 @@ impl<R: Rows> Listing<R> {
             .collect();
         tickets.forget(Slot::Page(self.room, Way::Next));
         tickets.forget(Slot::Page(self.room, Way::Prev));
+        self.newer.asked();
         if self.read_at.is_none() {
             self.phase = Phase::Reading;
         }
@@ -283,7 +297,7 @@ impl<R: Rows> Listing<R> {
         if here {
             let place = if end == Enter::Last { self.window.len().saturating_sub(1) } else { 0 };
             self.window.to(place);
-            return self.more(tickets);
+            return self.pages(tickets);
         }
         self.held = self.window.release();
         self.enter = end;
@@ -291,19 +305,35 @@ impl<R: Rows> Listing<R> {
         self.fresh(tickets, list)
     }
 
-    /// Asks for the pages that the reader comes near to, one in each direction at a time.
-    pub fn more(&mut self, tickets: &mut Tickets) -> Vec<Task> {
+    /// Asks for the pages that the reader comes near to, one in each direction at a time; after a
+    /// refusal not at once again.
+    pub fn more(&mut self, tickets: &mut Tickets, now: Timestamp) -> Vec<Task> {
+        match self.refused.is_some_and(|at| now.since(at) < AGAIN) {
+            true => Vec::new(),
+            false => self.pages(tickets),
+        }
+    }
+
+    /// A page beside the present rows could not be read.
+    pub fn refuse(&mut self, now: Timestamp) {
+        self.refused = Some(now);
+    }
+
+    fn pages(&mut self, tickets: &mut Tickets) -> Vec<Task> {
         let mut tasks = Vec::new();
         if tickets.waits_for(Slot::Page(self.room, Way::Fresh)) {
             return tasks;
         }
         let wants = [(Way::Next, self.window.wants_next()), (Way::Prev, self.window.wants_prev())];
-        for (way, cursor) in wants.map(|(way, cursor)| (way, cursor.map(str::to_owned))) {
-            if let Some(cursor) = cursor
+        for (way, want) in wants {
+            if let Some(want) = want
                 && !tickets.waits_for(Slot::Page(self.room, way))
             {
                 let mut list = self.query();
-                list.cursor = Some(cursor);
+                match want {
+                    Want::Cursor(cursor) => list.cursor = Some(cursor),
+                    Want::Around(id) => list.around = Some(id),
+                }
                 tasks.push(self.ask(tickets, way, list));
             }
         }
@@ -339,11 +369,11 @@ impl<R: Rows> Listing<R> {
             }
             Way::Fresh => {
                 self.count(&page.pagination);
-                self.window.replace(page, self.enter);
+                self.window.replace_unless(page, self.enter, R::outdates);
                 if let Some(id) = self.sought.take() {
                     self.window.seek(&id);
                 }
-                self.newer.clear();
+                self.newer.read(|id| self.window.holds(id));
                 self.held = None;
                 self.read_at = Some(now);
                 self.shown = Some((self.filter_text.clone(), self.filter.clone(), self.sort));

@@ -104,6 +104,8 @@ pub enum Slot {
     Pulse,
     /// The log as it grows.
     Stream,
+    /// What whoever is signed in may do by now.
+    Rights,
     /// The figures of the first screen.
     Stats,
     /// A page of a list.
@@ -146,6 +148,7 @@ impl Slot {
         Self::Session,
         Self::Pulse,
         Self::Stream,
+        Self::Rights,
         Self::Stats,
         Self::Permissions,
         Self::Timeline,
@@ -257,6 +260,11 @@ impl Tickets {
         self.live.contains_key(&slot)
     }
 
+    /// Whether rows are under way that events bring up to date.
+    pub fn reads(&self) -> bool {
+        self.live.keys().any(|slot| matches!(slot, Slot::Page(..) | Slot::Account))
+    }
+
     /// Nothing of this slot is waited for any more.
     pub fn forget(&mut self, slot: Slot) {
         self.live.remove(&slot);
@@ -284,6 +292,8 @@ pub enum Request {
     SignOut,
     /// Who is signed in, and what they may do.
     Who,
+    /// What whoever is signed in may do by now.
+    Rights,
     /// Whether the daemon is there; with a number, the events after it.
     Pulse(Option<i64>),
     /// To follow the log, after this row.
@@ -402,6 +412,8 @@ pub struct Plan {
 pub enum Answer {
     /// Who is signed in.
     Who(Box<User>, Box<Capabilities>),
+    /// What whoever is signed in may do by now.
+    Rights(Box<Capabilities>),
     /// The session is over.
     SignedOut,
     /// The daemon is there; what is new, oldest first.

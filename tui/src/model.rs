@@ -229,6 +229,9 @@ pub struct Flash {
     pub passing: bool,
 }
 
+/// Names that are kept.
+const NAMES: usize = 2_000;
+
 /// The whole state.
 pub struct Model {
     /// The time, as of the message being handled.
@@ -308,6 +311,10 @@ pub struct Model {
     pub focused: bool,
     /// The last row of the log that was seen.
     pub head: Option<i64>,
+    /// When what one may do was asked for last.
+    pub rights_at: Option<Timestamp>,
+    /// What the log brought while rows were under way, which may be older.
+    pub meanwhile: Vec<Event>,
     /// Whether the log is followed; else it is looked at every second.
     pub streaming: bool,
     /// Something visible changed.
@@ -367,6 +374,8 @@ impl Model {
             history: VecDeque::new(),
             focused: true,
             head: None,
+            rights_at: None,
+            meanwhile: Vec::new(),
             streaming: false,
             dirty: true,
             repaint: false,
@@ -397,6 +406,8 @@ impl Model {
         self.ahead.clear();
         self.chord = None;
         self.head = None;
+        self.rights_at = None;
+        self.meanwhile.clear();
         self.slow = false;
         self.streaming = false;
         self.link = Link::Unknown;
@@ -472,6 +483,15 @@ impl Model {
             (_, Some(name)) => name.clone(),
             _ => crate::text::brief(&id.to_string()),
         }
+    }
+
+    /// Remembers what somebody is called. Names that were read long ago make room, and are asked for
+    /// again where they are shown.
+    pub fn learn(&mut self, id: UserId, name: String) {
+        if self.names.len() >= NAMES {
+            self.names.clear();
+        }
+        self.names.insert(id, name);
     }
 
     /// Says something to the person.

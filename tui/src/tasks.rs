@@ -233,6 +233,9 @@ async fn answer(client: Client, host: Arc<dyn Host>, request: Request) -> Result
                 futures_util::future::try_join(client.call(&me), client.call(&may)).await.map_err(trouble)?;
             Ok(Answer::Who(Box::new(user), Box::new(capabilities)))
         }
+        Request::Rights => {
+            client.call(&GetCapabilities {}).await.map(Box::new).map(Answer::Rights).map_err(trouble)
+        }
         Request::Pulse(after) => {
             // the next pulse is the second try
             let once = How { once: true, ..How::default() };

@@ -11,6 +11,7 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     thread::ThreadId,
+    time::Instant,
 };
 
 use crossterm::{
@@ -24,6 +25,7 @@ use crossterm::{
         EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode, size,
     },
 };
+use nix::sys::termios::{FlushArg, tcflush};
 use ratatui::{buffer::Buffer, layout::Rect};
 
 use self::paint::Painter;
@@ -44,6 +46,8 @@ pub(crate) struct Screen {
     painter: Painter,
     /// The cells that are drawn on.
     next: Buffer,
+    /// When it was asked for its background, until it answers.
+    pub(crate) asked: Option<Instant>,
 }
 
 fn ansi(out: &mut Vec<u8>, command: impl Command) {
@@ -95,7 +99,7 @@ impl Screen {
             *owner = Some(std::thread::current().id());
         }
         match begin(mouse) {
-            Ok(()) => Ok(Self { painter: Painter::new(), next: Buffer::empty(Rect::ZERO) }),
+            Ok(()) => Ok(Self { painter: Painter::new(), next: Buffer::empty(Rect::ZERO), asked: None }),
             Err(wrong) => {
                 give_back();
                 Err(wrong)
@@ -120,7 +124,8 @@ impl Screen {
     }
 
     /// Asks what the background is. The answer comes among the keys, or never: nobody waits for it.
-    pub(crate) fn ask_background(&self) -> io::Result<()> {
+    pub(crate) fn ask_background(&mut self) -> io::Result<()> {
+        self.asked = Some(Instant::now());
         send(b"\x1b]11;?\x1b\\")
     }
 
@@ -183,5 +188,7 @@ fn give_back() {
     ansi(&mut out, LeaveAlternateScreen);
     ansi(&mut out, Show);
     let _ = send(&out);
+    // what was typed ahead, and what the terminal still answered, is not for the shell
+    let _ = tcflush(io::stdin(), FlushArg::TCIFLUSH);
     let _ = disable_raw_mode();
 }

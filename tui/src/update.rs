@@ -4,6 +4,7 @@ mod answer;
 mod live;
 pub(crate) mod money;
 mod perform;
+mod rights;
 
 use std::time::Duration;
 
@@ -79,9 +80,10 @@ fn settle(model: &mut Model) -> Vec<Task> {
     let Some(room) = model.room() else { return Vec::new() };
     let height = listed::height(model, model.list_of(room));
     let offline = model.is_offline();
+    let now = model.now;
     let (list, tickets) = model.list_and_tickets(room);
     list.set_height(height);
-    let mut tasks = if !offline && list.read_at().is_some() { list.more(tickets) } else { Vec::new() };
+    let mut tasks = if !offline && list.read_at().is_some() { list.more(tickets, now) } else { Vec::new() };
     if room == Room::Users {
         tasks.extend(Users::settle(model));
     }

@@ -1,6 +1,6 @@
 //! A bounded window on a list: pages in order, a cursor that belongs to an id, and marks.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bursar_shared::page::{Page, Resource};
 
@@ -24,11 +24,37 @@ pub struct Row<R> {
     pub gone: bool,
 }
 
+/// What lies beyond a page.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Edge {
+    /// Nothing.
+    End,
+    /// The page that this cursor leads to.
+    Cursor(String),
+    /// More, and no cursor leads there: the page was cut here, not by the daemon.
+    Cut,
+}
+
+impl From<Option<String>> for Edge {
+    fn from(cursor: Option<String>) -> Self {
+        cursor.map_or(Self::End, Self::Cursor)
+    }
+}
+
+/// How the page is asked for that lies beyond what is held.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Want {
+    /// With this cursor.
+    Cursor(String),
+    /// Around this record.
+    Around(String),
+}
+
 #[derive(Debug)]
 struct Leaf<R> {
     rows: Vec<Row<R>>,
-    prev: Option<String>,
-    next: Option<String>,
+    prev: Edge,
+    next: Edge,
 }
 
 /// Where to put the cursor when a list is entered and no cursor is set.
@@ -144,12 +170,12 @@ impl<R: Resource> Window<R> {
 
     /// Whether the first row held is the first of the list.
     pub fn at_start(&self) -> bool {
-        self.pages.front().is_none_or(|page| page.prev.is_none())
+        self.pages.front().is_none_or(|page| page.prev == Edge::End)
     }
 
     /// Whether the last row held is the last of the list.
     pub fn at_end(&self) -> bool {
-        self.pages.back().is_none_or(|page| page.next.is_none())
+        self.pages.back().is_none_or(|page| page.next == Edge::End)
     }
 
     /// The marked ids.
@@ -277,16 +303,31 @@ impl<R: Resource> Window<R> {
         self.top = 0;
     }
 
-    /// The cursor of the page that is wanted after the last, if the reader is near it.
-    pub fn wants_next(&self) -> Option<&str> {
+    /// How the page is asked for that is wanted after the last, if the reader is near it.
+    pub fn wants_next(&self) -> Option<Want> {
         let near = self.at.unwrap_or(self.top).max(self.top + self.height) + NEAR >= self.len();
-        self.pages.back().filter(|_| near)?.next.as_deref()
+        let page = self.pages.back().filter(|_| near)?;
+        match &page.next {
+            Edge::End => None,
+            Edge::Cursor(cursor) => Some(Want::Cursor(cursor.clone())),
+            Edge::Cut => Self::end(page.rows.iter().rev()).map(Want::Around),
+        }
     }
 
-    /// The cursor of the page that is wanted before the first, if the reader is near it.
-    pub fn wants_prev(&self) -> Option<&str> {
+    /// How the page is asked for that is wanted before the first, if the reader is near it.
+    pub fn wants_prev(&self) -> Option<Want> {
         let near = self.at.unwrap_or(self.top).min(self.top) < NEAR;
-        self.pages.front().filter(|_| near)?.prev.as_deref()
+        let page = self.pages.front().filter(|_| near)?;
+        match &page.prev {
+            Edge::End => None,
+            Edge::Cursor(cursor) => Some(Want::Cursor(cursor.clone())),
+            Edge::Cut => Self::end(page.rows.iter()).map(Want::Around),
+        }
+    }
+
+    /// The first of these rows that the daemon still knows.
+    fn end<'r>(mut rows: impl Iterator<Item = &'r Row<R>>) -> Option<String> {
+        rows.find(|row| !row.gone).map(|row| row.id.clone())
     }
 
     fn leaf(&self, page: Page<R>) -> Leaf<R> {
@@ -296,7 +337,7 @@ impl<R: Resource> Window<R> {
         let rows = page.rows.into_iter().map(|record| (record.id(), record));
         let rows = rows.filter(|(id, _)| !held.contains(id.as_str()) && seen.insert(id.clone()));
         let rows = rows.map(|(id, record)| Row { id, record, changed: false, gone: false }).collect();
-        Leaf { rows, prev: page.pagination.prev_cursor, next: page.pagination.next_cursor }
+        Leaf { rows, prev: page.pagination.prev_cursor.into(), next: page.pagination.next_cursor.into() }
     }
 
     /// Whether a page may be dropped: not while the reader stands on it.
@@ -306,7 +347,14 @@ impl<R: Resource> Window<R> {
     }
 
     /// Takes in the page after the last; false when there was no room for it.
-    pub fn append(&mut self, page: Page<R>) -> bool {
+    pub fn append(&mut self, mut page: Page<R>) -> bool {
+        // one that was asked for around the last row begins before it
+        if let Some(last) = self.pages.back().filter(|page| page.next == Edge::Cut)
+            && let Some(end) = Self::end(last.rows.iter().rev())
+            && let Some(at) = page.rows.iter().position(|record| record.id() == end)
+        {
+            page.rows.drain(..=at);
+        }
         let first = self.pages.front().map_or(0, |page| page.rows.len());
         if self.pages.len() >= PAGES && !self.may_drop(0, first) {
             return false;
@@ -323,7 +371,13 @@ impl<R: Resource> Window<R> {
     }
 
     /// Takes in the page before the first; false when there was no room for it.
-    pub fn prepend(&mut self, page: Page<R>) -> bool {
+    pub fn prepend(&mut self, mut page: Page<R>) -> bool {
+        if let Some(first) = self.pages.front().filter(|page| page.prev == Edge::Cut)
+            && let Some(end) = Self::end(first.rows.iter())
+            && let Some(at) = page.rows.iter().position(|record| record.id() == end)
+        {
+            page.rows.truncate(at);
+        }
         let last = self.pages.back().map_or(0, |page| page.rows.len());
         if self.pages.len() >= PAGES && !self.may_drop(self.len() - last, last) {
             return false;
@@ -341,8 +395,8 @@ impl<R: Resource> Window<R> {
 
     /// Puts newer rows, newest first, above the first; only where the list's start is held.
     pub fn put_on_top(&mut self, records: Vec<R>) {
-        let Some(front) = self.pages.front() else { return };
-        let (prev, has_cursor) = (front.prev.clone(), self.cursor.is_some());
+        let Some(front) = self.pages.front().filter(|page| page.prev == Edge::End) else { return };
+        let has_cursor = self.cursor.is_some();
         let held: BTreeSet<String> = front.rows.iter().map(|row| row.id.clone()).collect();
         let rows = records.into_iter().map(|record| (record.id(), record));
         let rows: Vec<Row<R>> = rows
@@ -350,37 +404,57 @@ impl<R: Resource> Window<R> {
             .map(|(id, record)| Row { id, record, changed: false, gone: false })
             .collect();
         let new = rows.len();
-        if let (None, Some(front)) = (prev, self.pages.front_mut()) {
+        if let Some(front) = self.pages.front_mut() {
             front.rows.splice(0..0, rows);
             self.at = self.at.map(|at| at + new);
             if has_cursor {
                 self.top += new;
             }
         }
-        // a page that grew at its top loses its end, which is read again when it is scrolled to
         self.trim();
         self.settle();
     }
 
-    /// Keeps a followed list bounded: rows beyond the bound go, the page after them is forgotten.
+    /// Keeps a followed list bounded, wherever the reader stands: a page that grew at its top becomes
+    /// several, and of those the farthest from the reader go.
     fn trim(&mut self) {
-        let bound = PAGES * PAGE as usize;
-        while self.len() > bound && self.pages.len() > 1 {
+        let size = PAGE as usize;
+        while let Some(front) = self.pages.front_mut().filter(|page| page.rows.len() > 2 * size) {
+            let rows = front.rows.split_off(front.rows.len() - size);
+            let next = std::mem::replace(&mut front.next, Edge::Cut);
+            self.pages.insert(1, Leaf { rows, prev: Edge::Cut, next });
+        }
+        while self.pages.len() > PAGES {
             let last = self.pages.back().map_or(0, |page| page.rows.len());
-            if !self.may_drop(self.len() - last, last) {
-                break;
+            if self.may_drop(self.len() - last, last) {
+                self.pages.pop_back();
+            } else {
+                let first = self.pages.pop_front().map_or(0, |page| page.rows.len());
+                self.at = self.at.map(|at| at.saturating_sub(first));
+                self.top = self.top.saturating_sub(first);
             }
-            self.pages.pop_back();
         }
     }
 
     /// Takes the place of everything held. The cursor keeps its id: if the new page lacks it, the old
     /// row stays as a tombstone between its neighbours. Without a cursor, `enter` says where to.
     pub fn replace(&mut self, page: Page<R>, enter: Enter) {
+        self.replace_unless(page, enter, |_, _| false);
+    }
+
+    /// The same, where `newer` says of a row that is held and the same as it was read whether the first
+    /// is the newer one: a page may be older than what was heard while it was under way.
+    pub fn replace_unless(&mut self, page: Page<R>, enter: Enter, newer: impl Fn(&R, &R) -> bool) {
         let old: Vec<Row<R>> = self.pages.drain(..).flat_map(|page| page.rows).collect();
         let was_at = self.at.take();
         let line = was_at.map_or(0, |at| at.saturating_sub(self.top));
-        let leaf = self.leaf(page);
+        let mut leaf = self.leaf(page);
+        let held: BTreeMap<&str, &Row<R>> = old.iter().map(|row| (row.id.as_str(), row)).collect();
+        for row in &mut leaf.rows {
+            if let Some(held) = held.get(row.id.as_str()).filter(|held| newer(&held.record, &row.record)) {
+                *row = (*held).clone();
+            }
+        }
         self.pages.push_back(leaf);
         let ids: BTreeSet<&str> = self.rows().map(|row| row.id.as_str()).collect();
         let kept: Vec<bool> = old.iter().map(|row| ids.contains(row.id.as_str())).collect();
@@ -420,16 +494,28 @@ impl<R: Resource> Window<R> {
 
     /// A record changed: it is shown as it is now, where it was. False when it is not held.
     pub fn patch(&mut self, id: &str, change: impl FnOnce(&mut Row<R>)) -> bool {
+        self.revise(id, |row| {
+            change(row);
+            true
+        })
+    }
+
+    /// The same, where the change says whether it made a difference: one that was known already is none.
+    pub fn revise(&mut self, id: &str, change: impl FnOnce(&mut Row<R>) -> bool) -> bool {
         let row = self.pages.iter_mut().flat_map(|page| &mut page.rows).find(|row| row.id == id);
         let found = row.is_some();
         if let Some(row) = row {
-            row.changed = true;
-            change(row);
+            row.changed |= change(row);
             if row.gone {
                 self.marks.remove(id);
             }
         }
         found
+    }
+
+    /// Whether a record is held.
+    pub fn holds(&self, id: &str) -> bool {
+        self.find(id).is_some()
     }
 
     /// Brings what belongs to records up to date, without saying that they changed themselves.

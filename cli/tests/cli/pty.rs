@@ -94,10 +94,11 @@ async fn the_terminal_is_given_back_on_every_way_out() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_terminal_is_given_back_when_the_dashboard_panics() {
     let (_daemon, home) = house().await;
-    // in the middle of drawing, and in a task beside the loop
+    // in the middle of drawing, in a task beside the loop, and where keys are read
     for (fault, code, says) in [
         ("tui-draw=1*off->panic(a mistake of ours)", 101, "a mistake of ours"),
         ("tui-task=2*off->panic(a mistake of ours)", 1, "a part of the dashboard broke"),
+        ("tui-keys=panic(a mistake of ours)", 1, "a part of the dashboard broke"),
     ] {
         let mut terminal = Terminal::run_with(&home, &[], &[("FAILPOINTS", fault)]);
         terminal.shows(says);

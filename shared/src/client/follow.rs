@@ -3,7 +3,7 @@
 //! The daemon writes server-sent events (WHATWG HTML, "Server-sent events"); what is read of them here
 //! is what a daemon of ours sends: `id`, `event` and `data` lines, ended by an empty one.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::{Stream, stream::unfold};
 use serde::Deserialize;
@@ -21,6 +21,8 @@ const SILENCE: Duration = Duration::from_secs(40);
 const FRAME: usize = 8 << 20;
 /// The first pause before another try, and the longest.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(30));
+/// A connection that lived so long was a good one: the next pause is the first again.
+const LIVED: Duration = Duration::from_secs(5);
 
 /// What happened while the log was followed.
 #[derive(Debug)]
@@ -129,8 +131,10 @@ struct Follower {
     seen: Option<i64>,
     /// The connection, and what came of it.
     open: Option<(reqwest::Response, Frames)>,
-    /// Tries since something came.
+    /// Tries since a connection lived for a while.
     tries: u32,
+    /// Since when the connection lives.
+    since: Option<Instant>,
     /// The stream ended for its token and brought nothing since.
     hasty: bool,
     /// A pause to make before the next try.
@@ -149,6 +153,7 @@ impl Client {
             op,
             open: None,
             tries: 0,
+            since: None,
             hasty: false,
             wait: None,
             over: false,
@@ -183,6 +188,9 @@ impl Follower {
 
     fn lost(&mut self, why: Error) -> Followed {
         self.open = None;
+        if self.since.take().is_some_and(|since| since.elapsed() >= LIVED) {
+            self.tries = 0;
+        }
         if is_final(&why) {
             self.over = true;
             return Followed::Ended(why);
@@ -229,7 +237,8 @@ impl Follower {
         let followed = match frame.name.as_str() {
             "hello" => {
                 let Seq { seq } = serde_json::from_str(&frame.data).map_err(unreadable)?;
-                self.tries = 0;
+                // a connection that only says hello is no better than none
+                self.since.get_or_insert_with(Instant::now);
                 self.seen = Some(seq);
                 Some(Followed::Live { seq })
             }
@@ -364,6 +373,20 @@ mod tests {
         let bye = "event: bye\ndata: {\"reason\":\"token_expired\"}\n\n";
         let (told, _) = follow(vec![stream(hello(1) + bye)], 5).await;
         assert_eq!(told, ["live 1", "live 1", "lost", "live 1", "lost"]);
+    }
+
+    #[tokio::test]
+    async fn one_that_says_hello_and_ends_is_opened_less_and_less_often() {
+        let fake = Fake::start(|_| stream(hello(1)));
+        let client = Client::new(&fake.server, Options::default()).unwrap();
+        let client = client.with_session(Store::key(&"token".parse().unwrap()));
+        let waits = client.follow(StreamEvents::default()).filter_map(|followed| async move {
+            match followed {
+                Followed::Lost { wait, .. } => Some(wait.as_millis()),
+                _ => None,
+            }
+        });
+        assert_eq!(waits.take(3).collect::<Vec<_>>().await, [250, 500, 1_000]);
     }
 
     #[tokio::test]

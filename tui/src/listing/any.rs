@@ -83,7 +83,9 @@ pub trait AnyList {
     /// Shows a column, or not.
     fn set_column(&mut self, column: usize, on: bool);
     /// Asks for the pages that the reader comes near to.
-    fn more(&mut self, tickets: &mut Tickets) -> Vec<Task>;
+    fn more(&mut self, tickets: &mut Tickets, now: Timestamp) -> Vec<Task>;
+    /// A page beside the present rows could not be read.
+    fn refuse(&mut self, now: Timestamp);
     /// Reads the list again around the cursor, or from its start.
     fn reload(&mut self, tickets: &mut Tickets) -> Vec<Task>;
     /// Reads the list from its start; the record under the cursor stays as a tombstone.
@@ -96,6 +98,8 @@ pub trait AnyList {
     fn fail(&mut self, trouble: Trouble);
     /// How many rows are marked, changed since read, and newer than read.
     fn counts(&self) -> [usize; 3];
+    /// How many rows are newer than read, in words.
+    fn newer(&self) -> Option<String>;
     /// How many rows there are, as far as known.
     fn total_text(&self) -> String;
     /// The same as a number, when it is exact.
@@ -212,8 +216,11 @@ impl<R: Rows> AnyList for Listing<R> {
             *shown = on;
         }
     }
-    fn more(&mut self, tickets: &mut Tickets) -> Vec<Task> {
-        Self::more(self, tickets)
+    fn more(&mut self, tickets: &mut Tickets, now: Timestamp) -> Vec<Task> {
+        Self::more(self, tickets, now)
+    }
+    fn refuse(&mut self, now: Timestamp) {
+        Self::refuse(self, now);
     }
     fn reload(&mut self, tickets: &mut Tickets) -> Vec<Task> {
         if self.window.cursor().is_none() && self.follows() {
@@ -236,6 +243,9 @@ impl<R: Rows> AnyList for Listing<R> {
     fn counts(&self) -> [usize; 3] {
         let changed = self.window.rows().filter(|row| row.changed).count();
         [self.window.marks().len(), changed, self.newer.len()]
+    }
+    fn newer(&self) -> Option<String> {
+        self.newer.text()
     }
     fn total_text(&self) -> String {
         Self::total_text(self)

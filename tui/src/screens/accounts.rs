@@ -183,6 +183,11 @@ impl Rows for Account {
         Request::Accounts(list)
     }
 
+    fn outdates(&self, other: &Self) -> bool {
+        let (mine, theirs) = ((self.version, self.entry_seq), (other.version, other.entry_seq));
+        mine.0 >= theirs.0 && mine.1 >= theirs.1 && mine != theirs
+    }
+
     fn called(&self, _: &Model) -> String {
         label(self)
     }

@@ -69,10 +69,11 @@ impl Home {
     }
 
     /// New events, oldest first.
-    pub fn take_events(&mut self, mut events: Vec<Event>) {
+    pub fn take_events(&mut self, events: &[Event]) {
         if self.feed.read_at.is_some() && self.feed.window.at_start() {
-            events.reverse();
-            self.feed.window.put_on_top(events);
+            let newest = self.feed.window.rows().next().map_or(0, |row| row.record.seq);
+            let newer = events.iter().rev().filter(|event| event.seq > newest);
+            self.feed.window.put_on_top(newer.cloned().collect());
         }
     }
 }

@@ -20,7 +20,7 @@ use bursar_shared::{
 use super::users::REST;
 use crate::{
     actions::Do,
-    listing::Listing,
+    listing::{AGAIN, Listing},
     look::Theme,
     message::{Alarm, Request, Room, Slot, Task, Trouble},
     model::{Model, Screen},
@@ -98,9 +98,13 @@ pub struct Money {
     pub moved: BTreeMap<TransferId, Transfer>,
     /// Those that were asked for.
     chased: BTreeSet<TransferId>,
+    /// When labels or transfers could not be read: they are not asked for at once again.
+    refused: Option<Timestamp>,
     /// What belongs to a row, by the row's state.
     pub beside: Option<(String, Result<Beside, Trouble>)>,
-    /// For which it is being asked.
+    /// For which the cursor is to rest.
+    rests: Option<String>,
+    /// For which it is being asked: the cursor may be elsewhere when the answer comes.
     asked: Option<String>,
     /// Transfers of which a part was moved back: they are read anew.
     stale: BTreeSet<TransferId>,
@@ -122,7 +126,9 @@ impl Default for Money {
             sought: BTreeSet::new(),
             moved: BTreeMap::new(),
             chased: BTreeSet::new(),
+            refused: None,
             beside: None,
+            rests: None,
             asked: None,
             stale: BTreeSet::new(),
             books: None,
@@ -153,6 +159,20 @@ impl Money {
         }
         let label = Label { text: label(account), currency: account.currency };
         self.labels.insert(account.id, label);
+    }
+
+    /// What comes from now on was counted before, or not.
+    pub fn hold(&mut self, held: bool) {
+        self.accounts.newer.hold(held);
+        self.transfers.newer.hold(held);
+        self.statement.newer.hold(held);
+    }
+
+    /// What could not be read is asked for again.
+    pub fn forgive(&mut self) {
+        self.sought.clear();
+        self.chased.clear();
+        self.refused = None;
     }
 
     /// Remembers transfers behind entries.
@@ -225,12 +245,14 @@ impl Money {
         let mut tasks = Vec::new();
         if matches!(model.screen, Screen::Accounts | Screen::Transfers | Screen::Statement) {
             let wanted = Self::wanted(model).map(|(key, _)| key);
-            if wanted != model.money.asked {
-                model.money.asked.clone_from(&wanted);
+            if wanted != model.money.rests {
+                model.money.rests.clone_from(&wanted);
                 tasks.extend(wanted.map(|_| Task::Wake(REST, Alarm::Rest)));
             }
-            tasks.extend(behind(model));
-            tasks.extend(labels(model));
+            if model.money.refused.is_none_or(|at| model.now.since(at) >= AGAIN) {
+                tasks.extend(behind(model));
+                tasks.extend(labels(model));
+            }
         }
         if !model.money.stale.is_empty() && !model.is_offline() && !model.tickets.waits_for(Slot::Again) {
             let ids = std::mem::take(&mut model.money.stale).into_iter().collect();
@@ -241,11 +263,12 @@ impl Money {
 
     /// The cursor has rested.
     pub fn rested(model: &mut Model) -> Vec<Task> {
-        let Some((_, subject)) = Self::wanted(model) else { return Vec::new() };
+        let Some((key, subject)) = Self::wanted(model) else { return Vec::new() };
+        model.money.asked = Some(key);
         vec![Task::Ask(model.tickets.issue(Slot::Beside), Request::Beside(subject))]
     }
 
-    /// What belongs to the row, or why that is not known.
+    /// What belongs to the row that was asked about, or why that is not known.
     pub fn take_beside(model: &mut Model, answer: Result<Beside, Trouble>) {
         let Some(key) = model.money.asked.take() else { return };
         if let Ok(Beside::Latest(_, transfers)) = &answer {
@@ -399,9 +422,15 @@ fn labels(model: &mut Model) -> Option<Task> {
 pub fn failed(model: &mut Model, slot: Slot, trouble: Trouble) {
     match slot {
         Slot::Beside => Money::take_beside(model, Err(trouble)),
-        // asked again when the rows come into sight again
-        Slot::Labels => model.money.sought.clear(),
-        Slot::Behind => model.money.chased.clear(),
+        // asked again with the first thing that happens after a while
+        Slot::Labels => {
+            model.money.sought.clear();
+            model.money.refused = Some(model.now);
+        }
+        Slot::Behind => {
+            model.money.chased.clear();
+            model.money.refused = Some(model.now);
+        }
         _ => {}
     }
 }

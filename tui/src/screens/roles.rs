@@ -74,6 +74,10 @@ impl Rows for Role {
         Request::Roles(list)
     }
 
+    fn outdates(&self, other: &Self) -> bool {
+        self.version > other.version
+    }
+
     fn called(&self, _: &Model) -> String {
         self.name.clone()
     }

@@ -9,7 +9,7 @@ use bursar_shared::{
 use super::users::named;
 use crate::{
     actions::Do,
-    listing::{Column, Listing, Rows},
+    listing::{Column, Listing, Rows, newer::fits},
     look::Theme,
     message::Request,
     model::Model,
@@ -103,6 +103,10 @@ impl Rows for Session {
         Request::Sessions(list)
     }
 
+    fn outdates(&self, other: &Self) -> bool {
+        (self.revoked_at.is_some(), self.last_used_at) > (other.revoked_at.is_some(), other.last_used_at)
+    }
+
     fn called(&self, model: &Model) -> String {
         model.name_of(self.user_id)
     }
@@ -162,14 +166,22 @@ pub fn take_events(list: &mut Listing<Session>, events: &[Event]) -> bool {
         let Some(id) = &event.resource.id else { continue };
         match event.kind.as_str() {
             "session.revoked" | "session.reuse_detected" => {
-                seen |= list.window.patch(id, |row| {
+                seen |= list.window.revise(id, |row| {
+                    let lived = row.record.revoked_at.is_none();
                     row.record.revoked_at = row.record.revoked_at.or(Some(event.timestamp));
+                    lived
                 });
             }
             "session.refreshed" => {
-                seen |= list.window.patch(id, |row| row.record.last_used_at = event.timestamp);
+                seen |= list.window.revise(id, |row| {
+                    let later = row.record.last_used_at < event.timestamp;
+                    row.record.last_used_at = row.record.last_used_at.max(event.timestamp);
+                    later
+                });
             }
-            "session.created" if list.read_at.is_some() => seen |= list.newer.insert(id.clone()),
+            "session.created" if list.read_at.is_some() && !list.window.holds(id) => {
+                seen |= list.newer.add(id, fits(list.filter(), event));
+            }
             _ => {}
         }
     }

@@ -146,6 +146,12 @@ impl Rows for Transfer {
         Request::Transfers(list)
     }
 
+    fn outdates(&self, other: &Self) -> bool {
+        // it waits once, and only more of it can come back
+        let state = |one: &Self| (one.status != TransferStatus::Pending, one.reversed_amount);
+        state(self) > state(other)
+    }
+
     fn called(&self, _: &Model) -> String {
         format!("{} {} {}", self.kind, amount(self.currency, self.amount), self.currency)
     }

@@ -15,7 +15,7 @@ use bursar_shared::{
 
 use super::person::{self, status};
 use crate::{
-    listing::{Column, Listing, Rows},
+    listing::{Column, Listing, Rows, newer::fits},
     look::Theme,
     message::{Alarm, Request, Room, Slot, Task, Trouble},
     model::{Model, Screen},
@@ -35,13 +35,24 @@ pub struct Users {
     pub allowed: Option<(UserId, i64, Result<EffectivePermissions, Trouble>)>,
     /// What happened to somebody and what they did, newest first, as last asked: whom, and the answer.
     pub timeline: Option<(UserId, Result<Vec<Event>, Trouble>)>,
-    /// For whom it is being asked.
+    /// For whom the cursor is to rest.
+    rests: Option<(UserId, i64)>,
+    /// For whom it is being asked: the cursor may be elsewhere when the answers come.
     asked: Option<(UserId, i64)>,
+    /// More happened to them since the timeline was read, or asked for.
+    stale: bool,
 }
 
 impl Default for Users {
     fn default() -> Self {
-        Self { list: Listing::new(Room::Users), allowed: None, timeline: None, asked: None }
+        Self {
+            list: Listing::new(Room::Users),
+            allowed: None,
+            timeline: None,
+            rests: None,
+            asked: None,
+            stale: false,
+        }
     }
 }
 
@@ -152,6 +163,10 @@ impl Rows for User {
         Request::Users(list)
     }
 
+    fn outdates(&self, other: &Self) -> bool {
+        self.version > other.version
+    }
+
     fn called(&self, _: &Model) -> String {
         self.email.to_string()
     }
@@ -170,38 +185,48 @@ impl Users {
         model.users.list.include = allowed.collect();
         model.users.allowed = None;
         model.users.timeline = None;
+        model.users.rests = None;
     }
 
     /// Something happened to people: rows that are shown are brought up to date where they are.
     pub fn take_events(&mut self, events: &[Event]) -> bool {
         let mut seen = false;
+        // what was read after it happened has the same version
+        let again = self.list.newer.is_held();
         for event in events.iter().filter(|event| event.resource.kind == "user") {
             let Some(id) = &event.resource.id else { continue };
             let now: Option<User> = serde_json::from_value(event.data.clone()).ok();
             let gone = event.kind == "user.deleted";
-            let held = self.list.window.patch(id, |row| {
-                row.gone = row.gone || gone;
-                if let Some(mut user) = now.filter(|user| user.version >= row.record.version) {
+            let held = self.list.window.revise(id, |row| {
+                let known = row.record.version + i64::from(again);
+                if now.as_ref().is_some_and(|user| user.version < known) {
+                    return false;
+                }
+                row.gone |= gone;
+                if let Some(mut user) = now {
                     user.sessions = user.sessions.or_else(|| row.record.sessions.take());
                     user.accounts = user.accounts.or_else(|| row.record.accounts.take());
                     row.record = user;
                 }
+                true
             });
             seen |= held;
             if event.kind == "user.created" && !held && self.list.read_at.is_some() {
-                seen |= self.list.newer.insert(id.clone());
+                seen |= self.list.newer.add(id, fits(self.list.filter(), event));
             }
         }
         let of = |event: &Event, id: &str| {
             let about = event.resource.id.as_deref() == Some(id) || event.actor.id.as_deref() == Some(id);
             about || event.data.get("userId").and_then(serde_json::Value::as_str) == Some(id)
         };
-        if let Some((known, _)) = &self.timeline {
-            let known = known.to_string();
-            if events.iter().any(|event| of(event, &known)) {
-                // read anew when the cursor rests
-                self.timeline = None;
-                self.asked = None;
+        // one that is under way may have been read before this
+        let known = self.timeline.as_ref().map(|(id, _)| *id);
+        for id in known.into_iter().chain(self.asked.map(|(id, _)| id)) {
+            let id = id.to_string();
+            if !self.stale && events.iter().any(|event| of(event, &id)) {
+                // read anew when the cursor rests; what is there stays until then
+                self.stale = true;
+                self.rests = None;
                 seen = true;
             }
         }
@@ -239,16 +264,17 @@ impl Users {
         let wanted = (row.record.id, row.record.version);
         let have = model.users.allowed.as_ref().map(|(id, version, _)| (*id, *version));
         let told = model.users.timeline.as_ref().is_some_and(|(id, _)| *id == wanted.0);
+        let told = told && !model.users.stale;
         ((have != Some(wanted) || !told) && !model.is_offline()).then_some(wanted)
     }
 
     /// After every message: waits for the cursor to rest.
     pub fn settle(model: &mut Model) -> Vec<Task> {
         let wanted = Self::wanted(model);
-        if wanted == model.users.asked {
+        if wanted == model.users.rests {
             return Vec::new();
         }
-        model.users.asked = wanted;
+        model.users.rests = wanted;
         match wanted {
             Some(_) => vec![Task::Wake(REST, Alarm::Rest)],
             None => Vec::new(),
@@ -257,7 +283,14 @@ impl Users {
 
     /// The cursor has rested.
     pub fn rested(model: &mut Model) -> Vec<Task> {
-        let Some((id, _)) = Self::wanted(model) else { return Vec::new() };
+        let Some((id, version)) = Self::wanted(model) else { return Vec::new() };
+        let under_way = model.tickets.waits_for(Slot::Timeline) || model.tickets.waits_for(Slot::Permissions);
+        if under_way && model.users.asked == Some((id, version)) {
+            // asked again once these answers are here, if they are old by then
+            return Vec::new();
+        }
+        model.users.asked = Some((id, version));
+        model.users.stale = false;
         vec![
             Task::Ask(model.tickets.issue(Slot::Permissions), Request::Permissions(id)),
             Task::Ask(model.tickets.issue(Slot::Timeline), Request::Timeline(id)),
@@ -266,11 +299,20 @@ impl Users {
 
     /// What somebody may do, or why that is not known.
     pub fn take_allowed(model: &mut Model, answer: Result<EffectivePermissions, Trouble>) {
-        let Some((id, version)) = model.users.asked.take() else { return };
-        if answer.as_ref().is_ok_and(|allowed| allowed.user_id != id) {
-            return;
+        if let Some((id, version)) = model.users.asked
+            && !answer.as_ref().is_ok_and(|allowed| allowed.user_id != id)
+        {
+            model.users.allowed = Some((id, version, answer));
+            model.users.rests = None;
         }
-        model.users.allowed = Some((id, version, answer));
+    }
+
+    /// What happened to the one who was asked about, or why that is not known.
+    pub fn take_timeline(model: &mut Model, answer: Result<Vec<Event>, Trouble>) {
+        if let Some((id, _)) = model.users.asked {
+            model.users.timeline = Some((id, answer));
+            model.users.rests = None;
+        }
     }
 
     /// The person of this id, as far as they are held here.

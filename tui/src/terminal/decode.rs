@@ -23,12 +23,18 @@ const LONGEST: usize = 4_096;
 const PASTE: usize = 1 << 20;
 
 /// What of the bytes so far is not decoded yet.
+///
+/// Time decides one thing only: whether an escape was a key or begins something. What else is begun is
+/// waited for, however long it takes, and what is cut off is dropped with what ends it: its rest never
+/// becomes keys.
 #[derive(Debug, Default)]
 pub struct Decoder {
     bytes: Vec<u8>,
     paste: Option<Vec<u8>>,
-    /// An answer was asked for and did not come yet: what begins like one is waited for.
-    pub asked: bool,
+    /// An escape was taken for a key, and nothing came since: what it began may still come.
+    escaped: bool,
+    /// An answer was asked for and did not come yet.
+    asked: bool,
 }
 
 /// What a look at the first bytes finds.
@@ -47,34 +53,28 @@ impl Decoder {
 
     /// Takes in what came.
     pub fn feed(&mut self, bytes: &[u8], out: &mut Vec<Decoded>) {
+        if std::mem::take(&mut self.escaped) && continues(bytes, self.asked) {
+            self.bytes.push(0x1b);
+        }
         self.bytes.extend_from_slice(bytes);
-        self.decode(out, false);
+        self.decode(out);
     }
 
-    /// Whether something is waited for, and whether that may take longer than a key takes.
-    pub fn waits(&self) -> Option<bool> {
-        let long = self.paste.is_some() || is_string(&self.bytes, self.asked);
-        (long || !self.bytes.is_empty()).then_some(long)
+    /// Whether it is to be said when nothing more comes for a while.
+    pub fn waits(&self) -> bool {
+        self.paste.is_none() && self.bytes == [0x1b]
     }
 
-    /// Nothing more came: what is there is all there is.
+    /// Nothing more came: an escape was the key.
     pub fn flush(&mut self, out: &mut Vec<Decoded>) {
-        if let Some(text) = self.paste.take() {
-            // its end was lost; keys must not be swallowed for ever
-            let rest = std::mem::take(&mut self.bytes);
-            pasted(&[text, rest].concat(), out);
-            return;
-        }
-        // a sequence that breaks off is no letters that somebody typed
-        let cut = self.bytes.starts_with(b"\x1b[") && self.bytes.len() > 2;
-        if cut || is_string(&self.bytes, self.asked) {
+        if self.waits() {
             self.bytes.clear();
-            return;
+            self.escaped = true;
+            out.push(key(Key::plain(Code::Esc)));
         }
-        self.decode(out, true);
     }
 
-    fn decode(&mut self, out: &mut Vec<Decoded>, last: bool) {
+    fn decode(&mut self, out: &mut Vec<Decoded>) {
         const END: &[u8] = b"\x1b[201~";
         loop {
             if let Some(text) = &mut self.paste {
@@ -99,21 +99,31 @@ impl Decoder {
             if self.bytes.is_empty() {
                 return;
             }
-            match first(&self.bytes, self.asked) {
+            match first(&self.bytes) {
                 Found::Is(length, found) => {
                     self.bytes.drain(..length);
                     self.asked &= !matches!(found, Some(Decoded::Background(_)));
                     out.extend(found);
                 }
-                Found::More if last => {
-                    // what is no whole sequence was typed letter by letter
-                    let byte = self.bytes.remove(0);
-                    out.extend(single(byte).map(key));
+                Found::More => {
+                    if self.bytes.len() > LONGEST && self.bytes[1] != b'O' {
+                        // too long to say anything; only where it ends is still waited for
+                        let begin: &[u8] = if self.bytes[1] == b']' { b"\x1b]0" } else { b"\x1b[?" };
+                        let ends = self.bytes.ends_with(b"\x1b");
+                        self.bytes = begin.to_vec();
+                        self.bytes.extend(ends.then_some(0x1b));
+                    }
+                    return;
                 }
-                Found::More => return,
             }
         }
     }
+}
+
+/// Whether these bytes go on with what an escape began: a line so slow that it was taken for the key. One
+/// who types does not press several keys at the same time.
+fn continues(bytes: &[u8], asked: bool) -> bool {
+    matches!(bytes, [b'[', _, ..]) || asked && bytes.starts_with(b"]1")
 }
 
 fn key(key: Key) -> Decoded {
@@ -125,30 +135,37 @@ fn pasted(text: &[u8], out: &mut Vec<Decoded>) {
     out.push(Decoded::Input(Input::Paste(text.replace("\r\n", "\n").replace('\r', "\n"))));
 }
 
-/// Whether these bytes begin a string of the terminal's: `ESC ]` and a number, or no more yet where one
-/// is expected.
-fn is_string(bytes: &[u8], asked: bool) -> bool {
-    match bytes {
-        [0x1b, b']', digit, ..] => digit.is_ascii_digit(),
-        [0x1b, b']'] => asked,
-        _ => false,
-    }
-}
-
 /// What the first bytes are.
-fn first(bytes: &[u8], asked: bool) -> Found {
-    if is_string(bytes, asked) {
-        return string(bytes);
-    }
+fn first(bytes: &[u8]) -> Found {
     match bytes {
-        [0x1b] | [0x1b, b'[' | b'O' | b']'] => Found::More,
+        [0x1b] | [0x1b, b'[' | b']' | b'O'] => Found::More,
         [0x1b, b'[', rest @ ..] => control(rest),
-        [0x1b, b'O', letter, ..] => Found::Is(3, named(*letter, 1).map(key)),
-        // escape, and something typed after it
-        [0x1b, ..] => Found::Is(1, Some(key(Key::plain(Code::Esc)))),
+        [0x1b, b']', digit, ..] if digit.is_ascii_digit() => string(bytes),
+        [0x1b, b'O', rest @ ..] => keypad(rest),
+        // escape twice: the second may begin something
+        [0x1b, 0x1b, ..] => Found::Is(1, Some(key(Key::plain(Code::Esc)))),
+        // a key with alt, which means nothing here
+        [0x1b, rest @ ..] => match first(rest) {
+            Found::Is(length, _) => Found::Is(1 + length, None),
+            Found::More => Found::More,
+        },
         [byte @ 0..=0x7f, ..] => Found::Is(1, single(*byte).map(key)),
         _ => letter(bytes),
     }
+}
+
+/// What follows `ESC O`: a letter, perhaps with modifiers before it.
+fn keypad(rest: &[u8]) -> Found {
+    let Some(end) = rest.iter().position(|byte| !matches!(byte, b'0'..=b'9' | b';')) else {
+        return Found::More;
+    };
+    if !(0x40..=0x7e).contains(&rest[end]) {
+        return Found::Is(2 + end, None);
+    }
+    let text = String::from_utf8_lossy(&rest[..end]);
+    let modifiers = text.rsplit(';').next().and_then(|part| part.parse().ok()).unwrap_or(1);
+    let found = (end <= LONGEST).then(|| named(rest[end], modifiers)).flatten();
+    Found::Is(3 + end, found.map(key))
 }
 
 /// A letter beyond ASCII.
@@ -159,10 +176,10 @@ fn letter(bytes: &[u8]) -> Found {
         0xf0..=0xf4 => 4,
         _ => return Found::Is(1, None),
     };
-    match bytes.get(..length).map(std::str::from_utf8) {
-        None => Found::More,
-        Some(Ok(text)) => Found::Is(length, text.chars().next().map(|c| key(Key::plain(Code::Char(c))))),
-        Some(Err(_)) => Found::Is(1, None),
+    match std::str::from_utf8(&bytes[..length.min(bytes.len())]) {
+        Ok(text) => Found::Is(length, text.chars().next().map(|c| key(Key::plain(Code::Char(c))))),
+        Err(wrong) if wrong.error_len().is_none() => Found::More,
+        Err(_) => Found::Is(1, None),
     }
 }
 
@@ -181,10 +198,16 @@ fn single(byte: u8) -> Option<Key> {
     Some(Key::plain(code))
 }
 
-/// A key that is named by a letter at the end of a sequence; `modifiers` is 1 and a bit each.
-fn named(letter: u8, modifiers: u8) -> Option<Key> {
-    let bits = modifiers.saturating_sub(1);
-    let shift = bits & 1 != 0;
+/// Shift and control of the modifiers, which are 1 and a bit each. With alt and the like it is no key of
+/// ours; locks make no difference.
+fn held(modifiers: u16) -> Option<(bool, bool)> {
+    let bits = modifiers.saturating_sub(1) & 0b11_1111;
+    (bits & !0b101 == 0).then_some((bits & 1 != 0, bits & 4 != 0))
+}
+
+/// A key that is named by a letter at the end of a sequence.
+fn named(letter: u8, modifiers: u16) -> Option<Key> {
+    let (shift, ctrl) = held(modifiers)?;
     let code = match letter {
         b'A' if shift => Code::ShiftUp,
         b'B' if shift => Code::ShiftDown,
@@ -199,11 +222,12 @@ fn named(letter: u8, modifiers: u8) -> Option<Key> {
         b'P'..=b'S' => Code::F(letter - b'P' + 1),
         _ => return None,
     };
-    Some(Key { code, ctrl: bits & 4 != 0 })
+    Some(Key { code, ctrl })
 }
 
 /// A key that is named by a number before `~`.
-fn numbered(number: u16, modifiers: u8) -> Option<Key> {
+fn numbered(number: u16, modifiers: u16) -> Option<Key> {
+    let (_, ctrl) = held(modifiers)?;
     let code = match number {
         1 | 7 => Code::Home,
         3 => Code::Delete,
@@ -215,7 +239,36 @@ fn numbered(number: u16, modifiers: u8) -> Option<Key> {
         23 | 24 => Code::F((number - 12) as u8),
         _ => return None,
     };
-    Some(Key { code, ctrl: modifiers.saturating_sub(1) & 4 != 0 })
+    Some(Key { code, ctrl })
+}
+
+/// A key that is named by its letter's number: `ESC [ 99 ; 5 u`, or `ESC [ 27 ; 5 ; 99 ~`.
+fn coded(number: u32, modifiers: u16) -> Option<Key> {
+    let (shift, ctrl) = held(modifiers)?;
+    let code = match number {
+        9 if shift => Code::BackTab,
+        9 => Code::Tab,
+        13 | 57_414 => Code::Enter,
+        27 => Code::Esc,
+        8 | 127 => Code::Backspace,
+        // what other keys are called, in a range of no letters
+        57_344..=63_743 => return None,
+        _ => {
+            let letter = char::from_u32(number).filter(|letter| !letter.is_control())?;
+            match (shift, ctrl) {
+                // that is the terminal's, to copy and paste
+                (true, true) => return None,
+                (false, true) if letter == ' ' => return single(0),
+                // as it is without a number
+                (false, true) => {
+                    return u8::try_from(number).ok().filter(|n| *n >= b'@').and_then(|n| single(n & 0x1f));
+                }
+                (true, false) => Code::Char(letter.to_ascii_uppercase()),
+                (false, false) => Code::Char(letter),
+            }
+        }
+    };
+    Some(Key::plain(code))
 }
 
 /// What follows `ESC [`.
@@ -236,7 +289,7 @@ fn control(rest: &[u8]) -> Found {
         return if rest.len() < 4 { Found::More } else { Found::Is(BEFORE + 4, None) };
     }
     let Some(end) = rest.iter().position(|byte| !(0x20..=0x3f).contains(byte)) else {
-        return if rest.len() > LONGEST { Found::Is(BEFORE + rest.len(), None) } else { Found::More };
+        return Found::More;
     };
     let (parameters, last) = (&rest[..end], rest[end]);
     if !(0x40..=0x7e).contains(&last) {
@@ -246,22 +299,36 @@ fn control(rest: &[u8]) -> Found {
     let text = String::from_utf8_lossy(parameters);
     let numbers = |text: &str| text.split(';').map(|part| part.parse().unwrap_or(0)).collect::<Vec<u16>>();
     let found = match (text.strip_prefix('<'), last) {
+        _ if BEFORE + end > LONGEST => None,
         (Some(mouse), b'M') => clicked(&numbers(mouse)).map(Decoded::Input),
         (Some(_), _) => None,
+        (None, _) if text.starts_with(['?', '>', '=']) => None,
         (None, b'I') => Some(Decoded::Input(Input::Focus(true))),
         (None, b'O') => Some(Decoded::Input(Input::Focus(false))),
-        (None, _) => {
-            let numbers = numbers(&text);
-            let modifiers = numbers.get(1).copied().unwrap_or(1).min(16) as u8;
-            match last {
-                b'~' => numbered(numbers[0], modifiers).map(key),
-                // with another number it is where the cursor stands
-                b'P'..=b'S' if numbers[0] > 1 => None,
-                letter => named(letter, modifiers).map(key),
-            }
-        }
+        (None, _) => pressed(&text, last).map(key),
     };
     Found::Is(BEFORE + end + 1, found)
+}
+
+/// The key that a sequence with these parameters and this last byte stands for.
+fn pressed(text: &str, last: u8) -> Option<Key> {
+    // after a colon: other letters of the key, and whether it went down
+    let mut parts = text.split(';').map(|part| part.split(':').map(|one| one.parse::<u32>().unwrap_or(0)));
+    let number = parts.next()?.next()?;
+    let mut second = parts.next().into_iter().flatten();
+    let modifiers = second.next().map_or(1, |one| u16::try_from(one).unwrap_or(u16::MAX));
+    const UP: u32 = 3;
+    if second.next() == Some(UP) {
+        return None;
+    }
+    match last {
+        b'u' => coded(number, modifiers),
+        b'~' if number == 27 => coded(parts.next()?.next()?, modifiers),
+        b'~' => numbered(u16::try_from(number).ok()?, modifiers),
+        // with another number it is where the cursor stands
+        b'P'..=b'S' if number > 1 => None,
+        letter => named(letter, modifiers),
+    }
 }
 
 /// What a button or the wheel did.
@@ -280,18 +347,18 @@ fn clicked(numbers: &[u16]) -> Option<Input> {
 
 /// A string of the terminal's, up to its end.
 fn string(bytes: &[u8]) -> Found {
-    let mut at = 2;
-    while at < bytes.len() {
+    let said = |end: usize| (end <= LONGEST).then(|| background(&bytes[2..end])).flatten();
+    for at in 2..bytes.len() {
         match bytes[at..] {
-            [0x07, ..] => return Found::Is(at + 1, background(&bytes[2..at])),
-            [0x1b, b'\\', ..] => return Found::Is(at + 2, background(&bytes[2..at])),
+            [0x07, ..] => return Found::Is(at + 1, said(at)),
+            [0x1b, b'\\', ..] => return Found::Is(at + 2, said(at)),
             [0x1b] => return Found::More,
-            // another one begins: this was none
-            [0x1b, ..] => return Found::Is(at, None),
-            _ => at += 1,
+            // another one begins, or somebody wants out: this was none
+            [0x1b | 0x03 | 0x18 | 0x1a, ..] => return Found::Is(at, None),
+            _ => {}
         }
     }
-    if bytes.len() > LONGEST { Found::Is(bytes.len(), None) } else { Found::More }
+    Found::More
 }
 
 /// The colour in `11;rgb:1e1e/1e1e/2e2e`, and whether it is light.
@@ -337,9 +404,17 @@ mod tests {
         assert_eq!(keys(b"\x1b[5~\x1b[6~\x1b[3~\x1b[1~\x1b[4~"), "pgup pgdn delete home end");
         assert_eq!(keys(b"\x1bOP\x1b[15~\x1b[24~\x1b[[B"), "f1 f5 f12 f2");
         assert_eq!(keys(b"\x1b"), "esc");
-        // over a slow line: escape, and a letter soon after it
-        assert_eq!(keys(b"\x1bj"), "esc j");
         assert_eq!(keys(b"\x1b\x1b[A"), "esc up");
+        // a key with alt is another key, and none of ours
+        assert_eq!(keys("x\x1bj\x1b:\x1bé\x1b\r\x1b[1;3Ay".as_bytes()), "x y");
+        // the keypad with modifiers, and locks that are on
+        assert_eq!(keys(b"\x1bO5Aj\x1bO1;5B\x1b[1;129A"), "^up j ^down up");
+        // keys that are named by their letters
+        assert_eq!(
+            keys(b"\x1b[99;5u\x1b[27;5;99~\x1b[106u\x1b[97;2u\x1b[13u\x1b[27u\x1b[9;2u"),
+            "^c ^c j A enter esc shift-tab"
+        );
+        assert_eq!(keys(b"\x1b[99;5:3u\x1b[99;3u\x1b[99;6u\x1b[57358u\x1b[91;5u\x1b[32;5u"), "esc ^space");
         // what has no meaning here says nothing
         assert_eq!(keys(b"\x1b[99~\x1b[?1;2c\x1b[12;5R"), "");
         assert_eq!(keys(b"\x1b[M !!x"), "x");
@@ -354,8 +429,37 @@ mod tests {
         assert_eq!(decoded(b"\x1b[I\x1b[O"), [Input::Focus(true), Input::Focus(false)].map(Decoded::Input));
         let paste = |text: &str| vec![Decoded::Input(Input::Paste(text.to_owned()))];
         assert_eq!(decoded(b"\x1b[200~q\x1b[2J\r\x1b[201~"), paste("q\x1b[2J\n"));
-        // an end that never comes swallows nothing for ever
-        assert_eq!(decoded(b"\x1b[200~abc"), paste("abc"));
+        // until its end comes nothing of it is a key, however long that takes
+        let (mut decoder, mut out) = (Decoder::default(), Vec::new());
+        for piece in [&b"\x1b[20"[..], b"0~:q!", b"\r", b"y\x1b[2", b"01~j"] {
+            decoder.feed(piece, &mut out);
+            decoder.flush(&mut out);
+        }
+        let typed = Decoded::Input(Input::Key(Key::plain(Code::Char('j'))));
+        assert_eq!(out, [paste(":q!\ny").remove(0), typed]);
+    }
+
+    #[test]
+    fn what_is_cut_off_or_too_long_is_no_keys() {
+        let pieces = |pieces: &[&[u8]]| {
+            let (mut decoder, mut out) = (Decoder::new(true), Vec::new());
+            for piece in pieces {
+                decoder.feed(piece, &mut out);
+                decoder.flush(&mut out);
+            }
+            out
+        };
+        let long = [b'1'; 9_000];
+        let key = |letter| Decoded::Input(Input::Key(Key::plain(Code::Char(letter))));
+        assert_eq!(pieces(&[b"\x1b]11;", &long, b"q:!", b"\x07j"]), [key('j')]);
+        assert_eq!(pieces(&[b"\x1b]11;", &long, b"\x1b", b"\\j"]), [key('j')]);
+        assert_eq!(pieces(&[b"\x1b[1;", &long, b"5", b"Aj"]), [key('j')]);
+        // somebody wants out of what never ends
+        assert_eq!(pieces(&[b"\x1b]11;", b"\x03"]).len(), 1);
+        // an escape that was taken for the key, and what it began
+        assert_eq!(pieces(&[b"\x1b", b"[200~q\x1b[201~"]).len(), 2);
+        assert_eq!(pieces(&[b"\x1b", b"]11;rgb:0/0/0\x07"])[1], Decoded::Background(false));
+        assert_eq!(pieces(&[b"\x1b", b"]", b"["])[1..], [key(']'), key('[')]);
     }
 
     #[test]
@@ -374,6 +478,22 @@ mod tests {
         assert_eq!(keys(b"\x1b]11;rgb:ffff/ff"), "");
     }
 
+    /// The same in pieces, with a pause after each that does not end in an escape.
+    fn in_pieces(bytes: &[u8], cuts: &[usize]) -> Vec<Decoded> {
+        let (mut decoder, mut out) = (Decoder::new(true), Vec::new());
+        let (mut rest, mut cuts) = (bytes, cuts.iter().cycle());
+        while !rest.is_empty() {
+            let (piece, tail) = rest.split_at((*cuts.next().unwrap()).min(rest.len()));
+            decoder.feed(piece, &mut out);
+            if !decoder.waits() {
+                decoder.flush(&mut out);
+            }
+            rest = tail;
+        }
+        decoder.flush(&mut out);
+        out
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
         #[test]
@@ -381,29 +501,23 @@ mod tests {
             parts in prop::collection::vec(prop_oneof![
                 Just(&b"\x1b]11;rgb:ffff/ffff/ffff\x1b\\"[..]), Just(&b"\x1b[A"[..]), Just(&b"j"[..]), Just("é".as_bytes()),
                 Just(&b"\x1b[<0;5;7M"[..]), Just(&b"\x1b[200~a\x1bb\x1b[201~"[..]), Just(&b"\x1b[1;2B"[..]),
+                Just(&b"\x1bO5A"[..]), Just(&b"\x1b[27;5;99~"[..]), Just(&b"\x1b:"[..]), Just(&b"\x1b"[..]),
+                Just(&b"\x1b["[..]), Just(&b"\x1b]"[..]), Just(&b"\x1b[20"[..]), Just(&b"\x1b[M !!"[..]), Just(&b"\r"[..]),
             ], 0..8),
             cuts in prop::collection::vec(1usize..9, 1..40),
         ) {
             let bytes = parts.concat();
-            let whole = decoded(&bytes);
-            let (mut decoder, mut out) = (Decoder { asked: true, ..Decoder::default() }, Vec::new());
-            let (mut rest, mut cuts) = (&bytes[..], cuts.into_iter().cycle());
-            while !rest.is_empty() {
-                let (piece, tail) = rest.split_at(cuts.next().unwrap().min(rest.len()));
-                decoder.feed(piece, &mut out);
-                rest = tail;
-            }
-            decoder.flush(&mut out);
-            prop_assert_eq!(out, whole);
+            prop_assert_eq!(in_pieces(&bytes, &cuts), decoded(&bytes));
         }
 
         #[test]
-        fn no_bytes_break_it(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
-            let mut decoder = Decoder::default();
-            let mut out = Vec::new();
-            decoder.feed(&bytes, &mut out);
-            decoder.flush(&mut out);
-            decoder.flush(&mut out);
+        fn whatever_bytes_in_whatever_pieces_are_the_same(
+            bytes in prop::collection::vec(prop_oneof![
+                3 => prop::sample::select(&b"\x1b[]O;:?<0127~uAMq\r\x07\\\x03"[..]), 1 => any::<u8>(),
+            ], 0..200),
+            cuts in prop::collection::vec(1usize..9, 1..40),
+        ) {
+            prop_assert_eq!(in_pieces(&bytes, &cuts), decoded(&bytes));
         }
     }
 }

@@ -15,12 +15,21 @@ use tokio::sync::mpsc::UnboundedSender;
 use super::decode::{Decoded, Decoder};
 use crate::message::{Exit, Msg};
 
-/// How long the rest of a key may take, over a slow line.
+/// How long what begins with an escape may take to go on, over a slow line.
 const KEY: u16 = 25;
-/// How long the rest of a paste or of an answer may take.
-const STRING: u16 = 1_000;
 /// SIGHUP.
 const HUP: i32 = 1;
+
+/// Says that the thread panicked: a dashboard that hears no keys must end.
+struct Broken(UnboundedSender<Msg>);
+
+impl Drop for Broken {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let _ = self.0.send(Msg::Broken);
+        }
+    }
+}
 
 /// Reads the terminal in a thread of its own, which ends with the terminal. `asked` says that the
 /// terminal was, or will be, asked for its background.
@@ -32,13 +41,14 @@ pub(crate) fn listen(to: UnboundedSender<Msg>, asked: bool) -> io::Result<()> {
     };
     let mut decoder = Decoder::new(asked);
     let listen = move || {
+        let _broken = Broken(to.clone());
         let mut buffer = [0; 4_096];
         let mut found = Vec::new();
         loop {
+            fail::fail_point!("tui-keys");
             let wait = match decoder.waits() {
-                None => PollTimeout::NONE,
-                Some(false) => PollTimeout::from(KEY),
-                Some(true) => PollTimeout::from(STRING),
+                false => PollTimeout::NONE,
+                true => PollTimeout::from(KEY),
             };
             match poll(&mut [PollFd::new(tty.as_fd(), PollFlags::POLLIN)], wait) {
                 Err(Errno::EINTR) => continue,

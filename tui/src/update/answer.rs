@@ -9,6 +9,7 @@ use super::{
     live::{self, PULSE, follow, offline, online},
     load,
     perform::{catch_up, switched},
+    rights,
 };
 use crate::{
     actions::Do,
@@ -41,7 +42,13 @@ pub(super) fn answer(model: &mut Model, ticket: Ticket, answer: Result<Answer, T
             tasks.extend(arrived(model, ticket, answer));
             tasks
         }
-        Err(trouble) => failed(model, ticket, trouble),
+        Err(trouble) => {
+            let rights = rights::refused(model, &trouble);
+            let mut tasks = failed(model, ticket, trouble);
+            // unless the session is over
+            tasks.extend(rights.filter(|_| model.who.is_some()));
+            tasks
+        }
     };
     let reads = |room| model.tickets.waits_for(Slot::Page(room, Way::Fresh));
     let checks = model.tickets.waits_for(Slot::Stats) || model.tickets.waits_for(Slot::Verify);
@@ -53,6 +60,7 @@ pub(super) fn answer(model: &mut Model, ticket: Ticket, answer: Result<Answer, T
 
 fn arrived(model: &mut Model, ticket: Ticket, answer: Answer) -> Vec<Task> {
     let mut tasks = took(model, ticket, answer);
+    live::catch_up(model, ticket.slot);
     if matches!(ticket.slot, Slot::Page(room, Way::Fresh) if Some(room) == model.room()) {
         // the list has its height before anything moves in it
         let height = model.list().map_or(1, |list| listed::height(model, list));
@@ -66,6 +74,14 @@ fn arrived(model: &mut Model, ticket: Ticket, answer: Answer) -> Vec<Task> {
         tasks.extend(follow(model));
     }
     tasks
+}
+
+/// Where the log begins to be followed. Once it is, only what it brings leads further: rows that were
+/// committed before something else was read may still be on their way.
+fn begin_at(model: &mut Model, seq: Option<i64>) {
+    if model.head.is_none() && !model.tickets.waits_for(Slot::Stream) {
+        model.head = seq;
+    }
 }
 
 fn took(model: &mut Model, ticket: Ticket, answer: Answer) -> Vec<Task> {
@@ -93,6 +109,7 @@ fn took(model: &mut Model, ticket: Ticket, answer: Answer) -> Vec<Task> {
             tasks.push(Task::Wake(PULSE, crate::message::Alarm::Pulse));
             return tasks;
         }
+        (_, Answer::Rights(now)) => return rights::take(model, *now),
         (_, Answer::Pulse(events)) => {
             let mut tasks = live::news(model, events);
             if model.focused && !model.streaming {
@@ -101,34 +118,30 @@ fn took(model: &mut Model, ticket: Ticket, answer: Answer) -> Vec<Task> {
             return tasks;
         }
         (_, Answer::Stats(stats)) => {
-            model.head = Some(model.head.unwrap_or(0).max(stats.log_head));
+            begin_at(model, Some(stats.log_head));
             model.home.stats = Some((*stats, now));
             model.home.trouble = None;
         }
         (Slot::Page(room, way), Answer::Events(page)) => {
             let newest = page.rows.iter().map(|event| event.seq).max();
-            if room == Room::Home || model.head.is_none() {
-                model.head = model.head.max(newest).or(Some(0));
-            }
+            begin_at(model, newest.or((room == Room::Home).then_some(0)));
             let list = if room == Room::Home { &mut model.home.feed } else { &mut model.events };
             list.take(way, page, now);
         }
         (Slot::Page(_, way), Answer::Audit(page)) => {
-            if model.head.is_none() {
-                model.head = page.rows.iter().map(|entry| entry.0.seq).max();
-            }
+            begin_at(model, page.rows.iter().map(|entry| entry.0.seq).max());
             model.audit.take(way, page, now);
         }
         (Slot::Page(_, way), Answer::Users(page)) => {
             for user in &page.rows {
-                model.names.insert(user.id, user.email.to_string());
+                model.learn(user.id, user.email.to_string());
             }
             model.users.list.take(way, page, now);
         }
         (Slot::Page(_, way), Answer::Sessions(page)) => {
             // whose they are came with them
             for user in page.rows.iter().filter_map(|session| session.user.as_ref()) {
-                model.names.insert(user.id, user.email.to_string());
+                model.learn(user.id, user.email.to_string());
             }
             model.sessions.take(way, page, now);
         }
@@ -144,7 +157,9 @@ fn took(model: &mut Model, ticket: Ticket, answer: Answer) -> Vec<Task> {
         }
         (_, Answer::Account(account)) => {
             model.money.learn(&account);
-            if model.money.statement.of == Some(account.id) {
+            if model.money.account.as_ref().is_some_and(|held| held.id == account.id) {
+                model.money.take_shown(&account);
+            } else if model.money.statement.of == Some(account.id) {
                 model.money.account = Some(*account);
             }
         }
@@ -158,9 +173,9 @@ fn took(model: &mut Model, ticket: Ticket, answer: Answer) -> Vec<Task> {
         (_, Answer::Found(text, found)) => crate::widgets::form::pick::found(model, text, found),
         (_, Answer::LedgerVerified(report)) => Money::verified(model, report),
         (_, Answer::Permissions(allowed)) => Users::take_allowed(model, Ok(*allowed)),
-        (_, Answer::Timeline(id, events)) => model.users.timeline = Some((id, Ok(events))),
+        (_, Answer::Timeline(_, events)) => Users::take_timeline(model, Ok(events)),
         (_, Answer::Names(names)) => {
-            model.names.extend(names);
+            names.into_iter().for_each(|(id, name)| model.learn(id, name));
         }
         (_, Answer::AllRoles(roles)) => Choose::roles_came(model, roles),
         (_, Answer::Verified(report)) => {
@@ -256,7 +271,7 @@ fn failed(model: &mut Model, ticket: Ticket, trouble: Trouble) -> Vec<Task> {
             return tasks;
         }
         Slot::Change => return Review::failed(model, trouble),
-        Slot::Names | Slot::Books => return Vec::new(),
+        Slot::Names | Slot::Books | Slot::Rights => return Vec::new(),
         Slot::Labels | Slot::Behind | Slot::Again | Slot::Beside => {
             money::failed(model, ticket.slot, trouble);
             return Vec::new();
@@ -293,13 +308,13 @@ fn keep(model: &mut Model, ticket: Ticket, trouble: Trouble) {
     match ticket.slot {
         Slot::Stats => model.home.trouble = Some(trouble),
         Slot::Page(room, Way::Fresh) => model.list_and_tickets(room).0.fail(trouble),
+        Slot::Page(room, _) => {
+            let now = model.now;
+            model.list_and_tickets(room).0.refuse(now);
+        }
         Slot::Permissions => Users::take_allowed(model, Err(trouble)),
         Slot::Labels | Slot::Behind | Slot::Beside => money::failed(model, ticket.slot, trouble),
-        Slot::Timeline => {
-            if let Some(row) = model.users.list.window.current() {
-                model.users.timeline = Some((row.record.id, Err(trouble)));
-            }
-        }
+        Slot::Timeline => Users::take_timeline(model, Err(trouble)),
         _ => {}
     }
 }
@@ -331,7 +346,7 @@ pub(super) fn names(model: &mut Model) -> Option<Task> {
     }
     for id in &unknown {
         // asked for once, whatever comes of it
-        model.names.insert(*id, crate::text::brief(&id.to_string()));
+        model.learn(*id, crate::text::brief(&id.to_string()));
     }
     Some(Task::Ask(model.tickets.issue(Slot::Names), Request::Names(unknown)))
 }

@@ -2,15 +2,16 @@
 
 use std::time::Duration;
 
-use bursar_shared::{operations::log::Event, permission::Permission};
+use bursar_shared::{filter::Filter, operations::log::Event, permission::Permission};
 
-use super::{end_session, load};
+use super::{end_session, load, rights};
 use crate::{
-    message::{Alarm, Heard, Request, Slot, Task, Ticket, Trouble},
+    listing::Listing,
+    message::{Alarm, Heard, Request, Room, Slot, Task, Ticket, Trouble},
     model::{Link, Model, Screen, backoff},
     screens::{home::Home, sessions},
     widgets::review::{self, Review},
-    window::{Enter, PAGE, PAGES},
+    window::Enter,
 };
 
 /// How old figures may be while rows come.
@@ -50,7 +51,9 @@ pub(super) fn heard(model: &mut Model, ticket: Ticket, heard: Heard) -> Vec<Task
             if trouble.ends_the_session() {
                 return end_session(model, &format!("the session ended: {}", trouble.message()));
             }
-            vec![Task::Wake(PULSE, Alarm::Pulse)]
+            let mut tasks = vec![Task::Wake(PULSE, Alarm::Pulse)];
+            tasks.extend(rights::refused(model, &trouble));
+            tasks
         }
     }
 }
@@ -72,9 +75,11 @@ pub(super) fn online(model: &mut Model) -> Vec<Task> {
         return Vec::new();
     }
     model.say_meanwhile("the daemon is back; reading again");
-    // names that could not be read are asked for again
+    // names and labels that could not be read are asked for again
+    model.money.forgive();
     model.names.retain(|id, name| *name != crate::text::brief(&id.to_string()));
     let mut tasks = load(model);
+    tasks.extend(rights::ask(model));
     tasks.extend(Review::resolve(model));
     if !model.streaming {
         // not to wait until it tries again by itself
@@ -89,18 +94,15 @@ pub(super) fn news(model: &mut Model, mut events: Vec<Event>) -> Vec<Task> {
     events.retain(|event| Some(event.seq) > model.head);
     let Some(last) = events.last().map(|event| event.seq) else { return Vec::new() };
     model.head = model.head.max(Some(last));
+    keep(model, &events);
     let mut seen = model.users.take_events(&events);
     seen |= sessions::take_events(&mut model.sessions, &events);
     seen |= model.users.take_balances(&events);
     seen |= model.money.take_events(&events);
-    let again = review::watch(model, &events);
+    let mut again: Vec<Task> = review::watch(model, &events).into_iter().collect();
+    again.extend(rights::watch(model, &events));
     seen |= take_rows(model, &events);
-    model.home.take_events(events);
-    // a feed that was followed for long is read anew instead of growing
-    if model.home.feed.window.len() > PAGES * PAGE as usize && model.home.feed.window.cursor().is_none() {
-        model.home.feed.window.clear();
-        model.home.feed.read_at = None;
-    }
+    model.home.take_events(&events);
     let mut tasks = match model.screen {
         Screen::Home => {
             model.dirty = true;
@@ -126,31 +128,102 @@ pub(super) fn news(model: &mut Model, mut events: Vec<Event>) -> Vec<Task> {
     tasks
 }
 
+/// Events that are kept for answers under way.
+const KEPT: usize = 1_000;
+
+/// What is read while events come may be older than they are: they are kept until it is here.
+fn keep(model: &mut Model, events: &[Event]) {
+    if !model.tickets.reads() {
+        model.meanwhile.clear();
+        return;
+    }
+    model.meanwhile.extend(events.iter().cloned());
+    let beyond = model.meanwhile.len().saturating_sub(KEPT);
+    model.meanwhile.drain(..beyond);
+}
+
+/// What was read came: what happened while it was under way happens to it too. Nothing is counted twice.
+pub(super) fn catch_up(model: &mut Model, slot: Slot) {
+    let events = std::mem::take(&mut model.meanwhile);
+    match slot {
+        _ if events.is_empty() => {}
+        Slot::Page(Room::Users, _) => {
+            model.users.list.newer.hold(true);
+            model.users.take_events(&events);
+            model.users.take_balances(&events);
+            model.users.list.newer.hold(false);
+        }
+        Slot::Page(Room::Sessions, _) => {
+            model.sessions.newer.hold(true);
+            sessions::take_events(&mut model.sessions, &events);
+            model.sessions.newer.hold(false);
+        }
+        Slot::Page(Room::Accounts | Room::Transfers | Room::Statement, _) | Slot::Account => {
+            model.money.hold(true);
+            model.money.take_events(&events);
+            model.money.hold(false);
+        }
+        Slot::Page(Room::Home, _) => model.home.take_events(&events),
+        Slot::Page(Room::Events, _) => {
+            model.events.newer.hold(true);
+            model.audit.newer.hold(true);
+            take_rows(model, &events);
+            model.events.newer.hold(false);
+            model.audit.newer.hold(false);
+        }
+        _ => {}
+    }
+    if model.tickets.reads() {
+        // for the others that are under way
+        model.meanwhile = events;
+    }
+}
+
+/// Those that are newer than a list of the log that begins with its newest row.
+fn newer_than<'e>(list: &Listing<Event>, events: &'e [Event]) -> impl Iterator<Item = &'e Event> {
+    let newest = list.window.rows().next().map_or(0, |row| row.record.seq);
+    events.iter().filter(move |event| event.seq > newest)
+}
+
 /// Rows for the screens of the log: they come in at the top of what changed, unless it is held still or
 /// its filter cannot be judged here; in the whole log they are counted, for more was done than is heard.
 fn take_rows(model: &mut Model, events: &[Event]) -> bool {
     if model.audit.read_at.is_some() {
-        model.audit.newer.extend(events.iter().map(|event| event.id.to_string()));
+        let audit = &mut model.audit;
+        let judged = is_judged(audit.filter());
+        for event in events {
+            let id = event.id.to_string();
+            if !audit.window.holds(&id) {
+                let fits = judged.then(|| event.meets(&audit.filter().conditions));
+                audit.newer.add(&id, fits);
+            }
+        }
     }
     if model.events.read_at.is_none() {
         return model.screen == Screen::Audit;
     }
-    let filter = model.events.filter();
-    let judged = filter.q.is_none() && filter.conditions.iter().all(|one| one.field != "timestamp");
-    let mut fitting: Vec<Event> =
-        events.iter().filter(|event| !judged || event.meets(&filter.conditions)).cloned().collect();
-    if judged && !model.events.frozen && model.events.sort.descending && model.events.window.at_start() {
+    let list = &mut model.events;
+    let judged = is_judged(list.filter());
+    let fits = |list: &Listing<Event>, event: &Event| !judged || event.meets(&list.filter().conditions);
+    if judged && !list.frozen && list.sort.descending && list.window.at_start() {
+        let fitting = newer_than(list, events).filter(|event| fits(list, event));
+        let mut fitting: Vec<Event> = fitting.cloned().collect();
         fitting.reverse();
-        model.events.window.put_on_top(fitting);
-        if model.events.window.len() > PAGES * PAGE as usize && model.events.window.cursor().is_none() {
-            // followed for long, it is cut at its end instead of growing
-            model.events.window.clear();
-            model.events.read_at = None;
-        }
+        list.window.put_on_top(fitting);
     } else {
-        model.events.newer.extend(fitting.iter().map(|event| event.id.to_string()));
+        for event in events.iter().filter(|event| fits(list, event)).collect::<Vec<_>>() {
+            let id = event.id.to_string();
+            if !list.window.holds(&id) {
+                list.newer.add(&id, judged.then_some(true));
+            }
+        }
     }
     matches!(model.screen, Screen::Audit | Screen::Events)
+}
+
+/// Whether it can be told here which rows of the log match.
+fn is_judged(filter: &Filter) -> bool {
+    filter.q.is_none() && filter.conditions.iter().all(|one| one.field != "timestamp")
 }
 
 /// The daemon cannot be reached: what is shown stays, and it is tried again and again.

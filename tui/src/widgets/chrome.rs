@@ -252,9 +252,8 @@ fn status(canvas: &mut Canvas<'_>, model: &Model, area: Rect) {
 /// How many rows came to the list since it was read.
 fn newer(model: &Model) -> Option<Bit> {
     let list = model.list().filter(|list| list.room() != Room::Home)?;
-    let [_, _, count] = list.counts();
     let key = model.keys.key_of(Do::TakeIn);
-    (count > 0).then(|| bit(format!("{count} newer: press {key}"), model.theme.warn))
+    list.newer().map(|count| bit(format!("{count}: press {key}"), model.theme.warn))
 }
 
 fn hints(canvas: &mut Canvas<'_>, model: &Model, area: Rect) {

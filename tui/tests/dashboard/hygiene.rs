@@ -124,6 +124,7 @@ fn nothing_but_reads_on(screen: &str) {
         for request in &desk.log {
             let reads = [
                 "Pulse",
+                "Rights",
                 "Stats",
                 "Events",
                 "Users",

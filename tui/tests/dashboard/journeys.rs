@@ -432,7 +432,7 @@ fn a_deleted_person_stays_as_a_tombstone_and_sessions_end() {
 #[test]
 fn a_word_about_something_else_does_not_hide_that_there_is_more() {
     let mut desk = Desk::users(80, 24);
-    desk.model.users.list.newer.insert("usr_new".to_owned());
+    desk.model.users.list.newer.add("usr_new", Some(true));
     desk.press("j y");
     assert!(desk.text().contains("copied usr_"), "{}", desk.text());
     assert!(desk.text().contains("1 newer: press ."), "{}", desk.text());

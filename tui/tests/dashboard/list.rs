@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use bursar_shared::{field::Position, operations::users::User, page::List};
-use bursar_tui::window::{Enter, PAGE, PAGES, Window};
+use bursar_tui::window::{Enter, PAGE, PAGES, Want, Window};
 use proptest::prelude::*;
 
 use crate::support::{page, user};
@@ -46,22 +46,25 @@ fn start() -> List<User> {
     list
 }
 
-fn cursor(to: &str) -> List<User> {
+fn beyond(want: Want) -> List<User> {
     let mut list = List::new().size(PAGE);
-    list.cursor = Some(to.to_owned());
+    match want {
+        Want::Cursor(cursor) => list.cursor = Some(cursor),
+        Want::Around(id) => list.around = Some(id),
+    }
     list
 }
 
 fn does(window: &mut Window<User>, what: &Happens) {
     match what {
         Happens::Next => {
-            if let Some(next) = window.wants_next().map(str::to_owned) {
-                window.append(page(&cursor(&next), ROWS, user));
+            if let Some(next) = window.wants_next() {
+                window.append(page(&beyond(next), ROWS, user));
             }
         }
         Happens::Prev => {
-            if let Some(prev) = window.wants_prev().map(str::to_owned) {
-                window.prepend(page(&cursor(&prev), ROWS, user));
+            if let Some(prev) = window.wants_prev() {
+                window.prepend(page(&beyond(prev), ROWS, user));
             }
         }
         Happens::Around => {
@@ -153,11 +156,47 @@ fn a_page_that_would_drop_the_readers_row_is_not_taken() {
     window.replace(page(&start(), ROWS, user), Enter::First);
     while window.len() < PAGES * PAGE as usize {
         let next = format!("n{}", window.len());
-        window.append(page(&cursor(&next), ROWS, user));
+        window.append(page(&beyond(Want::Cursor(next)), ROWS, user));
     }
     // asked for at the end, arriving when the reader is back at the start
-    assert!(!window.append(page(&cursor("n1000"), ROWS, user)));
+    assert!(!window.append(page(&beyond(Want::Cursor("n1000".to_owned())), ROWS, user)));
     assert_eq!(window.at(), Some(0));
+}
+
+#[test]
+fn a_followed_list_stays_bounded_wherever_the_reader_stands_and_can_be_scrolled_back() {
+    // rows are numbered from the newest of those that will have come
+    let from = 5_000;
+    for cursor in [None, Some(0), Some(60), Some(99)] {
+        let mut window = Window::default();
+        window.set_height(20);
+        window.replace(page(&start(), PAGE, |n| user(n + from)), Enter::Nowhere);
+        if let Some(place) = cursor {
+            window.to(place);
+        }
+        let before = window.cursor().map(str::to_owned);
+        let mut came = 0;
+        while came < 4_000 && window.at_start() {
+            let rows = (from - came - 150..from - came).map(user).collect();
+            window.put_on_top(rows);
+            came += 150;
+            assert!(window.len() <= (PAGES + 1) * PAGE as usize, "{}", window.len());
+            assert_eq!(window.cursor(), before.as_deref());
+        }
+        // whoever stands at the top sees what comes; from whoever stands at an old row it is held back
+        assert_eq!(window.at_start(), cursor.is_none());
+        // what was dropped is read again, without a gap
+        let all = |n: u32| user(n + from - came);
+        window.to(window.len() - 1);
+        while let Some(want) = window.wants_next() {
+            assert!(window.append(page(&beyond(want), PAGE + came, all)));
+            window.step(2_000);
+        }
+        let ids: Vec<&str> = window.rows().map(|row| row.id.as_str()).collect();
+        let last = PAGE + came;
+        let wanted: Vec<String> = (last - ids.len() as u32..last).map(|n| all(n).id.to_string()).collect();
+        assert!(ids == wanted, "{} and {}", ids[0], wanted[0]);
+    }
 }
 
 /// What the daemon may do to the whole dashboard while somebody looks.

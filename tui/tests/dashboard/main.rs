@@ -9,6 +9,7 @@ mod goldens;
 mod hygiene;
 mod journeys;
 mod list;
+mod meanwhile;
 mod moneyscreens;
 mod moving;
 mod places;

@@ -472,6 +472,16 @@ impl Desk {
                 };
                 Answer::Who(Box::new(user), Box::new(capabilities))
             }
+            Request::Rights => {
+                let capabilities = Capabilities {
+                    user_id: user(0).id,
+                    roles: vec!["owner".into()],
+                    permissions: self.permissions,
+                    operations: Vec::new(),
+                    engine: "sqlite".into(),
+                };
+                Answer::Rights(Box::new(capabilities))
+            }
             Request::SignOut => Answer::SignedOut,
             Request::Pulse(after) => Answer::Pulse(
                 after.map_or_else(Vec::new, |after| (after + 1..=self.events).map(event).collect()),

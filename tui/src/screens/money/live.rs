@@ -11,25 +11,54 @@ use bursar_shared::{
 };
 
 use super::Money;
-use crate::screens::statement::Sum;
+use crate::{
+    listing::{Rows as _, newer},
+    screens::statement::Sum,
+};
+
+/// Brings an account up to what was read or heard of it, in as far as that is newer: itself by its
+/// version, what it holds by its last entry. Whether it was.
+fn bring_up(account: &mut Account, now: &Account) -> bool {
+    let before = (account.version, account.entry_seq);
+    let (balances, entry_seq) = match account.entry_seq > now.entry_seq {
+        true => (account.balances, account.entry_seq),
+        false => (now.balances, now.entry_seq),
+    };
+    match now.version >= account.version {
+        true => *account = Account { balances, entry_seq, ..now.clone() },
+        false => (account.balances, account.entry_seq) = (balances, entry_seq),
+    }
+    before != (account.version, account.entry_seq)
+}
 
 impl Money {
     /// An account as it is now: wherever it is shown.
     pub fn take_account(&mut self, account: &Account) -> bool {
         self.learn(account);
+        self.take_shown(account);
+        self.accounts.window.revise(&account.id.to_string(), |row| bring_up(&mut row.record, account))
+    }
+
+    /// The account whose statement is shown, as it was read or heard of; what is held may be newer.
+    pub fn take_shown(&mut self, account: &Account) {
         if let Some(held) = self.account.as_mut().filter(|held| held.id == account.id) {
-            *held = account.clone();
+            bring_up(held, account);
         }
-        self.accounts.window.patch(&account.id.to_string(), |row| row.record = account.clone())
     }
 
     /// A transfer as it is now, wherever it is shown.
     pub fn take_transfer(&mut self, transfer: &Transfer) -> bool {
         let transfer = Transfer { accounts: None, ..transfer.clone() };
-        if let Some(held) = self.moved.get_mut(&transfer.id) {
+        if let Some(held) = self.moved.get_mut(&transfer.id).filter(|held| !held.outdates(&transfer)) {
             *held = transfer.clone();
         }
-        self.transfers.window.patch(&transfer.id.to_string(), |row| row.record = transfer)
+        self.transfers.window.revise(&transfer.id.to_string(), |row| {
+            let newer = !row.record.outdates(&transfer) && row.record != transfer;
+            if newer {
+                row.record = transfer;
+            }
+            newer
+        })
     }
 
     /// An account holds this after a transfer.
@@ -98,11 +127,11 @@ impl Money {
             if let Some((total, _)) = &mut list.total {
                 *total += 1;
             }
-            self.re_add();
-        } else {
-            list.newer.insert(entry.seq.to_string());
+            return true;
         }
-        true
+        let data = serde_json::to_value(&entry).unwrap_or_default();
+        let fits = newer::fit(list.filter(), &data, transfer.created_at);
+        list.newer.add(&entry.seq.to_string(), fits)
     }
 
     /// Adds the entries that are here up again.
@@ -114,12 +143,18 @@ impl Money {
     /// they are, new ones are counted.
     pub fn take_events(&mut self, events: &[Event]) -> bool {
         let mut seen = false;
+        let top = |money: &Self| money.statement.window.rows().next().map(|row| row.record.seq);
+        let before = top(self);
         for event in events {
             match event.resource.kind.as_str() {
                 "account" => seen |= self.account_event(event),
                 "transfer" => seen |= self.transfer_event(event),
                 _ => {}
             }
+        }
+        // once for all of them
+        if top(self) != before {
+            self.re_add();
         }
         seen
     }
@@ -128,22 +163,10 @@ impl Money {
         let Ok(now) = serde_json::from_value::<Account>(event.data.clone()) else { return false };
         let id = now.id.to_string();
         self.learn(&now);
-        let put = |account: &mut Account| {
-            if now.version >= account.version {
-                // money may have moved since this was written down
-                let (balances, entry_seq) = match account.entry_seq > now.entry_seq {
-                    true => (account.balances, account.entry_seq),
-                    false => (now.balances, now.entry_seq),
-                };
-                *account = Account { balances, entry_seq, ..now.clone() };
-            }
-        };
-        if let Some(account) = self.account.as_mut().filter(|account| account.id == now.id) {
-            put(account);
-        }
-        let held = self.accounts.window.patch(&id, |row| put(&mut row.record));
+        self.take_shown(&now);
+        let held = self.accounts.window.revise(&id, |row| bring_up(&mut row.record, &now));
         if event.kind == "account.created" && !held && self.accounts.read_at.is_some() {
-            return self.accounts.newer.insert(id);
+            return self.accounts.newer.add(&id, newer::fits(self.accounts.filter(), event));
         }
         held
     }
@@ -161,7 +184,7 @@ impl Money {
         let id = now.id.to_string();
         let held = self.transfers.window.rows().any(|row| row.id == id);
         if !held && self.transfers.read_at.is_some() {
-            seen |= self.transfers.newer.insert(id);
+            seen |= self.transfers.newer.add(&id, newer::fits(self.transfers.filter(), event));
         }
         seen
     }
@@ -183,12 +206,13 @@ impl Money {
             }
         };
         let put = |hold: &mut Transfer| {
-            hold.status = status;
-            hold.captured_amount = captured;
+            let before = (hold.status, hold.captured_amount);
+            (hold.status, hold.captured_amount) = (status, captured);
+            before != (status, captured)
         };
         if let Some(hold) = self.moved.get_mut(&parent) {
             put(hold);
         }
-        self.transfers.window.patch(&parent.to_string(), |row| put(&mut row.record))
+        self.transfers.window.revise(&parent.to_string(), |row| put(&mut row.record))
     }
 }
