@@ -23,6 +23,7 @@ mod nemesis;
 mod openapi;
 mod people;
 mod schema;
+mod shell;
 mod storage;
 mod stream;
 mod support;
