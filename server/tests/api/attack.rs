@@ -49,7 +49,15 @@ impl Forged {
 }
 
 /// An entry to be written by hand, with what the account holds afterwards.
-pub fn entry(account: &str, seq: i64, of: char, side: &str, amount: i64, totals: [i64; 4], at: i64) -> String {
+pub fn entry(
+    account: &str,
+    seq: i64,
+    of: char,
+    side: &str,
+    amount: i64,
+    totals: [i64; 4],
+    at: i64,
+) -> String {
     let [debits, credits, debits_held, credits_held] = totals;
     format!(
         "INSERT INTO entries VALUES ('{account}', {seq}, '{}', '{side}', {amount}, {debits}, {credits}, {debits_held}, {credits_held}, {at});",

@@ -13,6 +13,7 @@ mod arrows;
 mod attack;
 mod authorization;
 mod bank;
+mod clocks;
 mod faults;
 mod hostile;
 mod lists;
