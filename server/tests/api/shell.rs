@@ -10,8 +10,11 @@ use crate::{
     support::rows,
 };
 
+/// Runs SQL in one session.
+type Shell = Box<dyn FnMut(&str) -> Result<(), String>>;
+
 /// A session of `psql` or `sqlite3`, as it is opened: on SQLite without foreign keys and recursive triggers.
-fn shell(books: &Books) -> Box<dyn FnMut(&str) -> Result<(), String>> {
+fn shell(books: &Books) -> Shell {
     match books.s.location() {
         Location::Sqlite(path) => {
             let mut conn = SqliteConnection::establish(path.to_str().unwrap()).unwrap();
