@@ -189,9 +189,10 @@ pub(crate) fn said(refusal: &ApiError) -> String {
         ErrorCode::ReversalExceedsTransfer => {
             money("left").map(|left| format!("Only {left} are left to reverse."))
         }
-        ErrorCode::AmountOutOfRange => {
-            money("max").map(|most| format!("All that ever goes through an account must stay within {most}."))
-        }
+        // the daemon counts in minor units
+        ErrorCode::AmountOutOfRange => money("max").map(|most| {
+            refusal.message.replace("below 2^53 minor units", &format!("within {most}"))
+        }),
         _ => None,
     };
     told.unwrap_or_else(|| refusal.message.clone())
@@ -208,7 +209,11 @@ pub(crate) fn next_step(refusal: &ApiError) -> Option<String> {
         ErrorCode::BalanceLimit => {
             format!("move less, or raise the limit: bursar accounts update {account} --max-balance AMOUNT")
         }
-        ErrorCode::AmountOutOfRange => "move less at once".to_owned(),
+        ErrorCode::AmountOutOfRange => match of("limit").as_deref() {
+            Some("turnover") => "move what it holds to another account, and use that".to_owned(),
+            Some("held") => "capture or void some of its holds first".to_owned(),
+            _ => format!("lower its limit: bursar accounts update {account} --overdraft-limit AMOUNT"),
+        },
         ErrorCode::AccountFrozen => format!("find out why, then: bursar accounts unfreeze {account}"),
         ErrorCode::AccountClosed => "it stays closed: use another account".to_owned(),
         ErrorCode::AccountNotEmpty => {

@@ -255,6 +255,9 @@ impl App {
         show("bursar_log_head", "The number of the last row of the log.", gauge, &[], |app| {
             u64::try_from(app.bus.head()).unwrap_or(0)
         });
+        let clock = self.clock.clone();
+        let help = "How far this machine's clock was ahead of PostgreSQL's when they were last compared.";
+        self.metrics.source("bursar_clock_ahead_seconds", help, gauge, &[], move || clock.seconds_ahead());
         show("bursar_uptime_seconds", "Since the daemon started.", gauge, &[], |app| {
             app.started.elapsed().as_secs()
         });

@@ -32,7 +32,6 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 
 #[cfg(feature = "testing")]
 pub use self::open::{connect_to_write, schema_fingerprint};
-pub(crate) use self::statement::statement;
 use self::{
     batch::{Job, Settled},
     open::{Manager, Purpose},
@@ -44,6 +43,7 @@ pub use self::{
     money::Order,
     open::{Engine, FolderLock, Location, SchemaState, migrate, schema_state},
 };
+pub(crate) use self::{open::compare_clocks, statement::statement};
 use crate::{
     clock::Clock,
     error::{BoxError, Error, Result, Trouble, broken, database_error, later, trouble},
@@ -198,16 +198,22 @@ impl Db {
                 .connection_timeout(PATIENCE)
                 .idle_timeout(Some(Duration::from_secs(300)))
                 .error_handler(Box::new(Whisper))
-                .build(Manager { location: location.clone(), purpose, losses: losses.clone() })
+                .build(Manager {
+                    location: location.clone(),
+                    purpose,
+                    losses: losses.clone(),
+                    clock: clock.clone(),
+                })
         };
         // the first connection is tried outside the pool, which would hide why it fails
-        open::connect(location, Purpose::Read)?;
+        open::look_at_time(&mut open::connect(location, Purpose::Read)?, &clock)?;
         let permits = usize::try_from(pool_size).unwrap_or(4);
         let worker = || worker::Worker {
             location: location.clone(),
             clock: clock.clone(),
             bus: bus.clone(),
             figures: figures.clone(),
+            rush: std::cell::Cell::default(),
         };
         let thread = |name: &str| std::thread::Builder::new().name(name.to_owned());
         let writer = match location.engine() {

@@ -7,7 +7,7 @@ use tokio::{sync::watch, time::MissedTickBehavior};
 
 use crate::{
     app::Shared,
-    db::{How, Order, Outcome, Plain, purge_verdicts},
+    db::{How, Order, Outcome, Plain, compare_clocks, purge_verdicts},
     error::{Error, later},
     ledger::What,
     log::Stamp,
@@ -17,6 +17,8 @@ use crate::{
 /// How often the daemon looks whether somebody else wrote: `admin create` beside it on SQLite, other
 /// daemons on PostgreSQL. Well below the second within which a withdrawal must hold (docs/adr/0005).
 const LISTEN: Duration = Duration::from_millis(250);
+/// After how many looks the clocks are compared again.
+const COMPARE: u32 = 8;
 /// A log that does not answer within this counts as not heard: well below the second, too.
 const PATIENCE: Duration = Duration::from_millis(500);
 /// How often holds that ran out are looked for. A capture that comes after the end is refused all the
@@ -38,13 +40,19 @@ pub async fn listen(app: Shared, mut stop: watch::Receiver<bool>) {
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut seen: Option<i64> = None;
     let mut deaf = false;
+    let mut looks = 0_u32;
     loop {
         tokio::select! {
             _ = ticks.tick() => {}
             _ = stop.changed() => return,
         }
         let from = seen;
+        looks = looks.wrapping_add(1);
+        let clock = looks.is_multiple_of(COMPARE).then(|| app.clock.clone());
         let look = app.db.look_up(move |conn| {
+            if let Some(clock) = clock {
+                compare_clocks(conn, &clock)?;
+            }
             let (head, _) = log::head(conn)?;
             match from {
                 Some(from) if head == from => Ok((head, Some(Vec::new()))),
@@ -91,7 +99,7 @@ pub async fn expire(app: Shared, mut stop: watch::Receiver<bool>) {
             _ = ticks.tick() => {}
             _ = stop.changed() => return,
         }
-        loop {
+        while app.clock.distrust().is_none() {
             let now = app.clock.now();
             let due = match app.db.look_up(move |conn| transfers::expired(conn, now, SOME)).await {
                 Ok((due, _)) => due,
@@ -130,7 +138,8 @@ pub async fn purge(app: Shared, mut stop: watch::Receiver<bool>) {
             _ = ticks.tick() => {}
             _ = stop.changed() => return,
         }
-        loop {
+        // what is old by a wrong clock is somebody's session and key
+        while app.clock.distrust().is_none() {
             let how = How { stamp: Stamp::system("purge"), key: None, dry_run: false };
             let now = app.clock.now();
             let gone = app

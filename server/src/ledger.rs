@@ -7,16 +7,16 @@
 
 mod books;
 mod store;
+mod told;
 
 use bursar_shared::{
     error::{ApiError, ErrorCode},
     field::Reason,
     id::{SessionId, TransferId, UserId},
     operations::transfers::{CaptureTransfer, CreateTransfer, ReverseTransfer, Transfer},
-    permission::{Permission, Permissions},
+    permission::Permissions,
     time::Timestamp,
 };
-use serde_json::json;
 
 use self::books::Books;
 use crate::{
@@ -138,13 +138,4 @@ pub fn refusal(why: &Error) -> Option<ApiError> {
         _ => return None,
     };
     Some(ApiError::new(code, message))
-}
-
-fn forbidden() -> ApiError {
-    let missing = Permission::LedgerIssue;
-    ApiError::new(
-        ErrorCode::Forbidden,
-        format!("You need the permission {missing}: a system account is on one side."),
-    )
-    .with(json!({ "missing": [missing] }))
 }

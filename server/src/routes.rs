@@ -106,11 +106,17 @@ async fn ready(State(app): State<Shared>) -> Response {
         None => "unknown",
     };
     // a store without an owner serves, but says so: somebody has to make the first one
-    let fine = database == "ok" && !draining;
+    let wrong = app.clock.distrust();
+    let fine = database == "ok" && !draining && wrong.is_none();
     let status = if fine { "ok" } else { "unavailable" };
     let body = json!({
         "status": status,
-        "checks": { "database": database, "owner": owner, "draining": draining },
+        "checks": {
+            "database": database,
+            "owner": owner,
+            "draining": draining,
+            "clock": wrong.as_deref().unwrap_or("ok"),
+        },
     });
     let code = if fine { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (code, Json(body)).into_response()

@@ -148,9 +148,14 @@ impl TestServer {
 
     /// A second daemon on the same database; PostgreSQL only.
     pub async fn second(&self) -> Self {
-        let running = start_at(self.config.clone(), self.clock.clone()).await.unwrap();
+        self.second_by(self.clock.clone()).await
+    }
+
+    /// The same on a machine with a clock of its own.
+    pub async fn second_by(&self, clock: Clock) -> Self {
+        let running = start_at(self.config.clone(), clock.clone()).await.unwrap();
         Self {
-            clock: self.clock.clone(),
+            clock,
             running: Some(running),
             config: self.config.clone(),
             _folder: tempfile::tempdir().unwrap(),

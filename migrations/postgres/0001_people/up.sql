@@ -19,7 +19,7 @@ CREATE TABLE users (
   version       BIGINT NOT NULL,
   created_at    BIGINT NOT NULL,
   updated_at    BIGINT NOT NULL,
-  CONSTRAINT users_id_is_typed     CHECK (substr(id, 1, 4) = 'usr_' AND length(id) = 30),
+  CONSTRAINT users_id_is_typed     CHECK (id ~ '^usr_[0-7][0-9a-hjkmnp-tv-z]{25}$'),
   CONSTRAINT users_email_is_lower  CHECK (email = lower(email) AND length(email) BETWEEN 3 AND 254),
   CONSTRAINT users_name_is_bounded CHECK (length(name) BETWEEN 1 AND 200),
   CONSTRAINT users_status_is_known CHECK (status IN ('active', 'suspended', 'deleted')),
@@ -64,7 +64,7 @@ CREATE TABLE roles (
   version     BIGINT NOT NULL,
   created_at  BIGINT NOT NULL,
   updated_at  BIGINT NOT NULL,
-  CONSTRAINT roles_id_is_typed CHECK (substr(id, 1, 4) = 'rol_' AND length(id) = 30),
+  CONSTRAINT roles_id_is_typed CHECK (id ~ '^rol_[0-7][0-9a-hjkmnp-tv-z]{25}$'),
   CONSTRAINT roles_built_in_is_a_flag CHECK (built_in IN (0, 1)),
   CONSTRAINT roles_version_counts CHECK (version >= 1)
 );
@@ -93,7 +93,7 @@ CREATE TABLE sessions (
   expires_at       BIGINT NOT NULL,
   ends_at          BIGINT NOT NULL,
   revoked_at       BIGINT,
-  CONSTRAINT sessions_id_is_typed CHECK (substr(id, 1, 4) = 'ses_' AND length(id) = 30),
+  CONSTRAINT sessions_id_is_typed CHECK (id ~ '^ses_[0-7][0-9a-hjkmnp-tv-z]{25}$'),
   CONSTRAINT sessions_user FOREIGN KEY (user_id) REFERENCES users (id),
   CONSTRAINT sessions_generation_counts CHECK (generation >= 1),
   CONSTRAINT sessions_end CHECK (expires_at <= ends_at)

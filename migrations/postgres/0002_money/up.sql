@@ -36,7 +36,7 @@ CREATE TABLE accounts (
   version         BIGINT NOT NULL,
   created_at      BIGINT NOT NULL,
   updated_at      BIGINT NOT NULL,
-  CONSTRAINT accounts_id_is_typed CHECK (substr(id, 1, 4) = 'acc_' AND length(id) = 30),
+  CONSTRAINT accounts_id_is_typed CHECK (id ~ '^acc_[0-7][0-9a-hjkmnp-tv-z]{25}$'),
   CONSTRAINT accounts_number_counts CHECK (number >= 1),
   CONSTRAINT accounts_name_is_bounded CHECK (length(name) BETWEEN 1 AND 200),
   CONSTRAINT accounts_owner FOREIGN KEY (owner_id) REFERENCES users (id),
@@ -103,7 +103,7 @@ CREATE TABLE transfers (
   expires_at      BIGINT,
   metadata        TEXT COLLATE "C" NOT NULL,
   created_at      BIGINT NOT NULL,
-  CONSTRAINT transfers_id_is_typed CHECK (substr(id, 1, 4) = 'trf_' AND length(id) = 30),
+  CONSTRAINT transfers_id_is_typed CHECK (id ~ '^trf_[0-7][0-9a-hjkmnp-tv-z]{25}$'),
   CONSTRAINT transfers_kind_is_known CHECK (kind IN ('transfer', 'hold', 'capture', 'void', 'expiry', 'reversal')),
   CONSTRAINT transfers_status_fits_kind CHECK (CASE kind WHEN 'hold' THEN status IN ('pending', 'captured', 'voided', 'expired') ELSE status = 'posted' END),
   CONSTRAINT transfers_parent_fits_kind CHECK ((kind IN ('capture', 'void', 'expiry', 'reversal')) = (parent_id IS NOT NULL)),
@@ -184,6 +184,14 @@ CREATE FUNCTION transfers_are_sound() RETURNS trigger LANGUAGE plpgsql
 SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
 DECLARE broken text;
 BEGIN
+  -- what is judged must not change before this is committed: two who reverse one transfer, or one who freezes while
+  -- another pays, would each see the world without the other. In the one order in which the daemon, too, holds accounts.
+  PERFORM FROM accounts AS a WHERE a.id = ANY (ARRAY(SELECT t.from_account_id FROM fresh AS t) || ARRAY(SELECT t.to_account_id FROM fresh AS t))
+    ORDER BY a.id FOR NO KEY UPDATE;
+  IF EXISTS (SELECT FROM fresh AS t WHERE t.parent_id IS NOT NULL) THEN
+    PERFORM FROM transfers AS p WHERE p.id = ANY (ARRAY(SELECT t.parent_id FROM fresh AS t WHERE t.parent_id IS NOT NULL))
+      ORDER BY p.id FOR NO KEY UPDATE;
+  END IF;
   SELECT judged.what INTO broken FROM (
     SELECT CASE
       WHEN t.status <> CASE t.kind WHEN 'hold' THEN 'pending' ELSE 'posted' END OR t.captured_amount <> 0 OR t.reversed_amount <> 0
@@ -202,6 +210,10 @@ BEGIN
           AND p.from_account_id = t.to_account_id AND p.to_account_id = t.from_account_id AND p.currency = t.currency
           AND (SELECT SUM(r.amount) FROM transfers AS r WHERE r.parent_id = p.id AND r.kind = 'reversal') <= p.amount, FALSE)
         THEN 'transfers_reverse_within_amount'
+      -- an entry belongs to one transfer: what debits it would else be taken for what credits another
+      WHEN EXISTS (SELECT FROM transfers AS o WHERE o.to_account_id = t.from_account_id AND o.to_seq = t.from_seq)
+          OR EXISTS (SELECT FROM transfers AS o WHERE o.from_account_id = t.to_account_id AND o.from_seq = t.to_seq)
+        THEN 'transfers_share_no_entry'
       END AS what
     FROM fresh AS t JOIN accounts AS a ON a.id = t.from_account_id JOIN accounts AS b ON b.id = t.to_account_id
       LEFT JOIN transfers AS p ON p.id = t.parent_id

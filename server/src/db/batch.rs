@@ -82,6 +82,7 @@ impl<A: Answer> Verdict for Kept<A> {
 pub struct Tx<'a> {
     conn: &'a mut Conn,
     stamp: &'a Stamp,
+    clock: &'a Clock,
     now: Timestamp,
     rows: &'a mut Vec<Row>,
 }
@@ -108,7 +109,15 @@ impl Tx<'_> {
     /// # Errors
     /// Those of the database.
     pub fn money(&mut self, whats: Vec<What>, issues: bool) -> Result<Vec<Moved>> {
-        self.money_at(whats, issues, self.now)
+        if let Some(why) = self.clock.distrust() {
+            return Err(money::by_no_clock(why));
+        }
+        let moved = self.money_at(whats, issues, self.now)?;
+        // what passes by itself is not the verdict of one among many, which would be kept under the key of all
+        match moved.iter().find_map(|one| one.as_ref().err().filter(|why| why.code.status() >= 500)) {
+            Some(why) => Err(why.clone().into()),
+            None => Ok(moved),
+        }
     }
 
     /// The same at another time: for generators of history.
@@ -293,7 +302,7 @@ pub(super) fn run(
     watch::start_counting();
     let now = clock.now();
     let mut rows: Vec<Row> = Vec::new();
-    let replies = match catching("a group of writes", || attempt(conn, &jobs, now, &mut rows)) {
+    let replies = match catching("a group of writes", || attempt(conn, &jobs, clock, now, &mut rows)) {
         Ok(replies) => replies,
         Err(why) => {
             // a rollback of a dead connection fails, and says nothing new
@@ -391,14 +400,20 @@ fn happened(location: &Location, rows: &[Row]) -> Option<bool> {
     None
 }
 
-fn attempt(conn: &mut Conn, jobs: &[Job], now: Timestamp, rows: &mut Vec<Row>) -> Result<Vec<Reply>> {
+fn attempt(
+    conn: &mut Conn,
+    jobs: &[Job],
+    clock: &Clock,
+    now: Timestamp,
+    rows: &mut Vec<Row>,
+) -> Result<Vec<Reply>> {
     match conn {
         // a read transaction that wants to write later may find that somebody else did: begin as a writer
         Conn::Sqlite(sqlite) => AnsiTransactionManager::begin_transaction_sql(sqlite, "BEGIN IMMEDIATE")?,
         Conn::Pg(pg) => AnsiTransactionManager::begin_transaction_sql(pg, "BEGIN")?,
     }
     let mut replies: Vec<Option<Reply>> = jobs.iter().map(|_| None).collect();
-    money::run(conn, jobs, now, rows, &mut replies)?;
+    money::run(conn, jobs, clock, now, rows, &mut replies)?;
     for (job, replied) in jobs.iter().zip(&mut replies) {
         let Work::Change(work) = &job.work else { continue };
         let before = rows.len();
@@ -407,7 +422,7 @@ fn attempt(conn: &mut Conn, jobs: &[Job], now: Timestamp, rows: &mut Vec<Row>) -
             continue;
         }
         Manager::begin_transaction(conn)?;
-        match one(conn, job, work, now, rows) {
+        match one(conn, job, work, clock, now, rows) {
             Ok(reply) if !job.how.dry_run => {
                 Manager::commit_transaction(conn)?;
                 *replied = Some(reply);
@@ -465,7 +480,14 @@ fn commit(conn: &mut Conn, figures: &Figures) -> Result<()> {
 }
 
 /// One write under a savepoint: key, closure, verdict.
-fn one(conn: &mut Conn, job: &Job, work: &Change, now: Timestamp, rows: &mut Vec<Row>) -> Result<Reply> {
+fn one(
+    conn: &mut Conn,
+    job: &Job,
+    work: &Change,
+    clock: &Clock,
+    now: Timestamp,
+    rows: &mut Vec<Row>,
+) -> Result<Reply> {
     let key = job.how.key.as_ref().filter(|_| !job.how.dry_run);
     if let Some(key) = key {
         match keys::claim(conn, key, now)? {
@@ -483,7 +505,7 @@ fn one(conn: &mut Conn, job: &Job, work: &Change, now: Timestamp, rows: &mut Vec
     let mut value = None;
     Manager::begin_transaction(conn)?;
     let ended = {
-        let mut tx = Tx { conn, stamp: &job.how.stamp, now, rows };
+        let mut tx = Tx { conn, stamp: &job.how.stamp, clock, now, rows };
         fail::fail_point!("in-write");
         work(&mut tx, &mut value)
     };

@@ -5,7 +5,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use bursar_shared::{error::ErrorCode, operation::Created, time::Timestamp};
@@ -16,7 +16,8 @@ use super::{
     keys::{self, Claim, Keyed},
 };
 use crate::{
-    error::{Error, Result, refuse},
+    clock::Clock,
+    error::{Error, Result, later, refuse},
     ledger::{self, Asker, Command, What},
     log::Row,
 };
@@ -37,6 +38,7 @@ pub struct Order {
 pub(super) fn run(
     conn: &mut Conn,
     jobs: &[Job],
+    clock: &Clock,
     now: Timestamp,
     rows: &mut Vec<Row>,
     replies: &mut [Option<Reply>],
@@ -46,6 +48,8 @@ pub(super) fn run(
         let Work::Money(order) = &job.work else { continue };
         if job.deadline <= Instant::now() {
             replies[place] = Some(Reply::Error(waited_too_long()));
+        } else if let Some(why) = clock.distrust() {
+            replies[place] = Some(Reply::Error(by_no_clock(why)));
         } else {
             waiting.push((place, job, order));
         }
@@ -117,6 +121,11 @@ pub(super) fn run(
         Manager::commit_transaction(conn)?;
     }
     Ok(())
+}
+
+/// No money moves by a clock that cannot be right.
+pub(super) fn by_no_clock(why: String) -> Error {
+    later(ErrorCode::DatabaseUnavailable, why, Duration::from_secs(5))
 }
 
 /// Takes the keys; what has a verdict already, or is the same as another, waits no longer.

@@ -10,7 +10,7 @@ use std::{
 };
 
 use diesel::{
-    Connection, PgConnection, RunQueryDsl, SqliteConnection,
+    Connection, OptionalExtension, PgConnection, RunQueryDsl, SqliteConnection,
     connection::{InstrumentationEvent, SimpleConnection},
     migration::{Migration, MigrationSource, MigrationVersion},
     sql_types::{BigInt, Text},
@@ -18,7 +18,10 @@ use diesel::{
 use diesel_migrations::{EmbeddedMigrations, MigrationHarness, embed_migrations};
 
 use super::{Conn, watch};
-use crate::error::{BoxError, errors_are_worded_in};
+use crate::{
+    clock::Clock,
+    error::{BoxError, errors_are_worded_in},
+};
 
 const SQLITE: EmbeddedMigrations = embed_migrations!("../migrations/sqlite");
 const POSTGRES: EmbeddedMigrations = embed_migrations!("../migrations/postgres");
@@ -124,6 +127,7 @@ pub(super) struct Manager {
     pub(super) location: Location,
     pub(super) purpose: Purpose,
     pub(super) losses: Arc<AtomicU64>,
+    pub(super) clock: Clock,
 }
 
 impl r2d2::ManageConnection for Manager {
@@ -132,7 +136,10 @@ impl r2d2::ManageConnection for Manager {
 
     fn connect(&self) -> Result<Pooled, BoxErrorDisplay> {
         let opened = self.losses.load(Ordering::Acquire);
-        let conn = connect(&self.location, self.purpose).map_err(BoxErrorDisplay)?;
+        let mut conn = connect(&self.location, self.purpose).map_err(BoxErrorDisplay)?;
+        if self.purpose == Purpose::Write {
+            compare_clocks(&mut conn, &self.clock).map_err(|why| BoxErrorDisplay(why.into()))?;
+        }
         Ok(Pooled { conn, opened })
     }
 
@@ -216,6 +223,30 @@ pub(super) fn connect(location: &Location, purpose: Purpose) -> Result<Conn, Box
     };
     conn.set_instrumentation(|event: InstrumentationEvent<'_>| watch::saw(&event));
     Ok(conn)
+}
+
+/// Compares this machine's clock with that of PostgreSQL, which all its daemons share. A SQLite file has no
+/// other clock than ours.
+pub(crate) fn compare_clocks(conn: &mut Conn, clock: &Clock) -> diesel::QueryResult<()> {
+    let Conn::Pg(pg) = conn else { return Ok(()) };
+    let before = clock.now();
+    let theirs =
+        diesel::sql_query("SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS value")
+            .get_result::<Number>(pg)?;
+    clock.compare(before, theirs.value, clock.now());
+    Ok(())
+}
+
+/// Looks how late it is already in a store that is opened: by the database's clock, or, where there is none
+/// but ours, by the newest row.
+pub(super) fn look_at_time(conn: &mut Conn, clock: &Clock) -> diesel::QueryResult<()> {
+    if let Conn::Sqlite(sqlite) = conn {
+        let newest = diesel::sql_query("SELECT at AS value FROM log ORDER BY seq DESC LIMIT 1")
+            .get_result::<Number>(sqlite)
+            .optional()?;
+        clock.not_before(newest.map_or(0, |newest| newest.value));
+    }
+    compare_clocks(conn, clock)
 }
 
 /// The URL with settings that notice a dead server within seconds, where it does not set them itself.

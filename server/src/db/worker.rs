@@ -1,7 +1,13 @@
 //! The threads that write: they take what is queued, run it, and again.
 
-use std::sync::atomic::Ordering;
+use std::{
+    cell::Cell,
+    collections::VecDeque,
+    sync::atomic::Ordering,
+    time::{Duration, Instant},
+};
 
+use diesel::connection::SimpleConnection;
 use tokio::sync::mpsc;
 
 use super::{
@@ -12,10 +18,27 @@ use super::{
 };
 use crate::{
     clock::Clock,
-    error::{Error, Trouble, database_error, trouble},
+    error::{BoxError, Error, Trouble, database_error, trouble},
     ledger,
     log::Bus,
 };
+
+/// How long a statement waits for what others hold; two that wait in a row, each on the other's heels, wait twice
+/// as long.
+const PATIENT: &str = "1s";
+/// And when it did so in vain once: then somebody keeps a row to themselves, and neither the parts of the group
+/// nor those behind it are to wait as long again. Our own transactions hold what they need for less.
+const HURRIED: &str = "100ms";
+/// How long it is hurried after that.
+const RUSH: Duration = Duration::from_secs(10);
+
+/// Writes that are tried together.
+struct Turn {
+    jobs: Vec<Job>,
+    tries: u32,
+    /// Whether it waited in vain before.
+    hurried: bool,
+}
 
 /// The one writer of a SQLite file, or one of those of money on PostgreSQL.
 pub(super) struct Worker {
@@ -23,6 +46,8 @@ pub(super) struct Worker {
     pub(super) clock: Clock,
     pub(super) bus: Bus,
     pub(super) figures: std::sync::Arc<Figures>,
+    /// Until when it is in a hurry.
+    pub(super) rush: Cell<Option<Instant>>,
 }
 
 impl Worker {
@@ -42,9 +67,9 @@ impl Worker {
                     group.push(next);
                 }
             }
-            self.settle(&mut conn, group, 0);
+            self.settle(&mut conn, group);
             for job in alone.into_iter().flatten() {
-                self.settle(&mut conn, vec![job], 0);
+                self.settle(&mut conn, vec![job]);
             }
         }
     }
@@ -61,21 +86,37 @@ impl Worker {
         let _ending = Ending(lanes);
         let mut conn: Option<Conn> = None;
         while let Some(group) = lanes.take(lane, most) {
-            self.settle(&mut conn, group, 0);
+            self.settle(&mut conn, group);
             lanes.done(lane);
         }
     }
 
-    fn settle(&self, conn: &mut Option<Conn>, group: Vec<Job>, tries: u32) {
+    fn settle(&self, conn: &mut Option<Conn>, group: Vec<Job>) {
+        let mut turns = VecDeque::from([Turn { jobs: group, tries: 0, hurried: false }]);
+        while let Some(turn) = turns.pop_front() {
+            self.take(conn, turn, &mut turns);
+        }
+    }
+
+    fn connect(&self) -> Result<Conn, BoxError> {
+        let mut conn = open::connect(&self.location, Purpose::Write)?;
+        open::compare_clocks(&mut conn, &self.clock)?;
+        wait_for_locks(&mut conn, PATIENT)?;
+        Ok(conn)
+    }
+
+    /// Takes a turn; what is to be tried again has another.
+    fn take(&self, conn: &mut Option<Conn>, turn: Turn, turns: &mut VecDeque<Turn>) {
+        let Turn { jobs, tries, hurried } = turn;
         let open = match conn.take() {
             Some(open) => Ok(open),
-            None => open::connect(&self.location, Purpose::Write),
+            None => self.connect(),
         };
         let mut open = match open {
             Ok(open) => open,
             Err(why) => {
                 let text = why.to_string();
-                for job in group {
+                for job in jobs {
                     let kind = diesel::result::DatabaseErrorKind::ClosedConnection;
                     let source = diesel::result::Error::DatabaseError(kind, Box::new(text.clone()));
                     job.fail(Error::Broken { doing: "opening the store", source: Box::new(source) });
@@ -83,8 +124,16 @@ impl Worker {
                 return;
             }
         };
-        match batch::run(&mut open, group, &self.location, &self.clock, &self.bus, &self.figures) {
-            Settled::All => *conn = Some(open),
+        let rushed = hurried || self.rush.get().is_some_and(|until| Instant::now() < until);
+        if rushed {
+            // a connection that cannot even do this fails at once below
+            let _ = wait_for_locks(&mut open, HURRIED);
+        }
+        match batch::run(&mut open, jobs, &self.location, &self.clock, &self.bus, &self.figures) {
+            Settled::All => {
+                let fit = !rushed || wait_for_locks(&mut open, PATIENT).is_ok();
+                *conn = fit.then_some(open);
+            }
             Settled::Unknown => drop(open),
             Settled::Again(mut jobs, why) => {
                 // never trust pages cached by a failed sync, nor a transaction of unknown depth
@@ -95,15 +144,28 @@ impl Worker {
                     matches!(database_error(&why).map(trouble), Some(Trouble::Transient | Trouble::Lost));
                 // a rule that only the database saw broken: another daemon was quicker, and what it did is seen now
                 let overtaken = tries == 0 && ledger::refusal(&why).is_some();
-                if (passing && tries < 3) || overtaken {
-                    return self.settle(conn, jobs, tries + 1);
+                // somebody keeps a row to themselves: only who needs that row waits for it, and not much longer
+                let locked = waited_for_a_lock(&why);
+                if locked {
+                    self.rush.set(Some(Instant::now() + RUSH));
+                }
+                if locked && (jobs.len() > 1 || !hurried || tries < 2) {
+                    let tries = if jobs.len() > 1 { tries } else { tries + 1 };
+                    let rest = jobs.split_off(jobs.len() / 2);
+                    for jobs in [jobs, rest].into_iter().filter(|half| !half.is_empty()) {
+                        turns.push_back(Turn { jobs, tries, hurried: true });
+                    }
+                    return;
+                }
+                if !locked && ((passing && tries < 3) || overtaken) {
+                    return turns.push_front(Turn { jobs, tries: tries + 1, hurried });
                 }
                 // only a mistake is somebody's own; what the disk or a neighbour does concerns all alike
                 let somebodys = matches!(database_error(&why).map(trouble), Some(Trouble::Mistake) | None);
                 if jobs.len() > 1 && somebodys {
                     let rest = jobs.split_off(jobs.len() / 2);
-                    self.settle(conn, jobs, tries);
-                    return self.settle(conn, rest, tries);
+                    turns.push_front(Turn { jobs: rest, tries, hurried });
+                    return turns.push_front(Turn { jobs, tries, hurried });
                 }
                 for job in jobs {
                     if ledger::refusal(&why).is_none() {
@@ -114,4 +176,16 @@ impl Worker {
             }
         }
     }
+}
+
+fn wait_for_locks(conn: &mut Conn, time: &str) -> diesel::QueryResult<()> {
+    match conn {
+        Conn::Pg(pg) => pg.batch_execute(&format!("SET lock_timeout='{time}'")),
+        Conn::Sqlite(_) => Ok(()),
+    }
+}
+
+/// Whether PostgreSQL ended a statement because somebody else holds what it needs.
+fn waited_for_a_lock(why: &Error) -> bool {
+    matches!(database_error(why), Some(diesel::result::Error::DatabaseError(_, info)) if info.message().contains("lock timeout"))
 }

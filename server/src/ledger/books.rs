@@ -15,10 +15,14 @@ use bursar_shared::{
 };
 use serde_json::json;
 
-use super::{Command, Verdict, What, forbidden, store};
+use super::{
+    Command, Verdict, What, store,
+    told::{forbidden, internal, missing, not_pending, read, text_of},
+};
 use crate::{
+    clock::AGREED,
     db::Conn,
-    error::{Result, broken},
+    error::Result,
     log::{Draft, Row as LogRow, Stamp},
     repositories::{
         accounts::{self, balances},
@@ -334,12 +338,12 @@ impl Books {
                 "is the account that the money comes from",
             ));
         }
-        for id in [&from, &to] {
+        for (id, named) in [(&from, op.from_account_id), (&to, op.to_account_id)] {
             let account = self.held(id)?;
             if account.currency != op.currency {
-                let facts = json!({ "accountId": account.typed, "accountCurrency": account.currency, "currency": op.currency });
-                let message =
-                    format!("The account {} has {}, not {}.", account.id, account.currency, op.currency);
+                let facts = json!({ "accountId": named, "accountCurrency": account.currency, "currency": op.currency });
+                // as it was named: a system account that is not opened yet has an id that nobody can look up
+                let message = format!("The account {named} has {}, not {}.", account.currency, op.currency);
                 return Err(ApiError::new(ErrorCode::CurrencyMismatch, message).with(facts));
             }
         }
@@ -447,9 +451,22 @@ impl Books {
     }
 
     /// The moment of the next transfer between two accounts: later than all that happened to either, also
-    /// when a clock was set back, or another daemon's is ahead.
-    fn moment(&self, from: &Account, to: &Account) -> i64 {
-        self.now.micros().max(from.moved_at + 1).max(to.moved_at + 1)
+    /// when a clock was set back a little, or another daemon's is a little ahead. What is of the far future
+    /// is not continued: it would spread to whatever it touches, and be seen by nobody who asks for today.
+    fn moment(&self, from: &Account, to: &Account) -> std::result::Result<i64, ApiError> {
+        let later = if from.moved_at > to.moved_at { from } else { to };
+        let ahead = later.moved_at.saturating_sub(self.now.micros());
+        if ahead > AGREED {
+            let message = format!(
+                "The last entry of the account {} is {} s ahead of this machine's clock: no money of it moves before then.",
+                later.id,
+                ahead / 1_000_000
+            );
+            let facts =
+                json!({ "accountId": later.typed, "movedAt": Timestamp::from_micros(later.moved_at) });
+            return Err(ApiError::new(ErrorCode::DatabaseUnavailable, message).with(facts));
+        }
+        Ok(self.now.micros().max(later.moved_at + 1))
     }
 
     /// A hold that can still be resolved, and whether its time is over.
@@ -459,7 +476,7 @@ impl Books {
             return Err(not_pending(&known.row, "Only a pending hold can be captured or let go."));
         }
         let (from, to) = (self.held(&known.row.from_account_id)?, self.held(&known.row.to_account_id)?);
-        let at = self.moment(from, to);
+        let at = self.moment(from, to)?;
         Ok((known.row.clone(), known.row.expires_at.is_some_and(|end| end <= at)))
     }
 
@@ -495,11 +512,12 @@ impl Books {
         from.debits_pending += effect.hold;
         to.credits_posted += effect.post;
         to.credits_pending += effect.hold;
-        let counters = [from.debits_posted, from.debits_pending, to.credits_posted, to.credits_pending];
-        if counters.iter().any(|counter| *counter > MAX_MINOR) || (effect.post > 0 && !to.counts()) {
-            let facts = json!({ "amount": effect.amount, "max": MAX_MINOR, "currency": row.currency });
-            let message = "All that ever went through an account, and what it holds with its overdraft limit, \
-                           must stay below 2^53 minor units.";
+        if let Some((account, limit, message)) = beyond(&from, &to, effect) {
+            let facts = json!({ "accountId": account.typed, "limit": limit, "amount": effect.amount, "max": MAX_MINOR, "currency": row.currency });
+            // nobody opens a second one of those
+            let message =
+                if account.is_system { message.split(": open").next().unwrap_or(message) } else { message };
+            let message = message.replace("{}", &account.id);
             return Err(ApiError::new(ErrorCode::AmountOutOfRange, message).with(facts));
         }
         if goes_out && from.available().is_some_and(|left| left < 0) {
@@ -519,7 +537,7 @@ impl Books {
             );
             return Err(ApiError::new(ErrorCode::BalanceLimit, message).with(facts));
         }
-        let at = self.moment(&from, &to);
+        let at = self.moment(&from, &to)?;
         for account in [&mut from, &mut to] {
             account.entry_seq += 1;
             account.moved_at = at;
@@ -542,30 +560,24 @@ impl Books {
     }
 }
 
-fn missing(resource: &'static str, id: impl std::fmt::Display) -> ApiError {
-    let id = id.to_string();
-    ApiError::new(ErrorCode::NotFound, format!("There is no {resource} {id}."))
-        .with(json!({ "resource": resource, "id": id }))
-}
-
-fn not_pending(row: &transfers::Row, message: &str) -> ApiError {
-    let expires = row.expires_at.map(Timestamp::from_micros);
-    ApiError::new(ErrorCode::HoldNotPending, message)
-        .with(json!({ "kind": row.kind, "status": row.status, "expiresAt": expires }))
-}
-
-fn internal(why: &crate::error::Error) -> ApiError {
-    tracing::error!(why = %why, "a value of the books cannot be shown");
-    ApiError::new(ErrorCode::Internal, "Something broke in the daemon; its log has the cause.")
-}
-
-fn read<T: std::str::FromStr>(text: &str) -> std::result::Result<T, ApiError>
-where
-    T::Err: std::error::Error + Send + Sync + 'static,
-{
-    text.parse().map_err(|why: T::Err| internal(&broken("a value of the books")(Box::new(why))))
-}
-
-fn text_of(metadata: &bursar_shared::field::Metadata) -> std::result::Result<String, ApiError> {
-    serde_json::to_string(metadata).map_err(|why| internal(&why.into()))
+/// What could no longer be counted afterwards (docs/adr/0015), and what helps.
+fn beyond<'a>(
+    from: &'a Account,
+    to: &'a Account,
+    effect: Effect,
+) -> Option<(&'a Account, &'static str, &'static str)> {
+    let turnover = "All that ever went out of the account {}, or into it, must stay below 2^53 minor units: \
+                    open another account.";
+    let held = "All that is held of the account {}, or for it, must stay below 2^53 minor units.";
+    let overdraft = "What the account {} holds and its overdraft limit together must stay below 2^53 minor units: \
+                     lower its overdraft limit.";
+    [
+        (from.debits_posted > MAX_MINOR, from, "turnover", turnover),
+        (to.credits_posted > MAX_MINOR, to, "turnover", turnover),
+        (from.debits_pending > MAX_MINOR, from, "held", held),
+        (to.credits_pending > MAX_MINOR, to, "held", held),
+        (effect.post > 0 && !to.counts(), to, "overdraft", overdraft),
+    ]
+    .into_iter()
+    .find_map(|(is, account, limit, message)| is.then_some((account, limit, message)))
 }

@@ -150,8 +150,16 @@ impl Row {
             self.credits_posted,
             self.debits_pending,
             self.credits_pending,
-            self.overdraft_limit,
+            self.limit(),
         )
+    }
+
+    /// How far it may go below nothing: a closed account has nothing to spend, whatever its limit was.
+    pub fn limit(&self) -> Option<i64> {
+        match self.status == AccountStatus::Closed.as_str() {
+            true => Some(0),
+            false => self.overdraft_limit,
+        }
     }
 
     /// Its currency.

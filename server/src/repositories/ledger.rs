@@ -2,7 +2,7 @@
 //!
 //! Whoever damaged the books may have written any number, so nothing here is added up in 64 bits.
 
-use std::collections::HashMap;
+use std::{borrow::Cow, collections::HashMap, fmt};
 
 use bursar_shared::{
     field::{AccountStatus, TransferKind},
@@ -14,6 +14,7 @@ use diesel::{
     prelude::*,
     sql_types::{BigInt, Bool, Text},
 };
+use serde::Deserialize;
 
 use super::{accounts, entries, transfers};
 use crate::{
@@ -85,7 +86,47 @@ struct Last {
     at: i64,
 }
 
-/// A walk through the books, a piece at a time: accounts, their entries, transfers. What was written stays
+/// What the log says of a transfer.
+#[derive(Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Noted<'a> {
+    #[serde(borrow)]
+    kind: Cow<'a, str>,
+    #[serde(borrow)]
+    from_account_id: Cow<'a, str>,
+    #[serde(borrow)]
+    to_account_id: Cow<'a, str>,
+    #[serde(borrow)]
+    currency: Cow<'a, str>,
+    #[serde(borrow)]
+    parent_id: Option<Cow<'a, str>>,
+    amount: i64,
+}
+
+impl<'a> Noted<'a> {
+    /// What it should say.
+    fn of(row: &'a transfers::Row) -> Self {
+        Self {
+            kind: row.kind.as_str().into(),
+            from_account_id: row.from_account_id.as_str().into(),
+            to_account_id: row.to_account_id.as_str().into(),
+            currency: row.currency.as_str().into(),
+            parent_id: row.parent_id.as_deref().map(Into::into),
+            amount: row.amount,
+        }
+    }
+}
+
+impl fmt::Display for Noted<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { kind, from_account_id, to_account_id, currency, parent_id, amount } = self;
+        write!(f, "{kind} {amount} {currency} {from_account_id} to {to_account_id}")?;
+        parent_id.as_ref().map_or(Ok(()), |parent| write!(f, " of {parent}"))
+    }
+}
+
+/// A walk through the books, a piece at a time: accounts, their entries, transfers, and what the log says of
+/// them. What was written stays
 /// as it is, so the pieces need no common snapshot, and no read takes long however large the books are.
 #[derive(Debug, Clone)]
 pub struct Walk {
@@ -102,6 +143,8 @@ enum Place {
     Entries(Last),
     /// After this transfer.
     Transfers(String),
+    /// After this row.
+    Log(i64),
     Sums,
     End,
 }
@@ -123,6 +166,7 @@ impl Walk {
             Place::Accounts(after) => self.accounts(conn, &after)?,
             Place::Entries(last) => self.entries(conn, last)?,
             Place::Transfers(after) => self.transfers(conn, &after)?,
+            Place::Log(after) => self.log(conn, after)?,
             Place::Sums => {
                 for sum in trial_balance(conn)?.iter().filter(|sum| sum.imbalance != 0) {
                     self.problem("imbalance", sum.currency, &0, &sum.imbalance);
@@ -305,7 +349,7 @@ impl Walk {
             .limit(Self::PIECE)
             .select((transfers::Row::as_select(), e::transfer_id.nullable()))
             .load(conn)?;
-        let Some((end, _)) = rows.last() else { return Ok(Place::Sums) };
+        let Some((end, _)) = rows.last() else { return Ok(Place::Log(0)) };
         let end = end.id.clone();
         let credit = e::account_id.eq(t::to_account_id).and(e::seq.eq(t::to_seq));
         let credits: Vec<(String, Option<String>)> = t::table
@@ -328,8 +372,19 @@ impl Walk {
             t::table.filter(t::id.eq_any(parents)).select(transfers::Row::as_select()).load(conn)?;
         let parents: HashMap<&str, &transfers::Row> =
             parents.iter().map(|row| (row.id.as_str(), row)).collect();
+        let ids: Vec<&String> = rows.iter().map(|(row, _)| &row.id).collect();
+        let lines: Vec<(Option<String>, String)> = l::table
+            .filter(l::resource_id.eq_any(ids))
+            .filter(l::resource_type.eq("transfer"))
+            .select((l::resource_id, l::data))
+            .load(conn)?;
+        let mut noted: HashMap<&str, Vec<&str>> = HashMap::new();
+        for (id, data) in &lines {
+            noted.entry(id.as_deref().unwrap_or_default()).or_default().push(data);
+        }
         for (row, debit) in &rows {
             self.checked.transfers += 1;
+            self.noted(row, noted.get(row.id.as_str()).map_or(&[], Vec::as_slice));
             let credit = credits.get(&row.id).cloned().flatten();
             for (side, found) in [("debit", debit), ("credit", &credit)] {
                 if found.as_deref() != Some(row.id.as_str()) {
@@ -352,6 +407,39 @@ impl Walk {
         Ok(Place::Transfers(end))
     }
 
+    /// The log says of a transfer what it is, once: whoever writes it by hand writes no event.
+    fn noted(&mut self, row: &transfers::Row, events: &[&str]) {
+        let is = Noted::of(row);
+        match events {
+            [event] => match serde_json::from_str::<Noted<'_>>(event) {
+                Ok(said) if said == is => {}
+                Ok(said) => self.problem("transfer_unlogged", &row.id, &said, &is),
+                Err(_) => self.problem("transfer_unlogged", &row.id, &is, &"an event that cannot be read"),
+            },
+            _ => self.problem("transfer_unlogged", &row.id, &"one event", &events.len()),
+        }
+    }
+
+    /// An event of a transfer has its transfer.
+    fn log(&mut self, conn: &mut Conn, after: i64) -> Result<Place> {
+        let rows: Vec<(i64, String, Option<String>, Option<String>)> = l::table
+            .left_join(t::table.on(t::id.nullable().eq(l::resource_id)))
+            .filter(l::seq.gt(after))
+            .order(l::seq)
+            .limit(Self::PIECE)
+            .select((l::seq, l::resource_type, l::resource_id, t::id.nullable()))
+            .load(conn)?;
+        let Some((end, ..)) = rows.last() else { return Ok(Place::Sums) };
+        let end = *end;
+        for (seq, of, id, found) in rows {
+            if of == "transfer" && found.is_none() {
+                let id = id.unwrap_or_else(|| format!("log/{seq}"));
+                self.problem("event_without_transfer", id, &"a transfer", &"none");
+            }
+        }
+        Ok(Place::Log(end))
+    }
+
     /// A transfer stands as what was made of it says.
     fn stands(&mut self, row: &transfers::Row, children: &[transfers::Row]) {
         let ends: Vec<&transfers::Row> = children
@@ -372,15 +460,19 @@ impl Walk {
         if row.status != status {
             self.problem("hold_state", &row.id, &status, &row.status);
         }
-        if row.captured_amount != captured || captured > row.amount {
-            let expected = captured.min(row.amount);
-            self.problem("captured_amount", &row.id, &expected, &row.captured_amount);
+        if row.captured_amount != captured {
+            self.problem("captured_amount", &row.id, &captured, &row.captured_amount);
+        }
+        if captured > row.amount {
+            self.problem("captured_too_much", &row.id, &format!("at most {}", row.amount), &captured);
         }
         let reversals = children.iter().filter(|child| child.kind == TransferKind::Reversal.as_str());
         let reversed: i128 = reversals.map(|child| i128::from(child.amount)).sum();
-        if i128::from(row.reversed_amount) != reversed || reversed > i128::from(row.amount) {
-            let expected = reversed.min(row.amount.into());
-            self.problem("reversed_amount", &row.id, &expected, &row.reversed_amount);
+        if i128::from(row.reversed_amount) != reversed {
+            self.problem("reversed_amount", &row.id, &reversed, &row.reversed_amount);
+        }
+        if reversed > i128::from(row.amount) {
+            self.problem("reversed_too_much", &row.id, &format!("at most {}", row.amount), &reversed);
         }
     }
 }

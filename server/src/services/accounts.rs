@@ -296,7 +296,7 @@ fn after(conn: &mut Conn, row: &accounts::Row, seq: i64) -> Result<Balances> {
     let (debits, credits, debits_held, credits_held) = entry.map_or((0, 0, 0, 0), |entry| {
         (entry.debits_posted, entry.credits_posted, entry.debits_pending, entry.credits_pending)
     });
-    Ok(accounts::balances(debits, credits, debits_held, credits_held, row.overdraft_limit))
+    Ok(accounts::balances(debits, credits, debits_held, credits_held, row.limit()))
 }
 
 /// What an account held at some time.
@@ -307,6 +307,10 @@ pub async fn balance(cx: Cx, op: GetBalance) -> Result<Balance> {
         let (as_of, seq) = match op.as_of {
             Some(at) => {
                 let at = at.resolve(now);
+                // the last entry may be a little later than this clock says; what is not written yet is unknown
+                if at > now.max(Timestamp::from_micros(row.moved_at)) {
+                    return Err(ApiError::violation("?asOf", "range", "must not be in the future").into());
+                }
                 (at, entries::seq_at(conn, &row.id, at)?)
             }
             // the last entry may be later than this clock says

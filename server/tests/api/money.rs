@@ -275,10 +275,13 @@ async fn every_refusal_has_its_numbers_and_changes_nothing() {
         (mismatch.code, &mismatch.details["accountCurrency"]),
         (ErrorCode::CurrencyMismatch, &json!("USD"))
     );
+    // as it was named: nobody opened this one, so an id would lead nowhere
+    let unopened = refused(between(a.id.into(), system("revenue:NOK"), 1, "EUR")).await;
     assert_eq!(
-        refused(between(system("world:USD"), a.id.into(), 1, "EUR")).await.code,
-        ErrorCode::CurrencyMismatch
+        (unopened.code, &unopened.details["accountId"]),
+        (ErrorCode::CurrencyMismatch, &json!("revenue:NOK"))
     );
+    assert!(unopened.message.contains("revenue:NOK has NOK"), "{}", unopened.message);
     let nobody = refused(between(a.id.into(), bursar_shared::id::AccountId::new().into(), 1, "EUR")).await;
     assert_eq!((nobody.code, &nobody.details["resource"]), (ErrorCode::NotFound, &json!("account")));
     assert_eq!(refused(transfer(&a, &a, 1)).await.violations()[0].rule, "same_account");
@@ -291,6 +294,11 @@ async fn every_refusal_has_its_numbers_and_changes_nothing() {
     let whole = open(&owner, "whole", "EUR").await;
     let range = refused(between(system("world:EUR"), whole.id.into(), MAX_MINOR, "EUR")).await;
     assert_eq!((range.code, &range.details["max"]), (ErrorCode::AmountOutOfRange, &json!(MAX_MINOR)));
+    assert_eq!(
+        (&range.details["limit"], &range.details["accountId"]),
+        (&json!("turnover"), &json!(world.id))
+    );
+    assert!(!range.message.contains("open another"), "there is one world: {}", range.message);
     assert_eq!(count(&s, "entries"), before + 2);
     // what may be done may be done to the last cent
     pay(&owner, &a, &limited, 50).await;
@@ -671,13 +679,34 @@ async fn accounts_are_opened_edited_frozen_and_closed() {
     let closed = owner.call(&expecting(-50)).await.unwrap();
     assert_eq!((closed.status, closed.balances.posted), (AccountStatus::Closed, 0));
     assert_eq!(posted(&owner, &poor).await, 100);
-    owner.call(&close(&poor, Some(&other))).await.unwrap();
+    let overdraft = Change::Set(Limit::new(500));
+    let wider = UpdateAccount { overdraft_limit: overdraft, ..untouched(&poor) };
+    owner.call(&wider).await.unwrap();
+    let gone = owner.call(&close(&poor, Some(&other))).await.unwrap();
+    assert_eq!(
+        (gone.overdraft_limit, gone.balances.available),
+        (Limit::new(500), Some(0)),
+        "nothing can be spent"
+    );
+    let then = owner.call(&GetBalance { id: poor.id.into(), as_of: None }).await.unwrap();
+    assert_eq!(then.balances.available, Some(0));
     assert_eq!(posted(&owner, &other).await, 100);
     assert_eq!(code(owner.call(&close(&poor, None)).await), ErrorCode::IllegalTransition);
     assert_eq!(code(owner.call(&close(&other, Some(&other))).await), ErrorCode::ValidationFailed);
     let by_ada = List::<Account>::new().with("ownerId", Op::Eq, &ada.id.to_string()).unwrap();
     assert_eq!(owner.call(&by_ada).await.unwrap().rows.len(), 1);
     sound(&owner).await;
+}
+
+fn untouched(account: &Account) -> UpdateAccount {
+    UpdateAccount {
+        id: account.id.into(),
+        name: Change::Keep,
+        overdraft_limit: Change::Keep,
+        max_balance: Change::Keep,
+        external_id: Change::Keep,
+        metadata: Change::Keep,
+    }
 }
 
 fn creation(name: &str) -> CreateAccount {
@@ -829,6 +858,13 @@ async fn entries_statement_and_balance_tell_one_story() {
         assert_eq!(then.balances.posted, 1_000 - spent);
     }
     assert_eq!(owner.call(&at(a.created_at)).await.unwrap().balances.posted, 0);
+    let tomorrow = owner
+        .call(&GetBalance {
+            id: a.id.into(),
+            as_of: Some(TimeExpr::At(s.clock.now() + Duration::from_secs(60))),
+        })
+        .await;
+    assert_eq!(refusal(tomorrow).violations()[0].pointer, "?asOf");
     let today = owner.call(&GetBalance { id: a.id.into(), as_of: None }).await.unwrap();
     assert_eq!(today.balances, now(&owner, &a).await.balances);
     // from <= t < to
@@ -1078,6 +1114,21 @@ async fn who_tampers_with_the_books_is_found() {
             format!("UPDATE transfers SET amount = 30 WHERE id = '{}'", paid.id),
             "transfer_amount",
         ),
+        (
+            format!("UPDATE transfers SET amount = 31 WHERE id = '{}'", back.id),
+            format!("UPDATE transfers SET amount = 5 WHERE id = '{}'", back.id),
+            "reversed_too_much",
+        ),
+        (
+            format!("UPDATE transfers SET kind = 'capture', parent_id = '{}', amount = 11 WHERE id = '{}'", held.id, back.id),
+            format!("UPDATE transfers SET kind = 'reversal', parent_id = '{}', amount = 5 WHERE id = '{}'", paid.id, back.id),
+            "captured_too_much",
+        ),
+        (
+            format!("UPDATE transfers SET amount = 11 WHERE id = '{}'", held.id),
+            format!("UPDATE transfers SET amount = 10 WHERE id = '{}'", held.id),
+            "transfer_unlogged",
+        ),
         // numbers that do not add up in 64 bits are findings like others
         (
             format!("UPDATE entries SET debits_posted = {} WHERE account_id = '{}' AND seq = 2", i64::MAX, a.id),
@@ -1094,11 +1145,25 @@ async fn who_tampers_with_the_books_is_found() {
         s.sql(&format!("{off}{attack}")).await.unwrap();
         let report = owner.call(&VerifyLedger {}).await.unwrap();
         assert!(!report.ok && report.problems.iter().any(|one| one.kind == kind), "{attack}: {report:?}");
+        if kind == "reversed_amount" {
+            let told = report.problems.iter().find(|one| one.kind == kind).unwrap();
+            assert_eq!((told.expected.as_str(), told.actual.as_str()), ("5", "6"), "the sum, and what is written");
+        }
+        if kind == "reversed_too_much" {
+            let told = report.problems.iter().find(|one| one.kind == kind).unwrap();
+            assert_eq!((told.expected.as_str(), told.actual.as_str()), ("at most 30", "31"));
+        }
         s.sql(&format!("{off}{undo}")).await.unwrap();
     }
     s.sql(&format!("UPDATE accounts SET credits_posted = 90 WHERE id = '{}'", b.id)).await.unwrap();
     let report = owner.call(&VerifyLedger {}).await.unwrap();
     assert!(report.problems.iter().any(|one| one.kind == "imbalance" && one.actual == "60"), "{report:?}");
+    s.sql(&format!("{off}DELETE FROM transfers WHERE id = '{}'", held.id)).await.unwrap();
+    let report = owner.call(&VerifyLedger {}).await.unwrap();
+    let is_it = |one: &bursar_shared::operations::ledger::Problem| {
+        one.kind == "event_without_transfer" && one.id == held.id.to_string()
+    };
+    assert!(report.problems.iter().any(is_it), "{report:?}");
     s.clock.forward(Duration::from_secs(60));
     let text = String::from_utf8(get("/metrics").send_unchecked(&s).await.body).unwrap();
     assert!(text.contains("bursar_ledger_imbalance{currency=\"EUR\"} 60\n"), "{text}");
@@ -1171,7 +1236,9 @@ async fn what_is_available_can_always_be_counted() {
     let limit = |minor| Change::Set(Limit::new(minor));
     let a = account(&owner, "a", |op| op.overdraft_limit = limit(MAX_MINOR - 100)).await;
     let more = between(system("world:EUR"), a.id.into(), 101, "EUR");
-    assert_eq!(code(owner.call(&more).await), ErrorCode::AmountOutOfRange);
+    let refused = refusal(owner.call(&more).await);
+    assert_eq!((refused.code, &refused.details["limit"]), (ErrorCode::AmountOutOfRange, &json!("overdraft")));
+    assert!(refused.message.contains("lower its overdraft limit"), "{}", refused.message);
     fund(&owner, &a, 100).await;
     assert_eq!(now(&owner, &a).await.balances.available, Some(MAX_MINOR));
     let wider = UpdateAccount {
@@ -1190,6 +1257,25 @@ async fn what_is_available_can_always_be_counted() {
     assert_eq!(code(owner.call(&more).await), ErrorCode::AmountOutOfRange);
     owner.call(&VoidTransfer { id: held.id, reason: None }).await.unwrap();
     assert_eq!(now(&owner, &a).await.balances.available, Some(MAX_MINOR));
+    sound(&owner).await;
+}
+
+#[tokio::test]
+async fn an_account_through_which_all_went_is_told_apart() {
+    let (_s, owner) = start().await;
+    let (a, b) = (open(&owner, "a", "EUR").await, open(&owner, "b", "EUR").await);
+    fund(&owner, &a, MAX_MINOR - 5).await;
+    pay(&owner, &a, &b, 10).await;
+    let op = between(b.id.into(), a.id.into(), 6, "EUR");
+    let refused = refusal(owner.call(&op).await);
+    assert_eq!(
+        (refused.code, &refused.details["limit"], &refused.details["accountId"]),
+        (ErrorCode::AmountOutOfRange, &json!("turnover"), &json!(a.id))
+    );
+    assert!(
+        refused.message.contains("All that ever went") && refused.message.contains("open another account")
+    );
+    pay(&owner, &b, &a, 5).await;
     sound(&owner).await;
 }
 

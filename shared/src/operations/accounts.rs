@@ -102,7 +102,8 @@ pub struct Balances {
     pub pending_in: i64,
     /// What is held of it.
     pub pending_out: i64,
-    /// What can go out: posted - pendingOut + overdraftLimit; null when unlimited.
+    /// What can go out: posted - pendingOut + overdraftLimit; null when unlimited, nothing once it is closed. In a
+    /// balance or statement of the past: what could go out then if the limit had been that of today.
     pub available: Option<i64>,
 }
 
@@ -272,7 +273,7 @@ request! {
     pub struct GetBalance {
         /// Which.
         pub id: AccountRef,
-        /// When: what moved at that very moment counts.
+        /// When: what moved at that very moment counts. Not in the future.
         pub as_of: Option<TimeExpr>,
     }
 }
@@ -287,7 +288,7 @@ pub struct Balance {
     pub as_of: Timestamp,
     /// Its currency.
     pub currency: Currency,
-    /// What it held; `available` by the limit of today.
+    /// What it held; `available` by the limit of today, since older limits are only in the log.
     pub balances: Balances,
     /// Its last entry by then.
     pub entry_seq: i64,

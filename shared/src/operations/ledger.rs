@@ -71,8 +71,9 @@ pub struct Checked {
 pub struct Problem {
     /// Of an account `account_totals account_time account_counters account_funds account_limit account_frozen
     /// account_closed account_system`, of an entry `entry_chain entry_time entry_missing entry_beyond_account`,
-    /// of a transfer `currency parent hold_state captured_amount reversed_amount transfer_accounts
-    /// transfer_amount`, or `imbalance`.
+    /// of a transfer `currency parent hold_state captured_amount captured_too_much reversed_amount
+    /// reversed_too_much transfer_accounts transfer_amount transfer_unlogged` (no event says so, or more than one,
+    /// or another thing), `event_without_transfer` of what only the log knows, or `imbalance`.
     pub kind: String,
     /// What it is about: an account, a transfer, an entry as `account/seq`, or a currency.
     pub id: String,
