@@ -190,9 +190,8 @@ pub(crate) fn said(refusal: &ApiError) -> String {
             money("left").map(|left| format!("Only {left} are left to reverse."))
         }
         // the daemon counts in minor units
-        ErrorCode::AmountOutOfRange => money("max").map(|most| {
-            refusal.message.replace("below 2^53 minor units", &format!("within {most}"))
-        }),
+        ErrorCode::AmountOutOfRange => money("max")
+            .map(|most| refusal.message.replace("below 2^53 minor units", &format!("within {most}"))),
         _ => None,
     };
     told.unwrap_or_else(|| refusal.message.clone())

@@ -1,5 +1,6 @@
 //! `bursar transfers`: money that moves, or is held.
 
+mod check;
 mod lines;
 mod many;
 

@@ -1,7 +1,7 @@
 //! `bursar transfers create -f credits.csv`: many transfers from a file, each made once.
 
 use std::{
-    collections::{BTreeSet, HashSet},
+    collections::BTreeSet,
     path::{Path, PathBuf},
     pin::pin,
     time::Duration,
@@ -18,6 +18,7 @@ use serde_json::{Value, json};
 
 use super::{
     Create,
+    check::{Checked, check, known},
     lines::{Accounts, Reader, VALID, member},
 };
 use crate::{
@@ -35,24 +36,10 @@ use crate::{
     views,
 };
 
-/// How many wrong lines are shown.
-const SHOWN: usize = 100;
 /// How many refused lines are said; all stand in the file of rejects.
 const SAID: u64 = 10;
 /// How many lines go as one: all or none.
 const ATOMIC: u64 = 1_000;
-
-/// A file that was looked at from its first line to its last.
-struct Checked {
-    lines: u64,
-    batches: Vec<[u8; 32]>,
-    /// Whether every line has an external id, which no two transfers share.
-    named: bool,
-    /// What all lines are known by.
-    whole: String,
-    /// An earlier run of this file made the lines that it begins with.
-    begins: Option<Header>,
-}
 
 /// What became of the lines so far.
 #[derive(Default)]
@@ -66,11 +53,6 @@ struct Count {
     /// Not sent, and not shown any more: answered so long ago that the daemon forgot.
     old: u64,
     first: Option<ApiError>,
-}
-
-/// The name of a column for what a line is known by.
-fn known(column: &str) -> String {
-    member(column).unwrap_or_else(|| column.to_owned())
 }
 
 /// What flags say, as columns of every line.
@@ -199,78 +181,6 @@ pub(super) async fn create(cx: &Cx, client: &Client, args: &Create, source: &Sou
     }
     let sent = sending.all(source, &checked).await;
     sending.end(source, sent)
-}
-
-/// Looks at every line before anything is sent; all that is wrong is told at once.
-async fn check(cx: &Cx, source: &Source, reader: &mut Reader<'_>, before: &[Header]) -> Result<Checked> {
-    let mut checked =
-        Checked { lines: 0, batches: Vec::new(), named: true, whole: String::new(), begins: None };
-    let (mut wrong, mut faults) = (Vec::new(), 0u64);
-    let mut cutter = Cutter::new();
-    // eight bytes a line, and never the lines themselves
-    let mut names: HashSet<u64> = HashSet::new();
-    let hasher = std::hash::RandomState::new();
-    let mut progress = Progress::new(cx);
-    for record in source.records()? {
-        checked.lines += 1;
-        progress.at(|_| format!("looking at line {}", grouped(checked.lines)));
-        let (line, why) = match record {
-            Err(unreadable) => (unreadable.line, vec![unreadable.why]),
-            Ok(record) => {
-                let line = record.line;
-                match reader.read(&record).await? {
-                    Err(why) => (line, why),
-                    Ok(op) => {
-                        let name = op.external_id.as_ref();
-                        checked.named &= name.is_some();
-                        let twice = name.is_some_and(|name| {
-                            !names.insert(std::hash::BuildHasher::hash_one(&hasher, name.as_str()))
-                        });
-                        let full = cutter.push(record, (), known);
-                        checked.batches.extend(full.map(|batch| batch.digest));
-                        let begins =
-                            |run: &&Header| run.lines == checked.lines && run.whole == cutter.so_far();
-                        if let Some(run) = before.iter().find(begins) {
-                            checked.begins = Some(run.clone());
-                        }
-                        match name {
-                            Some(name) if twice => {
-                                (line, vec![format!("external-id {name} stands on an earlier line too")])
-                            }
-                            _ => continue,
-                        }
-                    }
-                }
-            }
-        };
-        faults += 1;
-        if wrong.len() < SHOWN {
-            wrong.push((line, why));
-        }
-    }
-    progress.clear();
-    checked.whole = cutter.so_far();
-    // the whole of it is the same run again
-    checked.begins = checked.begins.take().filter(|run| run.lines < checked.lines);
-    checked.batches.extend(cutter.end().map(|batch| batch.digest));
-    if wrong.is_empty() {
-        return Ok(checked);
-    }
-    let (of, s) = (grouped(checked.lines), if checked.lines == 1 { "" } else { "s" });
-    let mut failure = Failure::new(
-        7,
-        format!("{} of {of} line{s} of {} cannot work; nothing was sent", grouped(faults), source.name),
-    );
-    for (line, why) in &wrong {
-        let why = why.iter().map(|one| bursar_shared::text::clean(one)).collect::<Vec<_>>().join("; ");
-        failure.lines.push(format!("line {line}: {why}"));
-    }
-    if faults > wrong.len() as u64 {
-        failure.lines.push(format!("and {} more", grouped(faults - wrong.len() as u64)));
-    }
-    let shown: Vec<Value> = wrong.iter().map(|(line, why)| json!({ "line": line, "errors": why })).collect();
-    *failure.details = json!({ "wrong": faults, "lines": shown });
-    Err(failure.hint("correct the file and send it again"))
 }
 
 /// A file on its way.
