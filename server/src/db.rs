@@ -229,7 +229,7 @@ impl Db {
                 waiting: Arc::default(),
                 // a transaction a request wants many connections, as every other write has them
                 money: if group > 1 {
-                    let money = Money(Arc::new(lanes::Lanes::new(QUEUE)));
+                    let money = Money(Arc::new(lanes::Lanes::new(MONEY_WRITERS, QUEUE)));
                     for lane in 0..MONEY_WRITERS {
                         let (worker, lanes) = (worker(), money.0.clone());
                         thread("bursar-money").spawn(move || worker.run_lane(&lanes, lane, group))?;

@@ -44,12 +44,18 @@ struct State {
     waiting: VecDeque<Job>,
     /// Which lane is at which spot.
     held: HashMap<Spot, usize>,
+    /// How many movements each lane is at.
+    running: Vec<usize>,
     closed: bool,
 }
 
 impl State {
     /// Takes what this lane can run together, in its order.
     fn take(&mut self, lane: usize, most: usize) -> Vec<Job> {
+        let others = self.running.iter().enumerate().filter(|(other, _)| *other != lane);
+        let running: usize = others.map(|(_, count)| *count).sum();
+        // all lanes are to have as much to do: one that takes everything leaves the others commits of one or two
+        let most = most.min((self.waiting.len() + running).div_ceil(self.running.len()).max(1));
         let mut taken: Vec<Job> = Vec::new();
         // what stays must not be overtaken on its accounts
         let mut stays: HashSet<Spot> = HashSet::new();
@@ -73,11 +79,12 @@ impl State {
         }
         left.append(&mut self.waiting);
         self.waiting = left;
+        self.running[lane] = taken.len();
         taken
     }
 }
 
-/// The queue. At most so many wait in it.
+/// The queue of so many lanes. At most `capacity` jobs wait in it.
 pub(super) struct Lanes {
     state: Mutex<State>,
     moved: Condvar,
@@ -85,8 +92,9 @@ pub(super) struct Lanes {
 }
 
 impl Lanes {
-    pub(super) fn new(capacity: usize) -> Self {
-        Self { state: Mutex::default(), moved: Condvar::new(), capacity }
+    pub(super) fn new(lanes: usize, capacity: usize) -> Self {
+        let state = State { running: vec![0; lanes], ..State::default() };
+        Self { state: Mutex::new(state), moved: Condvar::new(), capacity }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -129,7 +137,10 @@ impl Lanes {
 
     /// A lane has run what it took.
     pub(super) fn done(&self, lane: usize) {
-        self.state().held.retain(|_, holder| *holder != lane);
+        let mut state = self.state();
+        state.held.retain(|_, holder| *holder != lane);
+        state.running[lane] = 0;
+        drop(state);
         self.moved.notify_all();
     }
 
@@ -198,7 +209,7 @@ mod tests {
     #[test]
     fn what_meets_on_an_account_runs_in_its_order_and_the_rest_beside_it() {
         let [a, b, c, d, e]: [AccountRef; 5] = std::array::from_fn(|_| AccountId::new().into());
-        let lanes = Lanes::new(7);
+        let lanes = Lanes::new(2, 7);
         let push = |from, to, amount| assert!(lanes.push(job(from, to, amount, false)).is_ok());
         push(a, b, 1);
         assert_eq!(amounts(lanes.take(0, 9)), [1]);
@@ -219,9 +230,20 @@ mod tests {
     }
 
     #[test]
+    fn lanes_share_what_there_is() {
+        let lanes = Lanes::new(2, 99);
+        for amount in 1..=9 {
+            let job = job(AccountId::new().into(), AccountId::new().into(), amount, false);
+            assert!(lanes.push(job).is_ok());
+        }
+        assert_eq!(amounts(lanes.take(0, 99)), [1, 2, 3, 4, 5]);
+        assert_eq!(amounts(lanes.take(1, 99)), [6, 7, 8, 9]);
+    }
+
+    #[test]
     fn a_dry_run_stands_alone_and_a_full_or_closed_queue_takes_nothing() {
         let [a, b, c, d]: [AccountRef; 4] = std::array::from_fn(|_| AccountId::new().into());
-        let lanes = Lanes::new(3);
+        let lanes = Lanes::new(2, 3);
         assert!(lanes.push(job(a, b, 1, false)).is_ok());
         assert!(lanes.push(job(a, c, 2, true)).is_ok());
         assert!(lanes.push(job(b, d, 3, false)).is_ok());
