@@ -157,7 +157,12 @@ impl Failure {
 
     /// For people; nothing in it can steer their terminal.
     pub(crate) fn to_text(&self) -> String {
-        let mut text = format!("error: {}", clean(&self.message));
+        // what a parser says of a file points into its lines; what a daemon says stays on one
+        let message = match self.code {
+            None => self.message.lines().map(clean).collect::<Vec<_>>().join("\n  "),
+            Some(_) => clean(&self.message).into_owned(),
+        };
+        let mut text = format!("error: {message}");
         if let Some(code) = self.code.filter(|code| *code != ErrorCode::Unknown) {
             text.push_str(&format!("   [{code}]"));
         }

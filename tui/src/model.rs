@@ -6,13 +6,14 @@ use std::{
 };
 
 use bursar_shared::{
-    id::UserId,
+    id::{AccountId, UserId},
     operations::{
         auth::Session,
         log::{AuditEntry, AuditReport, Event},
         roles::Role,
         users::User,
     },
+    page::Sort,
     permission::{Permission, Permissions},
     time::Timestamp,
 };
@@ -189,6 +190,45 @@ impl Place {
     }
 }
 
+/// How a list stood, so that it can stand so again.
+#[derive(Debug, Clone, Default)]
+pub struct Stand {
+    /// Whose rows they are, where they belong to one account.
+    pub of: Option<AccountId>,
+    /// The filter as typed.
+    pub filter: String,
+    /// The order; none is the one in force.
+    pub sort: Option<Sort>,
+    /// The record under the cursor.
+    pub cursor: Option<String>,
+    /// It was on the whole screen, scrolled by so many lines.
+    pub open: Option<usize>,
+}
+
+/// A step of the way here: the screen that was left, and the list that was gone to as it was before.
+#[derive(Debug, Clone)]
+pub struct Step {
+    /// The screen that was left.
+    pub from: Screen,
+    /// The list that was gone to.
+    pub room: Room,
+    /// How it stood.
+    pub before: Stand,
+}
+
+/// Where somebody was when their session ended.
+#[derive(Debug, Clone)]
+pub struct Left {
+    /// Who it was: their filters and records are shown to nobody else.
+    pub whose: Option<UserId>,
+    /// The screen.
+    pub screen: Screen,
+    /// How its list stood.
+    pub stand: Stand,
+    /// The way there.
+    pub trail: Vec<Step>,
+}
+
 /// Who is signed in.
 #[derive(Debug, Clone)]
 pub struct Who {
@@ -260,9 +300,9 @@ pub struct Model {
     /// The screen.
     pub screen: Screen,
     /// Where one was when the session ended.
-    pub return_to: Option<Screen>,
-    /// The screens from which one jumped on, and the filters that the lists jumped to had before.
-    pub came_from: Vec<(Screen, Room, String)>,
+    pub return_to: Option<Left>,
+    /// The way here: the steps that `esc` goes back.
+    pub came_from: Vec<Step>,
     /// What lies over the screen.
     pub overlay: Option<Overlay>,
     /// What is shown as soon as nothing else lies over the screen.
@@ -469,6 +509,18 @@ impl Model {
     pub fn list_mut(&mut self) -> Option<&mut dyn AnyList> {
         let room = self.room()?;
         Some(self.list_and_tickets(room).0)
+    }
+
+    /// How a list stands now.
+    pub fn stand_of(&self, room: Room) -> Stand {
+        let list = self.list_of(room);
+        Stand {
+            of: self.money.statement.of.filter(|_| room == Room::Statement),
+            filter: list.filter_text().to_owned(),
+            sort: Some(list.sort()),
+            cursor: list.cursor().map(str::to_owned),
+            open: list.open(),
+        }
     }
 
     /// The id under the cursor.

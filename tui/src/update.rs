@@ -9,13 +9,14 @@ mod rights;
 use std::time::Duration;
 
 use self::live::pulse;
+pub(crate) use self::perform::leave_trace;
 pub use self::perform::{go, list, perform, show_person};
 use crate::{
     actions::{self, Do, Meaning, State},
     keys::{Code, Key},
     look::Theme,
     message::{Alarm, Exit, Input, Msg, Room, Slot, Task, Way},
-    model::{Link, Model, Screen},
+    model::{Left, Link, Model, Screen},
     screens::{
         home::Home,
         listed, login,
@@ -298,7 +299,8 @@ pub(crate) fn load(model: &mut Model) -> Vec<Task> {
         Room::Statement => return Money::load_statement(model),
         _ => {}
     }
-    if room == Room::Sessions && model.sessions.read_at.is_none() && model.sessions.filter_text.is_empty() {
+    let anew = model.sessions.read_at.is_none() && model.sessions.filter_text.is_empty();
+    if room == Room::Sessions && anew && !model.sessions.is_returning() {
         // those that ended long ago are looked for, not looked at
         let (list, tickets) = model.list_and_tickets(room);
         return list.narrow(crate::screens::sessions::LIVE, tickets).unwrap_or_default();
@@ -332,8 +334,13 @@ pub(crate) fn end_session(model: &mut Model, notice: &str) -> Vec<Task> {
     if let (Some((id, _)), Some(form)) = (&who, typed) {
         model.draft = Some((*id, form));
     }
+    model.return_to = model.room().map(|room| Left {
+        whose: who.as_ref().map(|(id, _)| *id),
+        screen: model.screen,
+        stand: model.stand_of(room),
+        trail: std::mem::take(&mut model.came_from),
+    });
     let email = who.map(|(_, email)| email).unwrap_or_default();
-    model.return_to = (model.screen != Screen::Login).then_some(model.screen);
     model.screen = Screen::Login;
     model.login.busy = None;
     model.login.problem = None;

@@ -44,7 +44,7 @@ impl Home {
         let mut tasks = Self::load_figures(model);
         if model.may(Permission::EventsRead) {
             let home = &mut model.home;
-            tasks.extend(if home.feed.window.cursor().is_some() {
+            tasks.extend(if home.feed.window.cursor().is_some() || home.feed.is_returning() {
                 home.feed.reload(&mut model.tickets)
             } else {
                 home.feed.begin(&mut model.tickets, Enter::Nowhere)

@@ -26,6 +26,7 @@ use crate::{
     model::{Model, Screen},
     screens::statement::Sum,
     text::{amount, brief, number},
+    update::leave_trace,
 };
 
 /// Labels and transfers that are kept for rows that may come into sight again.
@@ -283,21 +284,26 @@ impl Money {
             model.complain("statement is off: the daemon cannot be reached");
             return Vec::new();
         }
-        let from = model.screen;
-        if model.money.statement.of != Some(id) {
-            let pane = model.money.statement.pane;
-            model.money.account = model.money.held(id).cloned();
-            let mut statement = Listing::new(Room::Statement);
-            (statement.of, statement.pane) = (Some(id), pane);
-            model.money.statement = statement;
-            model.money.sum = Sum::default();
+        if (model.screen, model.money.statement.of) != (Screen::Statement, Some(id)) {
+            leave_trace(model, Room::Statement);
         }
+        Self::turn_to(model, id);
         model.money.statement.open = None;
         model.screen = Screen::Statement;
-        if from != Screen::Statement {
-            model.came_from.push((from, Room::Statement, String::new()));
-        }
         Self::load_statement(model)
+    }
+
+    /// The statement is that of this account from now on; it is still to be read.
+    pub fn turn_to(model: &mut Model, id: AccountId) {
+        if model.money.statement.of == Some(id) {
+            return;
+        }
+        let pane = model.money.statement.pane;
+        model.money.account = model.money.held(id).cloned();
+        let mut statement = Listing::new(Room::Statement);
+        (statement.of, statement.pane) = (Some(id), pane);
+        model.money.statement = statement;
+        model.money.sum = Sum::default();
     }
 
     /// Reads the statement again, and the account that it is of.

@@ -8,7 +8,7 @@ use super::{
     end_session,
     live::{self, PULSE, follow, offline, online},
     load,
-    perform::{catch_up, switched},
+    perform::{catch_up, stand, switched},
     rights,
 };
 use crate::{
@@ -104,7 +104,13 @@ fn took(model: &mut Model, ticket: Ticket, answer: Answer) -> Vec<Task> {
             if model.may(Permission::UsersRead) {
                 model.sessions.include = vec!["user"];
             }
-            model.screen = model.return_to.take().unwrap_or(Screen::Home);
+            let left = model.return_to.take();
+            model.screen = left.as_ref().map_or(Screen::Home, |left| left.screen);
+            let me = model.who.as_ref().map(|who| who.user.id);
+            if let (Some(left), Some(room)) = (left.filter(|left| left.whose == me), model.room()) {
+                stand(model, room, &left.stand);
+                model.came_from = left.trail;
+            }
             let mut tasks = load(model);
             tasks.push(Task::Wake(PULSE, crate::message::Alarm::Pulse));
             return tasks;

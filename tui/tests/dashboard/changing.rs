@@ -456,7 +456,7 @@ fn a_session_that_ends_says_that_a_change_was_left_behind() {
     let mut desk = answered_by(Trouble::Other("the answer is no JSON".into()));
     desk.press("esc");
     desk.mood = Mood::Answers;
-    desk.press("^o");
+    desk.sign_out();
     assert!(desk.text().contains("bursar pending list"), "{}", desk.text());
     assert!(desk.model.left_behind);
 }

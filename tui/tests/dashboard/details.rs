@@ -222,7 +222,8 @@ fn roles_of_a_new_person_are_typed_only_where_they_cannot_be_read() {
     desk.press("esc esc");
     use bursar_shared::permission::Permission;
     desk.permissions = [Permission::UsersRead, Permission::UsersWrite].into_iter().collect();
-    desk.press("^o correct-horse enter 2 N tab tab tab support");
+    desk.sign_out();
+    desk.press("correct-horse enter 2 N tab tab tab support");
     assert!(desk.text().contains("Roles         support"), "{}", desk.text());
 }
 

@@ -82,8 +82,14 @@ fn back_from_a_statement_the_accounts_are_as_they_were() {
     let mut desk = Desk::home(120, 36);
     desk.press("7 / status:active enter j j");
     let cursor = desk.cursor().map(str::to_owned);
-    desk.press("o j j i");
-    assert!(desk.text().contains("statement"), "{}", desk.text());
+    desk.press("o j j");
+    let (statement, entry) = (desk.model.money.statement.of, desk.cursor().map(str::to_owned));
+    desk.press("i");
+    assert_ne!(desk.model.money.statement.of, statement);
+    // each statement is a step of the way
+    desk.press("esc");
+    assert_eq!(desk.model.money.statement.of, statement);
+    assert_eq!(desk.cursor().map(str::to_owned), entry);
     desk.press("esc");
     assert_eq!(desk.cursor().map(str::to_owned), cursor);
     assert!(desk.text().contains("Accounts › status:active"), "{}", desk.text());

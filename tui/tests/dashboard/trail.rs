@@ -1,0 +1,90 @@
+//! The way back: each screen and each list as it was left, the cursor on its record.
+
+use bursar_shared::error::{ApiError, ErrorCode};
+use bursar_tui::{
+    message::{Exit, Heard, Trouble},
+    model::Screen,
+};
+
+use crate::support::{Desk, Mood};
+
+fn here(desk: &Desk) -> (Screen, Option<String>) {
+    (desk.model.screen, desk.cursor().map(str::to_owned))
+}
+
+#[test]
+fn a_list_that_was_passed_twice_is_as_it_was_each_time() {
+    let mut desk = Desk::home(120, 36);
+    desk.press("7 / status:active enter j j j");
+    let accounts = here(&desk);
+    desk.press("u");
+    let person = here(&desk);
+    assert_eq!(person.0, Screen::Users);
+    desk.press("b");
+    assert!(desk.text().contains("Accounts › ownerId:usr_"), "{}", desk.text());
+    desk.press("esc");
+    assert_eq!(here(&desk), person);
+    desk.press("esc");
+    assert_eq!(here(&desk), accounts);
+    assert!(desk.text().contains("Accounts › status:active"), "{}", desk.text());
+    // also when it is faster than the daemon
+    desk.press("u b");
+    desk.mood = Mood::Silent;
+    desk.press("esc esc");
+    desk.mood = Mood::Answers;
+    desk.answer();
+    assert_eq!(here(&desk), accounts);
+}
+
+#[test]
+fn a_list_that_leads_to_itself_is_left_again() {
+    let mut desk = Desk::home(120, 36);
+    desk.press("8 j j");
+    let before = here(&desk);
+    desk.press("w");
+    assert!(desk.text().contains("Transfers › parentId:trf_"), "{}", desk.text());
+    desk.press("esc");
+    assert_eq!(here(&desk), before);
+}
+
+#[test]
+fn whoever_signs_in_again_is_where_they_were() {
+    let mut desk = Desk::home(120, 36);
+    desk.press("7 / status:active enter j j o j j j");
+    let before = here(&desk);
+    let error = ApiError::new(ErrorCode::SessionRevoked, "The session was ended.");
+    desk.hear(Heard::Ended(Trouble::Refused { error, request_id: None, retry_at: None }));
+    assert_eq!(desk.model.screen, Screen::Login);
+    desk.press("correct-horse enter");
+    assert_eq!(here(&desk), before, "{}", desk.text());
+    // and the way back is the same
+    desk.press("esc");
+    assert_eq!(desk.model.screen, Screen::Accounts);
+}
+
+#[test]
+fn signing_out_is_asked_about() {
+    let mut desk = Desk::users(120, 36);
+    desk.press("^o");
+    let text = desk.text();
+    assert!(text.contains("Sign out?") && text.contains("scripts of the"), "{text}");
+    // it begins on Cancel, and what is typed before it can be read agrees to nothing
+    desk.press("enter");
+    assert_eq!(desk.model.screen, Screen::Users);
+    desk.press("^o tab enter");
+    assert_eq!(desk.model.screen, Screen::Users);
+    desk.press("esc");
+    desk.sign_out();
+    assert_eq!(desk.model.screen, Screen::Login);
+}
+
+#[test]
+fn a_word_that_names_two_things_finds_both_and_people_first() {
+    let mut desk = Desk::users(120, 36);
+    desk.press("j : suspend enter");
+    assert_eq!(desk.stops, 0);
+    assert!(desk.text().contains("Suspend this person?"), "{}", desk.text());
+    desk.press("esc : background enter");
+    assert_eq!(desk.stops, 1);
+    assert_eq!(desk.model.exit, None::<Exit>);
+}
