@@ -2,9 +2,11 @@
 //!
 //! Key map, help, palette, hints, menus and the page of keys in the documents are made from [`ACTIONS`].
 
+mod elsewhere;
 mod money;
 mod state;
 
+pub use elsewhere::{Elsewhere, elsewhere};
 use money::*;
 pub(crate) use money::{other_side, transfers_of};
 use state::*;

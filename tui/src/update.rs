@@ -9,8 +9,8 @@ mod rights;
 use std::time::Duration;
 
 use self::live::pulse;
-pub(crate) use self::perform::leave_trace;
 pub use self::perform::{go, list, perform, show_person};
+pub(crate) use self::perform::{jump, leave_trace, start_at};
 use crate::{
     actions::{self, Do, Meaning, State},
     keys::{Code, Key},

@@ -357,6 +357,22 @@ pub(crate) fn jump(model: &mut Model, room: Room, filter: &str) -> Vec<Task> {
     }
 }
 
+/// Goes to a screen and begins an action there; `esc` comes back.
+pub(crate) fn start_at(model: &mut Model, screen: Screen, what: Do) -> Vec<Task> {
+    let Some(room) = screen.room() else { return Vec::new() };
+    if let Some(State::Off(why)) = actions::to_screen(screen).map(|action| (action.state)(model)) {
+        model.complain(format!("{} is off: {why}", screen.title()));
+        return Vec::new();
+    }
+    leave_trace(model, room);
+    let trail = std::mem::take(&mut model.came_from);
+    let mut tasks = go(model, screen);
+    model.came_from = trail;
+    with_list(model, |list| list.set_open(None));
+    tasks.extend(perform(model, what));
+    tasks
+}
+
 /// Goes to a list as it was named in the palette.
 pub fn list(model: &mut Model, room: Room, filter: &str) -> Vec<Task> {
     let tasks = jump(model, room, filter);

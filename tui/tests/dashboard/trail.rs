@@ -2,7 +2,7 @@
 
 use bursar_shared::error::{ApiError, ErrorCode};
 use bursar_tui::{
-    message::{Exit, Heard, Trouble},
+    message::{Exit, Heard, Input, Msg, Trouble},
     model::Screen,
 };
 
@@ -60,6 +60,66 @@ fn whoever_signs_in_again_is_where_they_were() {
     // and the way back is the same
     desk.press("esc");
     assert_eq!(desk.model.screen, Screen::Accounts);
+}
+
+#[test]
+fn the_palette_knows_what_other_screens_do() {
+    for (typed, shows, screen) in [
+        ("transfers space create", "New transfer", Screen::Transfers),
+        ("accounts space create", "New account", Screen::Accounts),
+        ("ledger space verify", "the books are whole", Screen::Accounts),
+        ("audit space verify", "the chain is whole", Screen::Audit),
+    ] {
+        let mut desk = Desk::users(120, 36);
+        desk.press(&format!("j : {typed} enter"));
+        assert_eq!(desk.model.screen, screen);
+        assert!(desk.text().contains(shows), "{typed}: {}", desk.text());
+        // and back again
+        desk.press("esc");
+        if desk.model.screen == screen {
+            desk.press("esc");
+        }
+        assert_eq!(desk.model.screen, Screen::Users, "{typed}: {}", desk.text());
+    }
+    let mut desk = Desk::home(120, 36);
+    desk.press("7 j : users space create enter");
+    assert!(desk.text().contains("New user"), "{}", desk.text());
+    // what needs a record says where there is one
+    let mut desk = Desk::users(120, 36);
+    desk.press("j : freeze space acc");
+    assert!(desk.text().contains("on Accounts, with the cursor on one"), "{}", desk.text());
+    desk.press("enter");
+    assert_eq!(desk.model.screen, Screen::Users);
+    assert!(desk.text().contains("freeze account: on Accounts"), "{}", desk.text());
+}
+
+#[test]
+fn what_names_a_record_goes_there() {
+    let id = crate::books::transfer_id(5).to_string();
+    for (pasted, title) in [
+        (id.as_str(), format!("Transfers › {id}")),
+        ("kim3@example.com", "Users › email:kim3@example.com".to_owned()),
+    ] {
+        let mut desk = Desk::users(120, 36);
+        desk.press(":");
+        desk.send(Msg::Input(Input::Paste(format!("{pasted}\n"))));
+        desk.press("enter");
+        assert!(desk.text().contains(&title), "{}", desk.text());
+        desk.press("esc");
+        assert!(!desk.text().contains(&title), "{}", desk.text());
+        assert_eq!(desk.model.screen, Screen::Users);
+    }
+}
+
+#[test]
+fn names_that_begin_so_come_before_words_in_the_middle() {
+    let mut desk = Desk::users(120, 36);
+    desk.press("j : s");
+    let text = desk.text();
+    for first in ["users suspend", "  sort ", "sessions list"] {
+        assert!(text.contains(first), "{first}: {text}");
+    }
+    assert!(!text.contains("half screen down"), "{text}");
 }
 
 #[test]
