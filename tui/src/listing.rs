@@ -456,15 +456,31 @@ impl<R: Rows> Listing<R> {
         self.phase = Phase::Failed(trouble);
     }
 
-    /// How many rows there are, as far as known: `48,213`, `10,000+`, `≥ 300`.
+    /// How many rows there are, as far as known, `48,213`, `10,000+`; where they do not all fit, with the
+    /// number of the one under the cursor before it: `12/48,213`.
     pub fn total_text(&self) -> String {
+        let place = self.place().map_or_else(String::new, |place| format!("{}/", number(place)));
         match self.total {
             Some((total, TotalAccuracy::Exact)) => {
-                format!("{} {}", number(total), if total == 1 { "row" } else { "rows" })
+                format!("{place}{} {}", number(total), if total == 1 { "row" } else { "rows" })
             }
-            Some((total, TotalAccuracy::AtLeast)) => format!("{}+ rows", number(total)),
+            Some((total, TotalAccuracy::AtLeast)) => format!("{place}{}+ rows", number(total)),
             _ if self.read_at.is_none() => String::new(),
             _ => format!("{} rows read", number(self.window.len() as u64)),
+        }
+    }
+
+    /// The number of the row under the cursor, where not all fit on the screen and one end of the list is
+    /// held, from which it can be counted.
+    fn place(&self) -> Option<u64> {
+        let (at, held) = (self.window.at()? as u64, self.window.len() as u64);
+        if self.window.is_whole() {
+            return None;
+        }
+        match self.total {
+            _ if self.window.at_start() => Some(at + 1),
+            Some((total, TotalAccuracy::Exact)) if self.window.at_end() => (total + at + 1).checked_sub(held),
+            _ => None,
         }
     }
 

@@ -1,19 +1,20 @@
 //! The whole state of the dashboard.
 
+mod trail;
+
 use std::{
     collections::{BTreeMap, VecDeque},
     time::Duration,
 };
 
 use bursar_shared::{
-    id::{AccountId, UserId},
+    id::UserId,
     operations::{
         auth::Session,
         log::{AuditEntry, AuditReport, Event},
         roles::Role,
         users::User,
     },
-    page::Sort,
     permission::{Permission, Permissions},
     time::Timestamp,
 };
@@ -25,10 +26,12 @@ use crate::{
     keys::Key,
     listing::{AnyList, Listing},
     look::{Look, Theme},
-    message::{Exit, Room, Tickets, Trouble},
+    message::{Exit, Room, Ticket, Tickets, Trouble},
     screens::{home::Home, login::Login, money::Money, users::Users},
     widgets::{form::Form, overlay::Overlay, review::Review},
 };
+
+pub use self::trail::{Left, Stand, Step};
 
 /// Whether changes are free in this context.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -190,45 +193,6 @@ impl Place {
     }
 }
 
-/// How a list stood, so that it can stand so again.
-#[derive(Debug, Clone, Default)]
-pub struct Stand {
-    /// Whose rows they are, where they belong to one account.
-    pub of: Option<AccountId>,
-    /// The filter as typed.
-    pub filter: String,
-    /// The order; none is the one in force.
-    pub sort: Option<Sort>,
-    /// The record under the cursor.
-    pub cursor: Option<String>,
-    /// It was on the whole screen, scrolled by so many lines.
-    pub open: Option<usize>,
-}
-
-/// A step of the way here: the screen that was left, and the list that was gone to as it was before.
-#[derive(Debug, Clone)]
-pub struct Step {
-    /// The screen that was left.
-    pub from: Screen,
-    /// The list that was gone to.
-    pub room: Room,
-    /// How it stood.
-    pub before: Stand,
-}
-
-/// Where somebody was when their session ended.
-#[derive(Debug, Clone)]
-pub struct Left {
-    /// Who it was: their filters and records are shown to nobody else.
-    pub whose: Option<UserId>,
-    /// The screen.
-    pub screen: Screen,
-    /// How its list stood.
-    pub stand: Stand,
-    /// The way there.
-    pub trail: Vec<Step>,
-}
-
 /// Who is signed in.
 #[derive(Debug, Clone)]
 pub struct Who {
@@ -297,6 +261,8 @@ pub struct Model {
     pub tickets: Tickets,
     /// Requests that take so long that it is said.
     pub slow: bool,
+    /// The first request that was slow since anything was answered, and when that was noticed.
+    pub silent: Option<(Ticket, Timestamp)>,
     /// The screen.
     pub screen: Screen,
     /// Where one was when the session ended.
@@ -387,6 +353,7 @@ impl Model {
             link: Link::Unknown,
             tickets: Tickets::default(),
             slow: false,
+            silent: None,
             screen: Screen::Login,
             return_to: None,
             came_from: Vec::new(),
@@ -449,6 +416,7 @@ impl Model {
         self.rights_at = None;
         self.meanwhile.clear();
         self.slow = false;
+        self.silent = None;
         self.streaming = false;
         self.link = Link::Unknown;
         self.tickets.forget_all();
@@ -462,6 +430,12 @@ impl Model {
     /// Whether the daemon is known not to be there.
     pub fn is_offline(&self) -> bool {
         matches!(self.link, Link::Down { .. })
+    }
+
+    /// For how long nothing was answered that was asked, where it is long enough to be said.
+    pub fn silence(&self) -> Option<Duration> {
+        let (_, since) = self.silent.filter(|_| self.link == Link::Live)?;
+        Some(self.now.since(since)).filter(|silence| *silence >= SILENCE)
     }
 
     /// The list of the screen that is shown.
@@ -573,6 +547,9 @@ impl Model {
         self.last_trouble = Some((trouble.clone(), doing.to_owned(), self.now));
     }
 }
+
+/// How long a daemon may not answer before that is said.
+pub const SILENCE: Duration = Duration::from_secs(5);
 
 /// How long to wait before the daemon is tried again: quickly at first, so that a restart is hardly
 /// noticed, and at last twice a minute.

@@ -16,7 +16,7 @@ use crate::{
     keys::{Code, Key},
     look::Theme,
     message::{Alarm, Exit, Input, Msg, Room, Slot, Task, Way},
-    model::{Left, Link, Model, Screen},
+    model::{Left, Link, Model, SILENCE, Screen},
     screens::{
         home::Home,
         listed, login,
@@ -49,6 +49,7 @@ pub fn update(model: &mut Model, msg: Msg, hits: &[(ratatui::layout::Rect, Hit)]
         Msg::Heard(ticket, heard) => live::heard(model, ticket, heard),
         Msg::Progress(ticket, rows) => {
             if model.tickets.is_live(ticket) {
+                model.silent = None;
                 model.dirty |= overlay::progress(model, rows);
             }
             Vec::new()
@@ -371,9 +372,23 @@ fn alarm(model: &mut Model, alarm: Alarm) -> Vec<Task> {
             if model.tickets.is_live(ticket) && !quiet && !model.is_offline() {
                 model.slow = true;
                 model.dirty = true;
+                if model.silent.is_none() && ticket.slot != Slot::Verify {
+                    model.silent = Some((ticket, model.now));
+                    return vec![Task::Wake(SILENCE, Alarm::Silent(ticket))];
+                }
             }
             Vec::new()
         }
+        Alarm::Silent(ticket) if model.silent.is_some_and(|(of, _)| of == ticket) => {
+            model.dirty = true;
+            if !model.tickets.waits() {
+                model.silent = None;
+                return Vec::new();
+            }
+            // the seconds are counted while somebody waits
+            vec![Task::Wake(Duration::from_secs(1), Alarm::Silent(ticket))]
+        }
+        Alarm::Silent(_) => Vec::new(),
         Alarm::Rest if model.screen == Screen::Users => Users::rested(model),
         Alarm::Rest => Money::rested(model),
         Alarm::Still => {

@@ -193,7 +193,7 @@ fn figures(stats: &Stats, theme: &Theme, wide: bool) -> Vec<Figure> {
     vec![
         Figure {
             name: "USERS",
-            value: number(users.active),
+            value: format!("{} active", number(users.active)),
             note: match (number(users.created_last_week), number(users.suspended)) {
                 (new, stopped) if wide => format!("+{new} in 7 d {} {stopped} suspended", theme.glyphs.dot),
                 (new, _) => format!("+{new} in 7 d"),

@@ -17,11 +17,10 @@ use bursar_shared::{
     time::Timestamp,
 };
 
-use super::users::REST;
+use super::{named, users::REST};
 use crate::{
     actions::Do,
     listing::{AGAIN, Listing},
-    look::Theme,
     message::{Alarm, Request, Room, Slot, Task, Trouble},
     model::{Model, Screen},
     screens::statement::Sum,
@@ -250,10 +249,10 @@ impl Money {
                 model.money.rests.clone_from(&wanted);
                 tasks.extend(wanted.map(|_| Task::Wake(REST, Alarm::Rest)));
             }
-            if model.money.refused.is_none_or(|at| model.now.since(at) >= AGAIN) {
-                tasks.extend(behind(model));
-                tasks.extend(labels(model));
-            }
+        }
+        if model.money.refused.is_none_or(|at| model.now.since(at) >= AGAIN) {
+            tasks.extend(behind(model));
+            tasks.extend(labels(model));
         }
         if !model.money.stale.is_empty() && !model.is_offline() && !model.tickets.waits_for(Slot::Again) {
             let ids = std::mem::take(&mut model.money.stale).into_iter().collect();
@@ -350,14 +349,14 @@ impl Money {
     }
 }
 
-/// How much money an event moved or held, in a few words: `12.50 EUR acc 3p4q5r → acc 9z8y7x`.
-pub fn said(event: &Event, theme: &Theme) -> Option<String> {
+/// How much money an event moved or held, in a few words: `12.50 EUR  world:EUR → 1001 Wallet`.
+pub fn said(event: &Event, model: &Model) -> Option<String> {
     let text = |name: &str| event.data.get(name).and_then(serde_json::Value::as_str);
     let currency: Currency = text("currency")?.parse().ok()?;
     let minor = event.data.get("amount")?.as_i64()?;
-    let sides = [text("fromAccountId")?, text("toAccountId")?].map(brief);
+    let sides = [text("fromAccountId")?, text("toAccountId")?].map(|id| named::called(model, id));
     let sum = amount(currency, minor);
-    Some(format!("{sum} {currency}  {} {} {}", sides[0], theme.glyphs.arrow, sides[1]))
+    Some(format!("{sum} {currency}  {} {} {}", sides[0], model.theme.glyphs.arrow, sides[1]))
 }
 
 /// What tells one state of an account from another, as far as the pane shows it.
@@ -410,7 +409,7 @@ fn labels(model: &mut Model) -> Option<Task> {
             let visible = money.statement.window.visible();
             visible.filter_map(|row| money.moved.get(&row.record.transfer_id)).flat_map(both).collect()
         }
-        _ => return None,
+        _ => named::events(model).into_iter().flat_map(named::accounts).collect(),
     };
     let unknown: BTreeSet<AccountId> = wanted
         .into_iter()

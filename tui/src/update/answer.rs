@@ -16,8 +16,9 @@ use crate::{
     message::{Answer, Request, Room, Slot, Task, Ticket, Trouble, Way},
     model::{Link, Model, Place, Screen, Who},
     screens::{
-        audit, listed,
+        listed,
         money::{self, Money},
+        named,
         users::Users,
     },
     widgets::{choose::Choose, export::Export, overlay::Overlay, review::Review},
@@ -30,6 +31,8 @@ pub(super) fn answer(model: &mut Model, ticket: Ticket, answer: Result<Answer, T
     if !model.tickets.redeem(ticket) {
         return Vec::new();
     }
+    model.dirty |= model.silence().is_some();
+    model.silent = None;
     if !matches!(ticket.slot, Slot::Pulse | Slot::Contexts) {
         model.dirty = true;
         model.slow = false;
@@ -332,16 +335,8 @@ pub(super) fn names(model: &mut Model) -> Option<Task> {
     }
     let wanted: Vec<UserId> = match model.screen {
         Screen::Sessions => model.sessions.window.visible().map(|row| row.record.user_id).collect(),
-        Screen::Home => {
-            model.home.feed.window.visible().flat_map(|row| audit::people_of(&row.record)).collect()
-        }
-        Screen::Events => {
-            model.events.window.visible().flat_map(|row| audit::people_of(&row.record)).collect()
-        }
-        Screen::Audit => {
-            model.audit.window.visible().flat_map(|row| audit::people_of(&row.record.0)).collect()
-        }
-        _ => money::people(model),
+        Screen::Accounts | Screen::Transfers | Screen::Statement => money::people(model),
+        _ => named::events(model).into_iter().flat_map(named::people).collect(),
     };
     let me = model.who.as_ref().map(|who| who.user.id);
     let unknown: BTreeSet<UserId> =

@@ -21,9 +21,9 @@ fn agree(desk: &mut Desk) {
 #[test]
 fn facts_drop_out_one_by_one_and_the_chain_last() {
     for (width, facts) in [
-        (120, "chain whole at 12:04:31Z · 120 rows · newest first · as of 12:04:31Z"),
-        (80, "chain whole at 12:04:31Z · 120 rows · as of 12:04:31Z"),
-        (60, "chain whole at 12:04:31Z · 120 rows"),
+        (120, "chain whole at 12:04:31Z · 1/120 rows · newest first · as of 12:04:31Z"),
+        (80, "chain whole at 12:04:31Z · 1/120 rows · as of 12:04:31Z"),
+        (60, "chain whole at 12:04:31Z · 1/120 rows"),
         (46, "chain whole at 12:04:31Z"),
     ] {
         let mut desk = Desk::home(width, 24);

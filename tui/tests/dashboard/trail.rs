@@ -2,7 +2,7 @@
 
 use bursar_shared::error::{ApiError, ErrorCode};
 use bursar_tui::{
-    message::{Exit, Heard, Input, Msg, Trouble},
+    message::{Alarm, Exit, Heard, Input, Msg, Trouble},
     model::Screen,
 };
 
@@ -21,7 +21,7 @@ fn a_list_that_was_passed_twice_is_as_it_was_each_time() {
     let person = here(&desk);
     assert_eq!(person.0, Screen::Users);
     desk.press("b");
-    assert!(desk.text().contains("Accounts › ownerId:usr_"), "{}", desk.text());
+    assert!(desk.text().contains("Accounts › ownerId:ada0@example.com"), "{}", desk.text());
     desk.press("esc");
     assert_eq!(here(&desk), person);
     desk.press("esc");
@@ -120,6 +120,56 @@ fn names_that_begin_so_come_before_words_in_the_middle() {
         assert!(text.contains(first), "{first}: {text}");
     }
     assert!(!text.contains("half screen down"), "{text}");
+}
+
+#[test]
+fn where_one_is_in_a_list_that_does_not_fit_is_seen() {
+    let mut desk = Desk::users(80, 24);
+    assert!(desk.text().contains(" 1/250 rows"), "{}", desk.text());
+    desk.press("j j j");
+    assert!(desk.text().contains("4/250 rows"), "{}", desk.text());
+    let head = |desk: &Desk| desk.text().lines().find(|line| line.contains("EMAIL")).unwrap().to_owned();
+    assert!(!head(&desk).contains('↑'), "{}", head(&desk));
+    desk.press("^d ^d ^d ^d");
+    assert!(head(&desk).contains('↑'), "{}", head(&desk));
+    // counted from the other end as well
+    desk.press("G k");
+    assert!(desk.text().contains("249/250 rows"), "{}", desk.text());
+    // where all fit there is nothing to say
+    desk.press("4");
+    assert!(!desk.text().contains("/5 rows"), "{}", desk.text());
+}
+
+#[test]
+fn the_log_names_accounts_and_people() {
+    let mut desk = Desk::home(120, 36);
+    desk.press("5");
+    desk.hear(Heard::Live);
+    let event = crate::books::moved_event(&desk, 121, 0, 2, 100);
+    desk.hear(Heard::Rows(vec![event]));
+    assert!(desk.text().contains("world:EUR → 1002"), "{}", desk.text());
+}
+
+#[test]
+fn a_daemon_that_does_not_answer_is_not_called_live() {
+    let mut desk = Desk::users(120, 36);
+    desk.mood = Mood::Silent;
+    desk.press("7");
+    let (ticket, _) = desk.open[0];
+    desk.ring(Alarm::Slow(ticket));
+    assert!(desk.text().contains("● live"), "{}", desk.text());
+    desk.model.now = desk.model.now + std::time::Duration::from_secs(7);
+    desk.ring(Alarm::Silent(ticket));
+    assert!(desk.text().contains("no answer for 7 s"), "{}", desk.text());
+    assert!(desk.alarms.contains(&Alarm::Silent(ticket)), "{:?}", desk.alarms);
+    // it counts on, and any answer ends it
+    desk.mood = Mood::Answers;
+    desk.answer();
+    desk.draw();
+    assert!(desk.text().contains("● live"), "{}", desk.text());
+    desk.alarms.clear();
+    desk.ring(Alarm::Silent(ticket));
+    assert!(desk.alarms.is_empty(), "{:?}", desk.alarms);
 }
 
 #[test]
