@@ -305,6 +305,19 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_a_parser_says_of_a_file_keeps_its_lines() {
+        let wrong = toml::from_str::<toml::Table>("theme = light").unwrap_err().to_string();
+        let text = Failure::usage(format!("dashboard.toml: {wrong}")).to_text();
+        let lines: Vec<&str> = text.lines().collect();
+        let at = lines.iter().position(|line| line.ends_with("theme = light")).expect(&text);
+        assert_eq!(lines[at].find("light"), lines[at + 1].find('^'), "{text}");
+        // what a daemon says stays on one line, and steers nothing
+        let said =
+            Failure { code: Some(ErrorCode::Forbidden), ..Failure::new(5, "a\nnext: \u{1b}[2J") }.to_text();
+        assert!(said.starts_with("error: a\\u{a}next: \\u{1b}[2J"), "{said}");
+    }
+
+    #[test]
     fn carets_stand_below_the_mistake() {
         for (text, under) in [
             ("status:active colour:red", "colour"),

@@ -470,6 +470,13 @@ impl<R: Rows> Listing<R> {
         }
     }
 
+    /// Whether a row that changed since it was read does not match the filter any more, as far as its record
+    /// says; it stays where it is until the list is read again.
+    pub fn leaves_out(&self, row: &Row<R>, now: Timestamp) -> bool {
+        let says = || newer::fit(&self.filter, &serde_json::to_value(&row.record).ok()?, now);
+        row.changed && !self.filter_text.is_empty() && says() == Some(false)
+    }
+
     /// The number of the row under the cursor, where not all fit on the screen and one end of the list is
     /// held, from which it can be counted.
     fn place(&self) -> Option<u64> {

@@ -262,7 +262,7 @@ pub struct Model {
     /// Requests that take so long that it is said.
     pub slow: bool,
     /// The first request that was slow since anything was answered, and when that was noticed.
-    pub silent: Option<(Ticket, Timestamp)>,
+    pub silent: Option<(Ticket, Duration)>,
     /// The screen.
     pub screen: Screen,
     /// Where one was when the session ended.
@@ -435,7 +435,7 @@ impl Model {
     /// For how long nothing was answered that was asked, where it is long enough to be said.
     pub fn silence(&self) -> Option<Duration> {
         let (_, since) = self.silent.filter(|_| self.link == Link::Live)?;
-        Some(self.now.since(since)).filter(|silence| *silence >= SILENCE)
+        Some(self.tick.saturating_sub(since)).filter(|silence| *silence >= SILENCE)
     }
 
     /// The list of the screen that is shown.

@@ -373,7 +373,7 @@ fn alarm(model: &mut Model, alarm: Alarm) -> Vec<Task> {
                 model.slow = true;
                 model.dirty = true;
                 if model.silent.is_none() && ticket.slot != Slot::Verify {
-                    model.silent = Some((ticket, model.now));
+                    model.silent = Some((ticket, model.tick));
                     return vec![Task::Wake(SILENCE, Alarm::Silent(ticket))];
                 }
             }

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use bursar_shared::time::Timestamp;
 use ratatui::layout::Rect;
 
 use super::{
@@ -24,7 +23,7 @@ const ARM: Duration = Duration::from_millis(400);
 #[derive(Debug)]
 pub struct SigningOut {
     /// When it was asked.
-    since: Timestamp,
+    since: Duration,
     /// Whether the button is chosen that signs out; at first it is the other.
     go: bool,
 }
@@ -32,11 +31,12 @@ pub struct SigningOut {
 impl SigningOut {
     /// Asks.
     pub fn open(model: &mut Model) {
-        model.overlay = Some(Overlay::SigningOut(Self { since: model.now, go: false }));
+        model.overlay = Some(Overlay::SigningOut(Self { since: model.tick, go: false }));
     }
 
     /// A key. `held` is one that is held down: it agrees to nothing.
     pub fn key(model: &mut Model, key: Key, held: bool) -> Vec<Task> {
+        let tick = model.tick;
         let Some(Overlay::SigningOut(asked)) = &mut model.overlay else { return Vec::new() };
         match (key.ctrl, key.code) {
             (false, Code::Esc | Code::Char('q')) | (true, Code::Char('g')) => model.overlay = None,
@@ -44,7 +44,7 @@ impl SigningOut {
                 asked.go = !asked.go;
             }
             (false, Code::Enter) if !asked.go => model.overlay = None,
-            (false, Code::Enter) if !held && model.now.since(asked.since) >= ARM => {
+            (false, Code::Enter) if !held && tick.saturating_sub(asked.since) >= ARM => {
                 model.overlay = None;
                 return update::sign_out(model);
             }

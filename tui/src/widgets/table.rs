@@ -90,7 +90,7 @@ pub fn draw<R: Rows>(canvas: &mut Canvas<'_>, model: &Model, area: Rect, list: &
         canvas.hits.push((place, Hit::Row(first + line)));
         let marked = list.window.marks().contains(&row.id);
         let (sign, sign_style) = match () {
-            () if row.gone => (theme.glyphs.gone, theme.warn),
+            () if row.gone || list.leaves_out(row, model.now) => (theme.glyphs.gone, theme.warn),
             () if marked => (theme.glyphs.mark, theme.mark),
             () if row.changed => (theme.glyphs.changed, theme.warn),
             () => (" ", theme.text),

@@ -136,6 +136,7 @@ fn a_person_is_made_and_taken_back() {
     desk.press("enter");
     assert!(desk.text().contains("Delete this person?"), "{}", desk.text());
     agree(&mut desk);
+    assert!(desk.text().contains("undone: created new@example.com"), "{}", desk.text());
     desk.press("Z");
     assert!(desk.text().contains("undone"), "{}", desk.text());
 }

@@ -343,7 +343,7 @@ impl Desk {
     /// Signs out, and says yes when it is asked.
     pub fn sign_out(&mut self) {
         self.press("^o");
-        self.model.now = self.model.now + std::time::Duration::from_millis(500);
+        self.pass(std::time::Duration::from_millis(500));
         self.press("tab enter");
     }
 

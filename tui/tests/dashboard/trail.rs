@@ -158,7 +158,7 @@ fn a_daemon_that_does_not_answer_is_not_called_live() {
     let (ticket, _) = desk.open[0];
     desk.ring(Alarm::Slow(ticket));
     assert!(desk.text().contains("● live"), "{}", desk.text());
-    desk.model.now = desk.model.now + std::time::Duration::from_secs(7);
+    desk.pass(std::time::Duration::from_secs(7));
     desk.ring(Alarm::Silent(ticket));
     assert!(desk.text().contains("no answer for 7 s"), "{}", desk.text());
     assert!(desk.alarms.contains(&Alarm::Silent(ticket)), "{:?}", desk.alarms);
@@ -170,6 +170,53 @@ fn a_daemon_that_does_not_answer_is_not_called_live() {
     desk.alarms.clear();
     desk.ring(Alarm::Silent(ticket));
     assert!(desk.alarms.is_empty(), "{:?}", desk.alarms);
+}
+
+#[test]
+fn who_does_not_match_any_more_is_marked_and_stays() {
+    let mut desk = Desk::users(120, 36);
+    desk.press("/ status:active enter j");
+    let row = |desk: &Desk| desk.text().lines().find(|line| line.starts_with('›')).unwrap().to_owned();
+    let before = row(&desk);
+    assert!(!before.starts_with("›~"), "{before}");
+    desk.press("S tab");
+    desk.pass(std::time::Duration::from_millis(500));
+    desk.press("enter");
+    assert!(row(&desk).starts_with("›~"), "{}", desk.text());
+    assert!(row(&desk).contains("suspended"), "{}", desk.text());
+}
+
+#[test]
+fn a_plan_speaks_of_what_will_be_and_many_are_deleted_only_by_their_number() {
+    let mut desk = Desk::users(120, 36);
+    desk.press("j space space space D");
+    let text = desk.text();
+    assert!(text.contains("→ will be deleted") && !text.contains("✓ deleted"), "{text}");
+    assert!(text.contains("type 3 to let the button work"), "{text}");
+    desk.pass(std::time::Duration::from_secs(2));
+    desk.press("tab 2 enter");
+    assert!(!desk.log.iter().any(|request| request.starts_with("Carry")), "{}", desk.text());
+    desk.press("backspace 3");
+    desk.pass(std::time::Duration::from_secs(2));
+    desk.press("enter");
+    desk.pass(std::time::Duration::from_secs(2));
+    desk.press("enter");
+    assert!(desk.log.iter().any(|request| request.starts_with("Carry")), "{}", desk.text());
+}
+
+#[test]
+fn what_is_on_its_way_has_no_button() {
+    let mut desk = Desk::users(120, 36);
+    desk.press("j S tab");
+    desk.pass(std::time::Duration::from_millis(500));
+    desk.mood = Mood::Silent;
+    desk.press("enter");
+    let text = desk.text();
+    assert!(text.contains("sent; waiting") && !text.contains("Close"), "{text}");
+    desk.mood = Mood::Answers;
+    desk.answer();
+    desk.draw();
+    assert!(!desk.text().contains("sent; waiting"), "{}", desk.text());
 }
 
 #[test]
