@@ -409,6 +409,10 @@ fn labels(model: &mut Model) -> Option<Task> {
             let visible = money.statement.window.visible();
             visible.filter_map(|row| money.moved.get(&row.record.transfer_id)).flat_map(both).collect()
         }
+        Screen::Accounts => match &money.beside {
+            Some((_, Ok(Beside::Latest(_, transfers)))) => transfers.iter().flat_map(both).collect(),
+            _ => Vec::new(),
+        },
         _ => named::events(model).into_iter().flat_map(named::accounts).collect(),
     };
     let unknown: BTreeSet<AccountId> = wanted

@@ -2,6 +2,7 @@
 
 use bursar_shared::error::{ApiError, ErrorCode};
 use bursar_tui::{
+    Keymap,
     message::{Alarm, Exit, Heard, Input, Msg, Trouble},
     model::Screen,
 };
@@ -217,6 +218,16 @@ fn what_is_on_its_way_has_no_button() {
     desk.answer();
     desk.draw();
     assert!(!desk.text().contains("sent; waiting"), "{}", desk.text());
+}
+
+#[test]
+fn what_is_set_can_be_left() {
+    let mut desk = Desk::users(120, 36);
+    desk.model.keys = Keymap::new(&[("app.quit".to_owned(), Vec::new())].into()).unwrap();
+    desk.press("q");
+    assert_eq!(desk.model.exit, None);
+    desk.press("^c");
+    assert_eq!(desk.model.exit, Some(Exit::Quit));
 }
 
 #[test]
