@@ -157,7 +157,12 @@ impl Failure {
 
     /// For people; nothing in it can steer their terminal.
     pub(crate) fn to_text(&self) -> String {
-        let mut text = format!("error: {}", clean(&self.message));
+        // what a parser says of a file points into its lines; what a daemon says stays on one
+        let message = match self.code {
+            None => self.message.lines().map(clean).collect::<Vec<_>>().join("\n  "),
+            Some(_) => clean(&self.message).into_owned(),
+        };
+        let mut text = format!("error: {message}");
         if let Some(code) = self.code.filter(|code| *code != ErrorCode::Unknown) {
             text.push_str(&format!("   [{code}]"));
         }
@@ -298,6 +303,19 @@ mod tests {
     use bursar_shared::{filter, operations::users::User};
 
     use super::*;
+
+    #[test]
+    fn what_a_parser_says_of_a_file_keeps_its_lines() {
+        let wrong = "TOML parse error at line 1, column 9\n  |\n1 | theme = light\n  |         ^^^^^\n";
+        let text = Failure::usage(format!("dashboard.toml: {wrong}")).to_text();
+        let lines: Vec<&str> = text.lines().collect();
+        let at = lines.iter().position(|line| line.ends_with("theme = light")).expect(&text);
+        assert_eq!(lines[at].find("light"), lines[at + 1].find('^'), "{text}");
+        // what a daemon says stays on one line, and steers nothing
+        let said =
+            Failure { code: Some(ErrorCode::Forbidden), ..Failure::new(5, "a\nnext: \u{1b}[2J") }.to_text();
+        assert!(said.starts_with("error: a\\u{a}next: \\u{1b}[2J"), "{said}");
+    }
 
     #[test]
     fn carets_stand_below_the_mistake() {

@@ -2,9 +2,11 @@
 //!
 //! Key map, help, palette, hints, menus and the page of keys in the documents are made from [`ACTIONS`].
 
+mod elsewhere;
 mod money;
 mod state;
 
+pub use elsewhere::{Elsewhere, elsewhere};
 use money::*;
 pub(crate) use money::{other_side, transfers_of};
 use state::*;
@@ -335,8 +337,8 @@ actions! {
     Mouse       "app.mouse"        "mouse"              "mouse on/off"     ["m"]             Everywhere 0 always none, "Takes clicks and the wheel, or leaves them to the terminal to select text.";
     Theme       "app.theme"        "theme"              "next theme"       ["^t"]            Everywhere 0 always none, "Goes round the themes: dark, light, mono, high contrast.";
     Redraw      "app.redraw"       "redraw"             "redraw"           ["^l"]            Everywhere 0 always none, "Draws the whole screen again.";
-    Stop        "app.stop"         "suspend"            "to the shell"     ["^z"]            Everywhere 0 always none, "Goes back to the shell; `fg` comes back here.";
-    SignOut     "app.sign-out"     "auth logout"        "sign out"         ["^o"]            Everywhere 0 signed_in logout_command, "Ends this session and asks who is next.";
+    Stop        "app.stop"         "background"         "to the shell"     ["^z"]            Everywhere 0 always none, "Goes back to the shell; `fg` comes back here.";
+    SignOut     "app.sign-out"     "auth logout"        "sign out"         ["^o"]            Everywhere 0 signed_in logout_command, "Ends this session, after it asked, and asks who is next.";
     Quit        "app.quit"         "quit"               "quit"             ["q" "^c"]        Everywhere 95 always none, "Leaves; the session stays signed in.";
 }
 

@@ -52,7 +52,12 @@ impl Keymap {
                     "{name}: \"{written}\" is hit too easily for a change; it takes a capital letter, one with control like ^x, or a function key"
                 ));
             }
-            map.own.insert(action.name, keys.clone());
+            let mut keys = keys.clone();
+            // whatever is set, there is a way out
+            if action.what == Do::Quit && !keys.iter().any(|key| key == "^c") {
+                keys.push("^c".to_owned());
+            }
+            map.own.insert(action.name, keys);
         }
         map.clash().map_or(Ok(map), Err)
     }
@@ -188,5 +193,18 @@ mod tests {
         map(&[("list.down", &["k"]), ("list.up", &["j"])]).unwrap();
         map(&[("session.end", &["R"])]).unwrap();
         map(&[]).unwrap();
+    }
+
+    #[test]
+    fn there_is_always_a_way_out() {
+        let quit = |keys: &[&str]| {
+            let map = map(&[("app.quit", keys)]).unwrap();
+            map.of(action(Do::Quit).unwrap()).join(" ")
+        };
+        assert_eq!(quit(&["Q"]), "Q ^c");
+        assert_eq!(quit(&[]), "^c");
+        assert_eq!(quit(&["^c", "q"]), "^c q");
+        let wrong = map(&[("app.quit", &["Q"]), ("list.pane", &["^c"])]).unwrap_err();
+        assert!(wrong.contains("^c would mean two things"), "{wrong}");
     }
 }

@@ -21,7 +21,7 @@ use crate::{
     change::shell,
     look::Theme,
     message::{Request, Room, Slot, Task, Tickets, Trouble, Way},
-    model::Model,
+    model::{Model, Stand},
     text::number,
     widgets::canvas::{Bit, bit},
     window::{Enter, PAGE, Row, Want, Window},
@@ -165,6 +165,8 @@ pub struct Listing<R: Rows> {
     held: Option<String>,
     /// The record that the cursor goes to when the fresh page is here.
     sought: Option<String>,
+    /// It is where the cursor was before: that it is not there any more is no news.
+    returns: bool,
     /// The query that the present rows answer: text, filter and order.
     shown: Option<(String, Filter, Sort)>,
     /// When a page beside the present rows could not be read.
@@ -195,6 +197,7 @@ impl<R: Rows> Listing<R> {
             enter: Enter::First,
             held: None,
             sought: None,
+            returns: false,
             shown: None,
             refused: None,
         }
@@ -250,11 +253,13 @@ impl<R: Rows> Listing<R> {
 
     /// Reads the list again around the cursor.
     pub fn reload(&mut self, tickets: &mut Tickets) -> Vec<Task> {
+        if let Some(id) = self.sought.clone() {
+            let list = self.around(id);
+            return self.fresh(tickets, list);
+        }
         match self.window.current() {
             Some(row) if !row.gone => {
-                let mut list = self.query();
-                list.around = Some(row.id.clone());
-                list.total = Some(TotalMode::Bounded);
+                let list = self.around(row.id.clone());
                 self.fresh(tickets, list)
             }
             _ => self.begin(tickets, self.enter),
@@ -265,16 +270,61 @@ impl<R: Rows> Listing<R> {
     pub fn seek(&mut self, id: &str, tickets: &mut Tickets) -> Vec<Task> {
         self.held = self.window.release();
         self.sought = Some(id.to_owned());
+        self.returns = false;
         self.open = None;
-        let mut list = self.query();
-        list.around = Some(id.to_owned());
-        list.total = Some(TotalMode::Bounded);
+        let list = self.around(id.to_owned());
         self.fresh(tickets, list)
+    }
+
+    /// Makes ready to stand as it stood once; the next page that takes the place of all is read so.
+    ///
+    /// # Errors
+    /// Where the filter is wrong, and how.
+    pub fn return_to(&mut self, stand: &Stand) -> Result<(), FilterError> {
+        let filter = filter::parse::<R>(&stand.filter)?;
+        if self.filter_text != stand.filter {
+            self.filter = filter;
+            self.filter_text.clone_from(&stand.filter);
+            self.window.clear_marks();
+        }
+        self.sort = stand.sort.unwrap_or(self.sort);
+        self.open = stand.open;
+        self.enter = if self.room == Room::Home { Enter::Nowhere } else { Enter::First };
+        self.held = self.window.release();
+        self.sought.clone_from(&stand.cursor);
+        self.returns = self.sought.is_some();
+        Ok(())
+    }
+
+    /// Whether the record is known that the cursor goes back to when the list is read.
+    pub fn is_returning(&self) -> bool {
+        self.returns
+    }
+
+    /// Whether it stands as it stood once.
+    pub fn stands(&self, stand: &Stand) -> bool {
+        self.sought.is_none()
+            && self.read_at.is_some()
+            && self.filter_text == stand.filter
+            && stand.sort.is_none_or(|sort| sort == self.sort)
+            && self.window.cursor() == stand.cursor.as_deref()
+    }
+
+    fn around(&self, id: String) -> List<R> {
+        let mut list = self.query();
+        list.around = Some(id);
+        list.total = Some(TotalMode::Bounded);
+        list
     }
 
     /// The record that was sought is not in this list: the cursor goes back. Whether one was.
     pub fn gives_up_seeking(&mut self) -> bool {
         let sought = self.sought.take().is_some();
+        if std::mem::take(&mut self.returns) {
+            // the list is read from its start
+            (self.held, self.open) = (None, None);
+            return false;
+        }
         if let Some(held) = self.held.take().filter(|_| sought) {
             self.window.hold(&held);
         }
@@ -299,6 +349,7 @@ impl<R: Rows> Listing<R> {
             self.window.to(place);
             return self.pages(tickets);
         }
+        (self.sought, self.returns) = (None, false);
         self.held = self.window.release();
         self.enter = end;
         let list = self.entered_at(position);
@@ -342,6 +393,7 @@ impl<R: Rows> Listing<R> {
 
     /// Narrows the list to a filter and its text.
     pub fn set_filter(&mut self, text: &str, filter: Filter, tickets: &mut Tickets) -> Vec<Task> {
+        (self.sought, self.returns) = (None, false);
         self.filter = filter;
         text.trim().clone_into(&mut self.filter_text);
         self.window.clear_marks();
@@ -372,6 +424,7 @@ impl<R: Rows> Listing<R> {
                 self.window.replace_unless(page, self.enter, R::outdates);
                 if let Some(id) = self.sought.take() {
                     self.window.seek(&id);
+                    self.returns = false;
                 }
                 self.newer.read(|id| self.window.holds(id));
                 self.held = None;
@@ -396,22 +449,45 @@ impl<R: Rows> Listing<R> {
         if let Some((text, filter, sort)) = self.shown.clone() {
             (self.filter_text, self.filter, self.sort) = (text, filter, sort);
         }
-        self.sought = None;
+        (self.sought, self.returns) = (None, false);
         if let Some(held) = self.held.take() {
             self.window.hold(&held);
         }
         self.phase = Phase::Failed(trouble);
     }
 
-    /// How many rows there are, as far as known: `48,213`, `10,000+`, `≥ 300`.
+    /// How many rows there are, as far as known, `48,213`, `10,000+`; where they do not all fit, with the
+    /// number of the one under the cursor before it: `12/48,213`.
     pub fn total_text(&self) -> String {
+        let place = self.place().map_or_else(String::new, |place| format!("{}/", number(place)));
         match self.total {
             Some((total, TotalAccuracy::Exact)) => {
-                format!("{} {}", number(total), if total == 1 { "row" } else { "rows" })
+                format!("{place}{} {}", number(total), if total == 1 { "row" } else { "rows" })
             }
-            Some((total, TotalAccuracy::AtLeast)) => format!("{}+ rows", number(total)),
+            Some((total, TotalAccuracy::AtLeast)) => format!("{place}{}+ rows", number(total)),
             _ if self.read_at.is_none() => String::new(),
             _ => format!("{} rows read", number(self.window.len() as u64)),
+        }
+    }
+
+    /// Whether a row that changed since it was read does not match the filter any more, as far as its record
+    /// says; it stays where it is until the list is read again.
+    pub fn leaves_out(&self, row: &Row<R>, now: Timestamp) -> bool {
+        let says = || newer::fit(&self.filter, &serde_json::to_value(&row.record).ok()?, now);
+        row.changed && !self.filter_text.is_empty() && says() == Some(false)
+    }
+
+    /// The number of the row under the cursor, where not all fit on the screen and one end of the list is
+    /// held, from which it can be counted.
+    fn place(&self) -> Option<u64> {
+        let (at, held) = (self.window.at()? as u64, self.window.len() as u64);
+        if self.window.is_whole() {
+            return None;
+        }
+        match self.total {
+            _ if self.window.at_start() => Some(at + 1),
+            Some((total, TotalAccuracy::Exact)) if self.window.at_end() => (total + at + 1).checked_sub(held),
+            _ => None,
         }
     }
 

@@ -265,6 +265,11 @@ impl Tickets {
         self.live.keys().any(|slot| matches!(slot, Slot::Page(..) | Slot::Account))
     }
 
+    /// Whether anything is under way but the followed log, a file and a check, which take their time.
+    pub fn waits(&self) -> bool {
+        self.live.keys().any(|slot| !matches!(slot, Slot::Stream | Slot::Export | Slot::Verify))
+    }
+
     /// Nothing of this slot is waited for any more.
     pub fn forget(&mut self, slot: Slot) {
         self.live.remove(&slot);
@@ -555,6 +560,8 @@ pub enum Alarm {
     Pulse,
     /// A request takes so long that it should be said.
     Slow(Ticket),
+    /// Nothing was answered since this request was slow: say for how long.
+    Silent(Ticket),
     /// The cursor has rested: load what belongs to its row.
     Rest,
     /// No key is held down any more that moves the cursor.

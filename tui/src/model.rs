@@ -1,5 +1,7 @@
 //! The whole state of the dashboard.
 
+mod trail;
+
 use std::{
     collections::{BTreeMap, VecDeque},
     time::Duration,
@@ -24,10 +26,12 @@ use crate::{
     keys::Key,
     listing::{AnyList, Listing},
     look::{Look, Theme},
-    message::{Exit, Room, Tickets, Trouble},
+    message::{Exit, Room, Ticket, Tickets, Trouble},
     screens::{home::Home, login::Login, money::Money, users::Users},
     widgets::{form::Form, overlay::Overlay, review::Review},
 };
+
+pub use self::trail::{Left, Stand, Step};
 
 /// Whether changes are free in this context.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -257,12 +261,14 @@ pub struct Model {
     pub tickets: Tickets,
     /// Requests that take so long that it is said.
     pub slow: bool,
+    /// The first request that was slow since anything was answered, and when that was noticed.
+    pub silent: Option<(Ticket, Duration)>,
     /// The screen.
     pub screen: Screen,
     /// Where one was when the session ended.
-    pub return_to: Option<Screen>,
-    /// The screens from which one jumped on, and the filters that the lists jumped to had before.
-    pub came_from: Vec<(Screen, Room, String)>,
+    pub return_to: Option<Left>,
+    /// The way here: the steps that `esc` goes back.
+    pub came_from: Vec<Step>,
     /// What lies over the screen.
     pub overlay: Option<Overlay>,
     /// What is shown as soon as nothing else lies over the screen.
@@ -347,6 +353,7 @@ impl Model {
             link: Link::Unknown,
             tickets: Tickets::default(),
             slow: false,
+            silent: None,
             screen: Screen::Login,
             return_to: None,
             came_from: Vec::new(),
@@ -409,6 +416,7 @@ impl Model {
         self.rights_at = None;
         self.meanwhile.clear();
         self.slow = false;
+        self.silent = None;
         self.streaming = false;
         self.link = Link::Unknown;
         self.tickets.forget_all();
@@ -422,6 +430,12 @@ impl Model {
     /// Whether the daemon is known not to be there.
     pub fn is_offline(&self) -> bool {
         matches!(self.link, Link::Down { .. })
+    }
+
+    /// For how long nothing was answered that was asked, where it is long enough to be said.
+    pub fn silence(&self) -> Option<Duration> {
+        let (_, since) = self.silent.filter(|_| self.link == Link::Live)?;
+        Some(self.tick.saturating_sub(since)).filter(|silence| *silence >= SILENCE)
     }
 
     /// The list of the screen that is shown.
@@ -469,6 +483,18 @@ impl Model {
     pub fn list_mut(&mut self) -> Option<&mut dyn AnyList> {
         let room = self.room()?;
         Some(self.list_and_tickets(room).0)
+    }
+
+    /// How a list stands now.
+    pub fn stand_of(&self, room: Room) -> Stand {
+        let list = self.list_of(room);
+        Stand {
+            of: self.money.statement.of.filter(|_| room == Room::Statement),
+            filter: list.filter_text().to_owned(),
+            sort: Some(list.sort()),
+            cursor: list.cursor().map(str::to_owned),
+            open: list.open(),
+        }
     }
 
     /// The id under the cursor.
@@ -521,6 +547,9 @@ impl Model {
         self.last_trouble = Some((trouble.clone(), doing.to_owned(), self.now));
     }
 }
+
+/// How long a daemon may not answer before that is said.
+pub const SILENCE: Duration = Duration::from_secs(5);
 
 /// How long to wait before the daemon is tried again: quickly at first, so that a restart is hardly
 /// noticed, and at last twice a minute.

@@ -7,6 +7,7 @@ pub mod home;
 pub mod listed;
 pub mod login;
 pub mod money;
+pub mod named;
 pub mod person;
 pub mod roles;
 pub mod sessions;

@@ -10,12 +10,13 @@ use std::time::Duration;
 
 use self::live::pulse;
 pub use self::perform::{go, list, perform, show_person};
+pub(crate) use self::perform::{jump, leave_trace, start_at};
 use crate::{
     actions::{self, Do, Meaning, State},
     keys::{Code, Key},
     look::Theme,
     message::{Alarm, Exit, Input, Msg, Room, Slot, Task, Way},
-    model::{Link, Model, Screen},
+    model::{Left, Link, Model, SILENCE, Screen},
     screens::{
         home::Home,
         listed, login,
@@ -48,6 +49,7 @@ pub fn update(model: &mut Model, msg: Msg, hits: &[(ratatui::layout::Rect, Hit)]
         Msg::Heard(ticket, heard) => live::heard(model, ticket, heard),
         Msg::Progress(ticket, rows) => {
             if model.tickets.is_live(ticket) {
+                model.silent = None;
                 model.dirty |= overlay::progress(model, rows);
             }
             Vec::new()
@@ -298,7 +300,8 @@ pub(crate) fn load(model: &mut Model) -> Vec<Task> {
         Room::Statement => return Money::load_statement(model),
         _ => {}
     }
-    if room == Room::Sessions && model.sessions.read_at.is_none() && model.sessions.filter_text.is_empty() {
+    let anew = model.sessions.read_at.is_none() && model.sessions.filter_text.is_empty();
+    if room == Room::Sessions && anew && !model.sessions.is_returning() {
         // those that ended long ago are looked for, not looked at
         let (list, tickets) = model.list_and_tickets(room);
         return list.narrow(crate::screens::sessions::LIVE, tickets).unwrap_or_default();
@@ -332,8 +335,13 @@ pub(crate) fn end_session(model: &mut Model, notice: &str) -> Vec<Task> {
     if let (Some((id, _)), Some(form)) = (&who, typed) {
         model.draft = Some((*id, form));
     }
+    model.return_to = model.room().map(|room| Left {
+        whose: who.as_ref().map(|(id, _)| *id),
+        screen: model.screen,
+        stand: model.stand_of(room),
+        trail: std::mem::take(&mut model.came_from),
+    });
     let email = who.map(|(_, email)| email).unwrap_or_default();
-    model.return_to = (model.screen != Screen::Login).then_some(model.screen);
     model.screen = Screen::Login;
     model.login.busy = None;
     model.login.problem = None;
@@ -364,9 +372,23 @@ fn alarm(model: &mut Model, alarm: Alarm) -> Vec<Task> {
             if model.tickets.is_live(ticket) && !quiet && !model.is_offline() {
                 model.slow = true;
                 model.dirty = true;
+                if model.silent.is_none() && ticket.slot != Slot::Verify {
+                    model.silent = Some((ticket, model.tick));
+                    return vec![Task::Wake(SILENCE, Alarm::Silent(ticket))];
+                }
             }
             Vec::new()
         }
+        Alarm::Silent(ticket) if model.silent.is_some_and(|(of, _)| of == ticket) => {
+            model.dirty = true;
+            if !model.tickets.waits() {
+                model.silent = None;
+                return Vec::new();
+            }
+            // the seconds are counted while somebody waits
+            vec![Task::Wake(Duration::from_secs(1), Alarm::Silent(ticket))]
+        }
+        Alarm::Silent(_) => Vec::new(),
         Alarm::Rest if model.screen == Screen::Users => Users::rested(model),
         Alarm::Rest => Money::rested(model),
         Alarm::Still => {

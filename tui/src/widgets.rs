@@ -13,5 +13,6 @@ pub mod outcome;
 pub mod overlay;
 pub mod palette;
 pub mod review;
+pub mod signing_out;
 pub mod table;
 pub mod trouble;

@@ -178,6 +178,16 @@ impl<R: Resource> Window<R> {
         self.pages.back().is_none_or(|page| page.next == Edge::End)
     }
 
+    /// Whether there are rows above those on the screen, and below them.
+    pub fn beyond(&self) -> [bool; 2] {
+        [self.top > 0 || !self.at_start(), self.top + self.height < self.len() || !self.at_end()]
+    }
+
+    /// Whether all rows of the list are on the screen.
+    pub fn is_whole(&self) -> bool {
+        self.beyond() == [false, false]
+    }
+
     /// The marked ids.
     pub fn marks(&self) -> &BTreeSet<String> {
         &self.marks

@@ -9,7 +9,7 @@ use bursar_shared::{
 use super::{Bar, Listing, Phase, Rows};
 use crate::{
     message::{Room, Task, Tickets, Trouble},
-    model::Model,
+    model::{Model, Stand},
     screens::listed,
     widgets::canvas::{Bit, Canvas},
     window::Enter,
@@ -92,6 +92,13 @@ pub trait AnyList {
     fn reload_without_cursor(&mut self, tickets: &mut Tickets) -> Vec<Task>;
     /// The record that was sought is not in this list. Whether one was.
     fn gives_up_seeking(&mut self) -> bool;
+    /// Makes ready to stand as it stood once.
+    ///
+    /// # Errors
+    /// Where the filter is wrong, and how.
+    fn return_to(&mut self, stand: &Stand) -> Result<(), FilterError>;
+    /// Whether it stands as it stood once.
+    fn stands(&self, stand: &Stand) -> bool;
     /// Goes to one end of the whole list.
     fn to_end(&mut self, tickets: &mut Tickets, end: Enter) -> Vec<Task>;
     /// A page could not be read.
@@ -223,7 +230,7 @@ impl<R: Rows> AnyList for Listing<R> {
         Self::refuse(self, now);
     }
     fn reload(&mut self, tickets: &mut Tickets) -> Vec<Task> {
-        if self.window.cursor().is_none() && self.follows() {
+        if self.window.cursor().is_none() && !self.returns && self.follows() {
             return self.begin(tickets, Enter::Nowhere);
         }
         Self::reload(self, tickets)
@@ -233,6 +240,12 @@ impl<R: Rows> AnyList for Listing<R> {
     }
     fn gives_up_seeking(&mut self) -> bool {
         Self::gives_up_seeking(self)
+    }
+    fn return_to(&mut self, stand: &Stand) -> Result<(), FilterError> {
+        Self::return_to(self, stand)
+    }
+    fn stands(&self, stand: &Stand) -> bool {
+        Self::stands(self, stand)
     }
     fn to_end(&mut self, tickets: &mut Tickets, end: Enter) -> Vec<Task> {
         Self::to_end(self, tickets, end)

@@ -84,7 +84,7 @@ impl Rows for Account {
         Column {
             title: "POSTED",
             min: 13,
-            share: 1,
+            share: 0,
             right: true,
             shown: true,
             sort: None,
@@ -102,7 +102,7 @@ impl Rows for Account {
         Column {
             title: "AVAILABLE",
             min: 12,
-            share: 1,
+            share: 0,
             right: true,
             shown: true,
             sort: None,

@@ -8,6 +8,7 @@ use bursar_shared::{
 use ratatui::style::Style;
 use serde_json::Value;
 
+use super::named;
 use crate::{
     listing::{Column, Rows},
     look::Theme,
@@ -50,7 +51,7 @@ macro_rules! columns {
                 right: false,
                 shown: true,
                 sort: None,
-                cell: |row, _, theme| bit(what($of(row), theme), theme.text),
+                cell: |row, model, theme| bit(what($of(row), model), theme.text),
             },
             Column {
                 title: "BY",
@@ -164,14 +165,16 @@ pub fn person_of(event: &Event) -> Option<UserId> {
 }
 
 /// What happened to what, in a few words: the name of the record, and what changed of it.
-pub fn what(event: &Event, theme: &Theme) -> String {
+pub fn what(event: &Event, model: &Model) -> String {
+    let theme = &model.theme;
     if event.resource.kind == "transfer"
-        && let Some(text) = super::money::said(event, theme)
+        && let Some(text) = super::money::said(event, model)
     {
         return text;
     }
     let text = |name: &str| event.data.get(name).and_then(Value::as_str).map(str::to_owned);
-    let name = text("email").or_else(|| text("name")).or_else(|| event.resource.id.as_deref().map(brief));
+    let id = || event.resource.id.as_deref().map(|id| named::called(model, id));
+    let name = text("email").or_else(|| text("name")).or_else(id);
     let mut out = name.unwrap_or_else(|| event.resource.kind.clone());
     out.push_str(&changed(event, theme));
     out
@@ -215,11 +218,6 @@ pub fn by(event: &Event, model: &Model) -> String {
 fn briefly_by(event: &Event, model: &Model) -> String {
     let by = by(event, model);
     by.split_once('@').map(|(local, _)| local.to_owned()).unwrap_or(by)
-}
-
-/// The people whose names a row shows.
-pub fn people_of(event: &Event) -> impl Iterator<Item = UserId> {
-    event.actor.id.as_deref().and_then(|id| id.parse().ok()).into_iter()
 }
 
 /// Everything about a row of the log.

@@ -44,7 +44,7 @@ impl Home {
         let mut tasks = Self::load_figures(model);
         if model.may(Permission::EventsRead) {
             let home = &mut model.home;
-            tasks.extend(if home.feed.window.cursor().is_some() {
+            tasks.extend(if home.feed.window.cursor().is_some() || home.feed.is_returning() {
                 home.feed.reload(&mut model.tickets)
             } else {
                 home.feed.begin(&mut model.tickets, Enter::Nowhere)
@@ -193,7 +193,7 @@ fn figures(stats: &Stats, theme: &Theme, wide: bool) -> Vec<Figure> {
     vec![
         Figure {
             name: "USERS",
-            value: number(users.active),
+            value: format!("{} active", number(users.active)),
             note: match (number(users.created_last_week), number(users.suspended)) {
                 (new, stopped) if wide => format!("+{new} in 7 d {} {stopped} suspended", theme.glyphs.dot),
                 (new, _) => format!("+{new} in 7 d"),

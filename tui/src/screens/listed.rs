@@ -3,6 +3,7 @@
 use bursar_shared::page::Sort;
 use ratatui::layout::Rect;
 
+use super::named;
 use crate::{
     actions::Do,
     listing::{AnyList, Listing, Phase, Rows},
@@ -70,7 +71,10 @@ pub fn draw(canvas: &mut Canvas<'_>, model: &Model, list: &dyn AnyList) {
     let parts = chrome::parts(model);
     let mut title = vec![bit(list.title(), theme.accent)];
     if !list.filter_text().is_empty() {
-        title.push(bit(format!(" {} {}", theme.glyphs.path, list.filter_text()), theme.text));
+        title.push(bit(
+            format!(" {} {}", theme.glyphs.path, named::filter(model, list.filter_text())),
+            theme.text,
+        ));
     }
     let open = list.open().and_then(|scroll| Some((scroll, list.called(model)?)));
     if let Some((_, called)) = &open {

@@ -17,15 +17,15 @@ use bursar_shared::{
     time::Timestamp,
 };
 
-use super::users::REST;
+use super::{named, users::REST};
 use crate::{
     actions::Do,
     listing::{AGAIN, Listing},
-    look::Theme,
     message::{Alarm, Request, Room, Slot, Task, Trouble},
     model::{Model, Screen},
     screens::statement::Sum,
     text::{amount, brief, number},
+    update::leave_trace,
 };
 
 /// Labels and transfers that are kept for rows that may come into sight again.
@@ -249,10 +249,10 @@ impl Money {
                 model.money.rests.clone_from(&wanted);
                 tasks.extend(wanted.map(|_| Task::Wake(REST, Alarm::Rest)));
             }
-            if model.money.refused.is_none_or(|at| model.now.since(at) >= AGAIN) {
-                tasks.extend(behind(model));
-                tasks.extend(labels(model));
-            }
+        }
+        if model.money.refused.is_none_or(|at| model.now.since(at) >= AGAIN) {
+            tasks.extend(behind(model));
+            tasks.extend(labels(model));
         }
         if !model.money.stale.is_empty() && !model.is_offline() && !model.tickets.waits_for(Slot::Again) {
             let ids = std::mem::take(&mut model.money.stale).into_iter().collect();
@@ -283,21 +283,26 @@ impl Money {
             model.complain("statement is off: the daemon cannot be reached");
             return Vec::new();
         }
-        let from = model.screen;
-        if model.money.statement.of != Some(id) {
-            let pane = model.money.statement.pane;
-            model.money.account = model.money.held(id).cloned();
-            let mut statement = Listing::new(Room::Statement);
-            (statement.of, statement.pane) = (Some(id), pane);
-            model.money.statement = statement;
-            model.money.sum = Sum::default();
+        if (model.screen, model.money.statement.of) != (Screen::Statement, Some(id)) {
+            leave_trace(model, Room::Statement);
         }
+        Self::turn_to(model, id);
         model.money.statement.open = None;
         model.screen = Screen::Statement;
-        if from != Screen::Statement {
-            model.came_from.push((from, Room::Statement, String::new()));
-        }
         Self::load_statement(model)
+    }
+
+    /// The statement is that of this account from now on; it is still to be read.
+    pub fn turn_to(model: &mut Model, id: AccountId) {
+        if model.money.statement.of == Some(id) {
+            return;
+        }
+        let pane = model.money.statement.pane;
+        model.money.account = model.money.held(id).cloned();
+        let mut statement = Listing::new(Room::Statement);
+        (statement.of, statement.pane) = (Some(id), pane);
+        model.money.statement = statement;
+        model.money.sum = Sum::default();
     }
 
     /// Reads the statement again, and the account that it is of.
@@ -344,14 +349,14 @@ impl Money {
     }
 }
 
-/// How much money an event moved or held, in a few words: `12.50 EUR acc 3p4q5r → acc 9z8y7x`.
-pub fn said(event: &Event, theme: &Theme) -> Option<String> {
+/// How much money an event moved or held, in a few words: `12.50 EUR  world:EUR → 1001 Wallet`.
+pub fn said(event: &Event, model: &Model) -> Option<String> {
     let text = |name: &str| event.data.get(name).and_then(serde_json::Value::as_str);
     let currency: Currency = text("currency")?.parse().ok()?;
     let minor = event.data.get("amount")?.as_i64()?;
-    let sides = [text("fromAccountId")?, text("toAccountId")?].map(brief);
+    let sides = [text("fromAccountId")?, text("toAccountId")?].map(|id| named::called(model, id));
     let sum = amount(currency, minor);
-    Some(format!("{sum} {currency}  {} {} {}", sides[0], theme.glyphs.arrow, sides[1]))
+    Some(format!("{sum} {currency}  {} {} {}", sides[0], model.theme.glyphs.arrow, sides[1]))
 }
 
 /// What tells one state of an account from another, as far as the pane shows it.
@@ -404,7 +409,11 @@ fn labels(model: &mut Model) -> Option<Task> {
             let visible = money.statement.window.visible();
             visible.filter_map(|row| money.moved.get(&row.record.transfer_id)).flat_map(both).collect()
         }
-        _ => return None,
+        Screen::Accounts => match &money.beside {
+            Some((_, Ok(Beside::Latest(_, transfers)))) => transfers.iter().flat_map(both).collect(),
+            _ => Vec::new(),
+        },
+        _ => named::events(model).into_iter().flat_map(named::accounts).collect(),
     };
     let unknown: BTreeSet<AccountId> = wanted
         .into_iter()

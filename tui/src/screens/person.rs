@@ -205,7 +205,7 @@ fn timeline_line(event: &Event, user: &User, model: &Model, theme: &Theme) -> Ve
     if to_them {
         line.push(bit(audit::changed(event, theme), theme.text));
     } else if event.resource.kind != "session" {
-        line.push(bit(format!("  {}", audit::what(event, theme)), theme.text));
+        line.push(bit(format!("  {}", audit::what(event, model)), theme.text));
     }
     if !theirs {
         line.push(bit(format!("  by {}", audit::by(event, model)), theme.dim));

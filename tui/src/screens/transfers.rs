@@ -21,11 +21,12 @@ use crate::{
     window::Row,
 };
 
-/// Where a transfer stands, in a sign and a word.
+/// Where a transfer stands, in a sign and a word: those that the filter takes, `status:pending` and
+/// `kind:void`. What came back in part has the sign of what waits.
 pub fn state(transfer: &Transfer, theme: &Theme) -> Bit {
     let glyphs = theme.glyphs;
     let (sign, word, style) = match (transfer.kind, transfer.status) {
-        (TransferKind::Hold, TransferStatus::Pending) => (glyphs.wait, "held", theme.warn),
+        (TransferKind::Hold, TransferStatus::Pending) => (glyphs.wait, "pending", theme.warn),
         (TransferKind::Hold, TransferStatus::Captured) => (glyphs.good, "captured", theme.good),
         (TransferKind::Hold, TransferStatus::Voided) => (glyphs.gone, "voided", theme.dim),
         (TransferKind::Hold, TransferStatus::Expired) => (glyphs.gone, "expired", theme.dim),
@@ -33,7 +34,7 @@ pub fn state(transfer: &Transfer, theme: &Theme) -> Bit {
         (TransferKind::Expiry, _) => (glyphs.gone, "expiry", theme.dim),
         (TransferKind::Reversal, _) => (glyphs.good, "reversal", theme.text),
         _ if transfer.reversed_amount >= transfer.amount => (glyphs.stop, "reversed", theme.warn),
-        _ if transfer.reversed_amount > 0 => (glyphs.wait, "part-reversed", theme.warn),
+        _ if transfer.reversed_amount > 0 => (glyphs.wait, "reversed", theme.warn),
         (TransferKind::Capture, _) => (glyphs.good, "capture", theme.good),
         _ => (glyphs.good, "posted", theme.good),
     };
@@ -56,7 +57,7 @@ impl Rows for Transfer {
         Column {
             title: "AMOUNT",
             min: 12,
-            share: 1,
+            share: 0,
             right: true,
             shown: true,
             sort: Some("amount"),
@@ -73,7 +74,7 @@ impl Rows for Transfer {
         },
         Column {
             title: "STATE",
-            min: 15,
+            min: 10,
             share: 0,
             right: false,
             shown: true,
@@ -186,6 +187,11 @@ pub fn about(transfer: &Transfer, model: &Model, width: u16) -> Vec<Vec<Bit>> {
         named("from", bit(model.money.called(transfer.from_account_id), theme.text)),
         named("to", bit(model.money.called(transfer.to_account_id), theme.text)),
     ];
+    let plain = matches!(transfer.kind, TransferKind::Transfer | TransferKind::Hold);
+    if !plain || transfer.reversed_amount > 0 {
+        // in the words that the filter takes
+        lines.insert(1, fact("is a", format!("{}, {}", transfer.kind, transfer.status), theme));
+    }
     if transfer.captured_amount > 0 {
         lines.push(fact("captured", amount(currency, transfer.captured_amount), theme));
     }

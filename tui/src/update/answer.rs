@@ -8,7 +8,7 @@ use super::{
     end_session,
     live::{self, PULSE, follow, offline, online},
     load,
-    perform::{catch_up, switched},
+    perform::{catch_up, stand, switched},
     rights,
 };
 use crate::{
@@ -16,8 +16,9 @@ use crate::{
     message::{Answer, Request, Room, Slot, Task, Ticket, Trouble, Way},
     model::{Link, Model, Place, Screen, Who},
     screens::{
-        audit, listed,
+        listed,
         money::{self, Money},
+        named,
         users::Users,
     },
     widgets::{choose::Choose, export::Export, overlay::Overlay, review::Review},
@@ -30,6 +31,8 @@ pub(super) fn answer(model: &mut Model, ticket: Ticket, answer: Result<Answer, T
     if !model.tickets.redeem(ticket) {
         return Vec::new();
     }
+    model.dirty |= model.silence().is_some();
+    model.silent = None;
     if !matches!(ticket.slot, Slot::Pulse | Slot::Contexts) {
         model.dirty = true;
         model.slow = false;
@@ -104,7 +107,13 @@ fn took(model: &mut Model, ticket: Ticket, answer: Answer) -> Vec<Task> {
             if model.may(Permission::UsersRead) {
                 model.sessions.include = vec!["user"];
             }
-            model.screen = model.return_to.take().unwrap_or(Screen::Home);
+            let left = model.return_to.take();
+            model.screen = left.as_ref().map_or(Screen::Home, |left| left.screen);
+            let me = model.who.as_ref().map(|who| who.user.id);
+            if let (Some(left), Some(room)) = (left.filter(|left| left.whose == me), model.room()) {
+                stand(model, room, &left.stand);
+                model.came_from = left.trail;
+            }
             let mut tasks = load(model);
             tasks.push(Task::Wake(PULSE, crate::message::Alarm::Pulse));
             return tasks;
@@ -326,16 +335,8 @@ pub(super) fn names(model: &mut Model) -> Option<Task> {
     }
     let wanted: Vec<UserId> = match model.screen {
         Screen::Sessions => model.sessions.window.visible().map(|row| row.record.user_id).collect(),
-        Screen::Home => {
-            model.home.feed.window.visible().flat_map(|row| audit::people_of(&row.record)).collect()
-        }
-        Screen::Events => {
-            model.events.window.visible().flat_map(|row| audit::people_of(&row.record)).collect()
-        }
-        Screen::Audit => {
-            model.audit.window.visible().flat_map(|row| audit::people_of(&row.record.0)).collect()
-        }
-        _ => money::people(model),
+        Screen::Accounts | Screen::Transfers | Screen::Statement => money::people(model),
+        _ => named::events(model).into_iter().flat_map(named::people).collect(),
     };
     let me = model.who.as_ref().map(|who| who.user.id);
     let unknown: BTreeSet<UserId> =

@@ -30,6 +30,8 @@ pub(super) fn heard(model: &mut Model, ticket: Ticket, heard: Heard) -> Vec<Task
     if !model.tickets.is_live(ticket) {
         return Vec::new();
     }
+    model.dirty |= model.silence().is_some();
+    model.silent = None;
     match heard {
         Heard::Live => {
             model.streaming = true;

@@ -2,14 +2,14 @@
 
 use bursar_shared::{id::UserId, operations::users::BulkOp, permission::Permission};
 
-use super::{end_session, leave, load, sign_out, step};
+use super::{end_session, leave, load, step};
 use crate::{
     actions::{self, Do, State},
     change::{Change, Item},
     look::{Theme, ThemeName},
     message::{Exit, Request, Room, Slot, Task},
-    model::{Model, Screen},
-    screens::{listed, sessions, users::Users},
+    model::{Model, Screen, Stand, Step},
+    screens::{listed, money::Money, sessions, users::Users},
     widgets::{
         choose::Choose,
         export::Export,
@@ -18,6 +18,7 @@ use crate::{
         overlay::Overlay,
         palette::Palette,
         review::{Review, Subject},
+        signing_out::SigningOut,
         trouble::Shown,
     },
     window::Enter,
@@ -205,7 +206,7 @@ pub fn perform(model: &mut Model, what: Do) -> Vec<Task> {
         }
         Do::Redraw => model.repaint = true,
         Do::Stop => return vec![Task::Stop],
-        Do::SignOut => return sign_out(model),
+        Do::SignOut => SigningOut::open(model),
         Do::Quit => return quit(model),
     }
     Vec::new()
@@ -254,21 +255,44 @@ fn back(model: &mut Model) -> Vec<Task> {
     let Some(list) = model.list_mut() else { return Vec::new() };
     if list.open().is_some() {
         list.set_open(None);
-    } else if let Some((screen, room, filter)) = model.came_from.pop() {
+    } else if let Some(step) = model.came_from.pop() {
         // the list that was jumped to is as it was, too
         let rest = std::mem::take(&mut model.came_from);
-        let (list, tickets) = model.list_and_tickets(room);
-        let mut tasks = match list.filter_text() == filter {
-            true => Vec::new(),
-            false => list.narrow(&filter, tickets).unwrap_or_default(),
-        };
-        tasks.extend(go(model, screen));
+        let mut tasks = Vec::new();
+        let read = step.from.room() == Some(step.room) && !model.is_offline();
+        if stand(model, step.room, &step.before) && !read {
+            let (list, tickets) = model.list_and_tickets(step.room);
+            tasks.extend(list.reload(tickets));
+        }
+        tasks.extend(go(model, step.from));
         model.came_from = rest;
         return tasks;
     } else if let Some(list) = model.list_mut().filter(|list| list.follows()) {
         list.follow();
     }
     Vec::new()
+}
+
+/// Lets a list stand as it stood once. Whether its rows are still to be read.
+pub(crate) fn stand(model: &mut Model, room: Room, before: &Stand) -> bool {
+    if room == Room::Statement {
+        // before the first one there is nothing to go back to
+        let Some(id) = before.of else { return false };
+        Money::turn_to(model, id);
+    }
+    // its filter was right once
+    !model.list_of(room).stands(before) && model.list_and_tickets(room).0.return_to(before).is_ok()
+}
+
+/// Remembers how a list stands that is gone to, so that `esc` comes back; before anything changes in it.
+pub(crate) fn leave_trace(model: &mut Model, room: Room) {
+    let mut before = model.stand_of(room);
+    let list = model.list_of(room);
+    if list.room() == Room::Sessions && list.read_at().is_none() && before.filter.is_empty() {
+        // as that list begins when it is gone to by itself
+        sessions::LIVE.clone_into(&mut before.filter);
+    }
+    model.came_from.push(Step { from: model.screen, room, before });
 }
 
 fn to_end(model: &mut Model, end: Enter) -> Vec<Task> {
@@ -312,26 +336,41 @@ pub(crate) fn jump(model: &mut Model, room: Room, filter: &str) -> Vec<Task> {
     if room == Room::Users {
         Users::prepare(model);
     }
+    let here = from == screen && model.list_of(room).filter_text() == filter;
+    let trail = model.came_from.len();
+    leave_trace(model, room);
     let (list, tickets) = model.list_and_tickets(room);
-    let before = match list.filter_text() {
-        // as that list begins when it is gone to by itself
-        "" if room == Room::Sessions && list.read_at().is_none() => sessions::LIVE.to_owned(),
-        text => text.to_owned(),
-    };
     match list.narrow(filter, tickets) {
         Ok(tasks) => {
             list.set_open(None);
             model.screen = screen;
-            if from != screen {
-                model.came_from.push((from, room, before));
+            if here {
+                model.came_from.truncate(trail);
             }
             tasks
         }
         Err(wrong) => {
+            model.came_from.truncate(trail);
             model.complain(wrong.to_string());
             Vec::new()
         }
     }
+}
+
+/// Goes to a screen and begins an action there; `esc` comes back.
+pub(crate) fn start_at(model: &mut Model, screen: Screen, what: Do) -> Vec<Task> {
+    let Some(room) = screen.room() else { return Vec::new() };
+    if let Some(State::Off(why)) = actions::to_screen(screen).map(|action| (action.state)(model)) {
+        model.complain(format!("{} is off: {why}", screen.title()));
+        return Vec::new();
+    }
+    leave_trace(model, room);
+    let trail = std::mem::take(&mut model.came_from);
+    let mut tasks = go(model, screen);
+    model.came_from = trail;
+    with_list(model, |list| list.set_open(None));
+    tasks.extend(perform(model, what));
+    tasks
 }
 
 /// Goes to a list as it was named in the palette.
@@ -357,7 +396,7 @@ pub fn show_person(model: &mut Model, id: UserId) -> Vec<Task> {
         return Vec::new();
     }
     if model.screen != Screen::Users {
-        model.came_from.push((model.screen, Room::Users, model.users.list.filter_text.clone()));
+        leave_trace(model, Room::Users);
         model.screen = Screen::Users;
     }
     Users::prepare(model);

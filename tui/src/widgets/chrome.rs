@@ -104,6 +104,9 @@ fn head(canvas: &mut Canvas<'_>, model: &Model, area: Rect) {
     let bar = || bit(Clean::of(format!(" {} ", theme.glyphs.lines[1])), theme.rule);
     let (sign, word, style) = match &model.link {
         Link::Unknown => (theme.glyphs.wait, "connecting".to_owned(), theme.warn),
+        Link::Live if let Some(silence) = model.silence() => {
+            (theme.glyphs.wait, format!("no answer for {} s", silence.as_secs()), theme.warn)
+        }
         Link::Live => (theme.glyphs.good, "live".to_owned(), theme.good),
         // since when is said by the banner
         Link::Down { .. } => (theme.glyphs.stop, "offline".to_owned(), theme.bad),

@@ -37,8 +37,9 @@ pub fn tally(result: &BulkResult) -> (usize, usize) {
     (result.items.len() - bad, bad)
 }
 
-/// A line for each: those that did not go well first.
-pub fn each(items: &[Item], result: &BulkResult, theme: &crate::look::Theme) -> Vec<Vec<Bit>> {
+/// A line for each: those that did not go well first. In a plan nothing has happened yet.
+pub fn each(items: &[Item], result: &BulkResult, theme: &crate::look::Theme, plan: bool) -> Vec<Vec<Bit>> {
+    let (sign, will) = if plan { (theme.glyphs.arrow, "will be ") } else { (theme.glyphs.mark, "") };
     let mut outcomes: Vec<_> = result.items.iter().collect();
     outcomes.sort_by_key(|outcome| outcome.error.is_none());
     outcomes
@@ -55,9 +56,9 @@ pub fn each(items: &[Item], result: &BulkResult, theme: &crate::look::Theme) -> 
                     line.push(bit(format!("{} {}", theme.glyphs.stop, error.message), theme.bad));
                 }
                 (None, Some(user)) => {
-                    line.push(bit(format!("{} {}", theme.glyphs.mark, user.status), theme.good));
+                    line.push(bit(format!("{sign} {will}{}", user.status), theme.good));
                 }
-                (None, None) => line.push(bit(format!("{} deleted", theme.glyphs.mark), theme.good)),
+                (None, None) => line.push(bit(format!("{sign} {will}deleted"), theme.good)),
             }
             line
         })
@@ -95,7 +96,7 @@ impl Results {
     pub fn draw(&self, canvas: &mut Canvas<'_>) {
         let theme = canvas.theme;
         let whole = room(canvas);
-        let lines = each(&self.items, &self.result, &theme);
+        let lines = each(&self.items, &self.result, &theme, false);
         let height = u16::try_from(lines.len() + 6).unwrap_or(u16::MAX).min(whole.height.saturating_sub(2));
         let area = middle(whole, whole.width.saturating_sub(4).min(92), height);
         let (good, bad) = tally(&self.result);

@@ -12,6 +12,7 @@ use super::{
     outcome::{Results, Token},
     palette::Palette,
     review::Review,
+    signing_out::SigningOut,
     trouble::Shown,
 };
 use crate::{
@@ -43,6 +44,8 @@ pub enum Overlay {
     Export(Export),
     /// What went wrong.
     Trouble(Shown),
+    /// Whether the session is to end.
+    SigningOut(SigningOut),
 }
 
 /// A key while something lies over the screen. `held` is a key that is held down: it agrees to nothing.
@@ -64,6 +67,7 @@ pub fn key(model: &mut Model, key: Key, held: bool) -> Vec<Task> {
         Some(Overlay::Token(_)) => Token::key(model, key),
         Some(Overlay::Results(_)) => Results::key(model, key),
         Some(Overlay::Trouble(_)) => Shown::key(model, key),
+        Some(Overlay::SigningOut(_)) => SigningOut::key(model, key, held),
         Some(Overlay::Choose(_)) if closes => Choose::close(model),
         _ if closes => {
             model.overlay = None;
@@ -129,6 +133,7 @@ pub fn click(model: &mut Model, hit: Option<Hit>) -> Vec<Task> {
             Vec::new()
         }
         (Some(Hit::Button(at)), Some(Overlay::Review(_))) => Review::press(model, at),
+        (Some(Hit::Button(at)), Some(Overlay::SigningOut(_))) => SigningOut::press(model, at),
         (Some(Hit::Field(at)), Some(Overlay::Review(review))) => {
             review.to_field(at);
             Vec::new()
@@ -137,7 +142,7 @@ pub fn click(model: &mut Model, hit: Option<Hit>) -> Vec<Task> {
         (Some(Hit::Inside), _) => Vec::new(),
         // beside it: as esc, but nothing typed is lost by a slip of the hand
         (_, Some(Overlay::Choose(_))) => Choose::close(model),
-        (_, Some(Overlay::Help(_) | Overlay::Palette(_) | Overlay::Trouble(_))) => {
+        (_, Some(Overlay::Help(_) | Overlay::Palette(_) | Overlay::Trouble(_) | Overlay::SigningOut(_))) => {
             model.overlay = None;
             Vec::new()
         }
@@ -179,6 +184,7 @@ pub fn draw(canvas: &mut Canvas<'_>, model: &Model) {
         Some(Overlay::Token(token)) => token.draw(canvas),
         Some(Overlay::Export(export)) => export.draw(canvas, model),
         Some(Overlay::Trouble(shown)) => shown.draw(canvas, model),
+        Some(Overlay::SigningOut(asked)) => asked.draw(canvas, model),
         None => {}
     }
 }

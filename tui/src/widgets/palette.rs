@@ -1,6 +1,10 @@
 //! The palette: every action by its words, and places as on the command line: `users status:active`,
 //! `context use prod`.
 
+use bursar_shared::{
+    field::Email,
+    id::{AccountId, TransferId, UserId},
+};
 use nucleo_matcher::{
     Config, Matcher, Utf32Str,
     pattern::{Atom, AtomKind, CaseMatching, Normalization},
@@ -14,7 +18,7 @@ use super::{
     overlay::{Overlay, keys, middle, room},
 };
 use crate::{
-    actions::{ACTIONS, Action, Do, Group, State},
+    actions::{ACTIONS, Action, Do, Elsewhere, Group, State, elsewhere},
     change::shell,
     keys::{Code, Key},
     message::{Room, Task},
@@ -45,6 +49,25 @@ enum Line {
     List(Room, String),
     /// Another daemon, by the name of its context.
     Context(String),
+    /// An action of another screen.
+    Elsewhere(&'static Action, Elsewhere),
+    /// A record, by what names it.
+    Record(Room, String),
+}
+
+/// The record that was pasted or typed: somebody by their address, and who or what has this id.
+fn record(text: &str) -> Option<Line> {
+    let text = text.trim();
+    let room = match text.split_once('_') {
+        _ if text.contains('@') && text.parse::<Email>().is_ok() => {
+            return Some(Line::Record(Room::Users, format!("email:{text}")));
+        }
+        Some(("usr", _)) => text.parse::<UserId>().ok().map(|_| Room::Users),
+        Some(("acc", _)) => text.parse::<AccountId>().ok().map(|_| Room::Accounts),
+        Some(("trf", _)) => text.parse::<TransferId>().ok().map(|_| Room::Transfers),
+        _ => None,
+    };
+    room.map(|room| Line::Record(room, text.to_owned()))
 }
 
 /// A list as the command line names it, and the filter behind it: `users list status:active`.
@@ -68,6 +91,9 @@ fn list_of(model: &Model, text: &str) -> Option<(Room, String)> {
 }
 
 fn lines(model: &Model, text: &str) -> Vec<Line> {
+    if let Some(record) = record(text) {
+        return vec![record];
+    }
     let mut lines: Vec<Line> = Vec::new();
     if let Some((room, filter)) = list_of(model, text) {
         lines.push(Line::List(room, filter));
@@ -81,35 +107,73 @@ fn lines(model: &Model, text: &str) -> Vec<Line> {
     if text.trim().is_empty() {
         // what one does comes before how one moves
         let mut here: Vec<&'static Action> = here.collect();
-        here.sort_by_key(|action| match action.group {
-            Group::Change => 0,
-            Group::Act => 1,
-            Group::Find => 2,
-            Group::Move if action.name.starts_with("go.") => 3,
-            Group::Everywhere => 4,
-            Group::Move => 5,
-        });
+        here.sort_by_key(|action| wanted(action));
         lines.extend(here.into_iter().map(Line::Action));
         lines.extend(contexts.map(|name| Line::Context(name.to_owned())));
         return lines;
     }
     let mut search = Search::new(text);
-    let mut found: Vec<(u32, Line)> = here
-        .filter_map(|action| {
-            let called = format!("{} {}", action.words, action.title);
-            let exact = u32::from(action.words == text.trim()) * 10_000;
-            Some((search.score(&called, action.does)? + exact, Line::Action(action)))
+    let away = ACTIONS.iter().filter(|action| (action.state)(model) == State::Absent);
+    let away = away.filter_map(|action| Some(Line::Elsewhere(action, elsewhere(action)?)));
+    let mut found: Vec<(Fit, u32, u8, Line)> = here
+        .map(Line::Action)
+        .chain(away)
+        .filter_map(|line| {
+            let (Line::Action(action) | Line::Elsewhere(action, _)) = line else { return None };
+            let (fit, score) = search.fit(&[action.words, action.title], action.does)?;
+            let after = match line {
+                Line::Elsewhere(_, Elsewhere::Needs(_)) => 20,
+                Line::Elsewhere(..) => 10,
+                _ => 0,
+            };
+            Some((fit, score, wanted(action) + after, line))
         })
         .collect();
     found.extend(contexts.filter_map(|name| {
-        Some((search.score(&format!("context use {name}"), "")?, Line::Context(name.to_owned())))
+        let (fit, score) = search.fit(&[&format!("context use {name}")], "")?;
+        Some((fit, score, 0, Line::Context(name.to_owned())))
     }));
-    found.sort_by_key(|(score, _)| std::cmp::Reverse(*score));
-    // letters that are scattered match too; beside a good match they are noise
-    let best = found.first().map_or(0, |(score, _)| *score);
-    found.retain(|(score, _)| score * 3 >= best * 2);
-    lines.extend(found.into_iter().map(|(_, line)| line));
+    found.sort_by_key(|(fit, score, wanted, _)| {
+        // only where letters are scattered it matters how far
+        let score = if *fit == Fit::Scattered { *score } else { 0 };
+        (*fit, std::cmp::Reverse(score), *wanted)
+    });
+    // letters that are scattered match too, and so do words about it; beside a good match they are noise
+    let best = found.first().map(|(fit, score, ..)| (*fit, *score));
+    found.retain(|(fit, score, ..)| match best {
+        Some((Fit::Scattered, most)) => *fit == Fit::Scattered && score * 3 >= most * 2,
+        Some((Fit::Said, _)) => true,
+        _ => *fit < Fit::Scattered,
+    });
+    lines.extend(found.into_iter().map(|(.., line)| line));
     lines
+}
+
+/// What one does comes before how one moves.
+fn wanted(action: &Action) -> u8 {
+    match action.group {
+        Group::Change => 0,
+        Group::Act => 1,
+        Group::Find => 2,
+        Group::Move if action.name.starts_with("go.") => 3,
+        Group::Everywhere => 4,
+        Group::Move => 5,
+    }
+}
+
+/// How well a line fits what was typed, the best first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Fit {
+    /// It is called so.
+    Whole,
+    /// What it is called begins so.
+    Begins,
+    /// Words of what it is called begin so.
+    Words,
+    /// It has these letters in their order.
+    Scattered,
+    /// What is said about it has words that begin so.
+    Said,
 }
 
 /// Looks for what was typed, word by word.
@@ -126,9 +190,31 @@ impl Search {
         Self { words, matcher: Matcher::new(Config::DEFAULT) }
     }
 
-    /// How well it fits, if every word does: to what something is called by its letters in their order,
-    /// the first of which begins a word; to what is said about it only by the beginning of a word.
-    fn score(&mut self, called: &str, said: &str) -> Option<u32> {
+    /// How well it fits, if every word does: to what something is called, `names`, by its letters in their
+    /// order, the first of which begins a word; to what is said about it only by the beginning of a word.
+    /// Among those whose letters are scattered, more is better.
+    fn fit(&mut self, names: &[&str], said: &str) -> Option<(Fit, u32)> {
+        let typed = self.words.iter().map(|(word, _)| word.as_str()).collect::<Vec<_>>().join(" ");
+        if names.contains(&typed.as_str()) {
+            return Some((Fit::Whole, 0));
+        }
+        if names.iter().any(|name| name.starts_with(&typed)) {
+            return Some((Fit::Begins, 0));
+        }
+        let called = names.join(" ");
+        let begins = |word: &str| {
+            called.split(|letter: char| !letter.is_alphanumeric()).any(|part| part.starts_with(word))
+        };
+        if self.words.iter().all(|(word, _)| begins(word)) {
+            return Some((Fit::Words, 0));
+        }
+        let score = self.scattered(&called, said)?;
+        Some((if score.1 { Fit::Said } else { Fit::Scattered }, score.0))
+    }
+
+    /// The same by single letters: how well, and whether a word is only in what is said.
+    fn scattered(&mut self, called: &str, said: &str) -> Option<(u32, bool)> {
+        let mut only_said = false;
         let letters: Vec<char> = called.chars().collect();
         let said = said.to_lowercase();
         let (mut buffer, mut places) = (Vec::new(), Vec::new());
@@ -141,9 +227,10 @@ impl Search {
             let named = score.filter(|_| begins).map(|score| u32::from(score) * 3);
             let mut of = said.split(|letter: char| !letter.is_alphanumeric());
             let told = of.any(|part| part.starts_with(text.as_str())).then_some(1);
+            only_said |= named.is_none();
             sum += named.or(told)?;
         }
-        Some(sum)
+        Some((sum, only_said))
     }
 }
 
@@ -165,7 +252,7 @@ pub fn key(model: &mut Model, key: Key) -> Vec<Task> {
         (false, Code::Tab) => {
             // what the line is called on the command line, to be typed on
             let words = match lines.get(palette.at.min(last)) {
-                Some(Line::Action(action)) => format!("{} ", action.words),
+                Some(Line::Action(action) | Line::Elsewhere(action, _)) => format!("{} ", action.words),
                 Some(Line::Context(name)) => format!("context use {name}"),
                 _ => return Vec::new(),
             };
@@ -192,6 +279,14 @@ pub fn key(model: &mut Model, key: Key) -> Vec<Task> {
                 Some(Line::Action(action)) => update::perform(model, action.what),
                 Some(Line::List(room, filter)) => update::list(model, room, &filter),
                 Some(Line::Context(name)) => choose::switch(model, name),
+                Some(Line::Record(room, named)) => update::jump(model, room, &named),
+                Some(Line::Elsewhere(action, Elsewhere::Starts(screen))) => {
+                    update::start_at(model, screen, action.what)
+                }
+                Some(Line::Elsewhere(action, Elsewhere::Needs(place))) => {
+                    model.complain(format!("{}: {place}", action.title));
+                    Vec::new()
+                }
                 None => Vec::new(),
             };
         }
@@ -216,6 +311,16 @@ fn command(model: &Model, line: &Line) -> Option<String> {
                 filter => format!("bursar {noun} list --filter {}", shell(filter)),
             })
         }
+        Line::Record(room, named) => {
+            let noun = model.list_of(*room).noun();
+            Some(match named.strip_prefix("email:") {
+                Some(_) => format!("bursar {noun} list --filter {}", shell(named)),
+                None => format!("bursar {noun} get {named}"),
+            })
+        }
+        Line::Elsewhere(action, Elsewhere::Starts(_)) => (action.command)(model),
+        // without a record it would be half a command
+        Line::Elsewhere(..) => None,
         Line::Context(name) => return Some(format!("bursar context use {}", shell(name))),
     };
     command.map(|command| model.place.reached_by(&command))
@@ -263,6 +368,16 @@ impl Palette {
                     (format!("{noun} where {filter}"), String::new(), None)
                 }
                 Line::Context(name) => (format!("context use {name}"), String::new(), None),
+                Line::Record(room, named) => {
+                    let named = named.strip_prefix("email:").unwrap_or(named);
+                    (format!("{} {named}", model.list_of(*room).noun()), String::new(), None)
+                }
+                Line::Elsewhere(action, Elsewhere::Needs(place)) => {
+                    (action.title.to_owned(), String::new(), Some((*place).to_owned()))
+                }
+                Line::Elsewhere(action, Elsewhere::Starts(screen)) => {
+                    (action.title.to_owned(), format!("on {}", screen.title()), None)
+                }
                 Line::Action(action) => {
                     let off = match (action.state)(model) {
                         State::Off(why) => Some(model.keys.fill(why)),
@@ -273,7 +388,9 @@ impl Palette {
                 }
             };
             let words = match line {
-                Line::Action(action) if action.words.contains(' ') => action.words,
+                Line::Action(action) | Line::Elsewhere(action, _) if action.words.contains(' ') => {
+                    action.words
+                }
                 _ => "",
             };
             let row = Rect { x: inside.x, y, width: inside.width, height: 1 };
@@ -317,6 +434,8 @@ impl Palette {
                 Some(Line::List(room, _)) => {
                     format!("Goes to {}, narrowed to what matches.", model.list_of(*room).noun())
                 }
+                Some(Line::Elsewhere(action, _)) => action.does.to_owned(),
+                Some(Line::Record(..)) => "Goes to that record.".to_owned(),
                 Some(Line::Context(name)) => format!("Goes to the daemon of the context {name}."),
                 None => String::new(),
             };

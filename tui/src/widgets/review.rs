@@ -212,6 +212,11 @@ impl Review {
             Effect::Many(result) => format!("{} {} people", review.change.done(), tally(result).0),
             _ => format!("{} {whom}", review.change.done()),
         };
+        // what was taken back is named, not what took it back
+        let text = match review.taken_back(model) {
+            Some(deed) => format!("undone: {}", deed.text),
+            None => text,
+        };
         model.say(if undo.starts_with("none") { text.clone() } else { format!("{text}; {undo}") });
         let back = review.change.reverse(before, &effect);
         review.remember(model, text, whom.clone(), back);
@@ -233,6 +238,12 @@ impl Review {
                 model.pending.take().map(|review| (review, false))
             }
         }
+    }
+
+    /// What it takes back.
+    fn taken_back<'m>(&self, model: &'m Model) -> Option<&'m Deed> {
+        let key = self.takes_back.as_ref()?;
+        model.journal.iter().find(|deed| deed.key == *key)
     }
 
     /// Puts what was done down, so that it can be undone.

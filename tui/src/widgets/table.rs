@@ -78,6 +78,10 @@ pub fn draw<R: Rows>(canvas: &mut Canvas<'_>, model: &Model, area: Rect, list: &
         }
         return;
     }
+    // that there is more is seen without looking for a number
+    let beyond = list.window.beyond();
+    let last = list.window.visible().take(rows_in(area)).count();
+    let more = [(beyond[0], area.y, 0), (beyond[1], area.y + u16::try_from(last).unwrap_or(0), 1)];
     let first = list.window.top();
     for (line, row) in list.window.visible().enumerate().take(rows_in(area)) {
         let y = area.y + 1 + line as u16;
@@ -86,7 +90,7 @@ pub fn draw<R: Rows>(canvas: &mut Canvas<'_>, model: &Model, area: Rect, list: &
         canvas.hits.push((place, Hit::Row(first + line)));
         let marked = list.window.marks().contains(&row.id);
         let (sign, sign_style) = match () {
-            () if row.gone => (theme.glyphs.gone, theme.warn),
+            () if row.gone || list.leaves_out(row, model.now) => (theme.glyphs.gone, theme.warn),
             () if marked => (theme.glyphs.mark, theme.mark),
             () if row.changed => (theme.glyphs.changed, theme.warn),
             () => (" ", theme.text),
@@ -107,6 +111,9 @@ pub fn draw<R: Rows>(canvas: &mut Canvas<'_>, model: &Model, area: Rect, list: &
             canvas.restyle(place, theme.cursor);
             canvas.text(area.x, y, 1, &Clean::fixed(theme.glyphs.cursor), theme.cursor);
         }
+    }
+    for (_, y, way) in more.into_iter().filter(|(more, y, _)| *more && *y < area.bottom()) {
+        canvas.text(area.x + 2, y, area.width.min(1), &Clean::from(theme.glyphs.order[way]), theme.accent);
     }
 }
 

@@ -136,6 +136,7 @@ fn a_person_is_made_and_taken_back() {
     desk.press("enter");
     assert!(desk.text().contains("Delete this person?"), "{}", desk.text());
     agree(&mut desk);
+    assert!(desk.text().contains("undone: created new@example.com"), "{}", desk.text());
     desk.press("Z");
     assert!(desk.text().contains("undone"), "{}", desk.text());
 }
@@ -456,7 +457,7 @@ fn a_session_that_ends_says_that_a_change_was_left_behind() {
     let mut desk = answered_by(Trouble::Other("the answer is no JSON".into()));
     desk.press("esc");
     desk.mood = Mood::Answers;
-    desk.press("^o");
+    desk.sign_out();
     assert!(desk.text().contains("bursar pending list"), "{}", desk.text());
     assert!(desk.model.left_behind);
 }

@@ -273,7 +273,7 @@ fn the_palette_speaks_the_filter_language() {
 #[test]
 fn a_session_that_ends_leads_to_the_sign_in_and_back() {
     let mut desk = Desk::users(80, 24);
-    desk.press("^o");
+    desk.sign_out();
     assert_eq!(desk.model.screen, Screen::Login);
     assert!(desk.text().contains("signed out"));
     assert!(desk.model.users.list.window.is_empty());

@@ -15,3 +15,4 @@ mod moving;
 mod places;
 mod resize;
 mod support;
+mod trail;

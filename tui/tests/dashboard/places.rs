@@ -97,16 +97,16 @@ fn one_jumps_to_what_belongs_to_a_row_and_back() {
     let mut desk = Desk::users(120, 36);
     desk.press("j t");
     assert_eq!(desk.model.screen, Screen::Events);
-    assert!(desk.text().contains("Events › resourceId:usr_"), "{}", desk.text());
+    assert!(desk.text().contains("Events › resourceId:li.wei1@"), "{}", desk.text());
     desk.press("esc");
     assert_eq!(desk.model.screen, Screen::Users);
     desk.press("w");
-    assert!(desk.text().contains("Sessions › userId:usr_"), "{}", desk.text());
+    assert!(desk.text().contains("Sessions › userId:li.wei1@"), "{}", desk.text());
     // on and on, and all the way back, each list as it was before
     desk.press("u");
-    assert!(desk.text().contains("Users › usr_"), "{}", desk.text());
+    assert!(desk.text().contains("Users › ada0@"), "{}", desk.text());
     desk.press("esc");
-    assert!(desk.text().contains("Sessions › userId:usr_"), "{}", desk.text());
+    assert!(desk.text().contains("Sessions › userId:li.wei1@"), "{}", desk.text());
     desk.press("esc");
     assert_eq!(desk.model.screen, Screen::Users);
     assert!(!desk.text().contains("Users ›"), "{}", desk.text());

@@ -340,6 +340,13 @@ impl Desk {
         self.press("ada@example.com enter correct-horse enter");
     }
 
+    /// Signs out, and says yes when it is asked.
+    pub fn sign_out(&mut self) {
+        self.press("^o");
+        self.pass(std::time::Duration::from_millis(500));
+        self.press("tab enter");
+    }
+
     /// Presses keys: names and letters parted by spaces; what is no key is typed letter by letter.
     pub fn press(&mut self, keys: &str) {
         for word in keys.split_whitespace() {

@@ -86,7 +86,7 @@ impl Review {
             }
             lines.push(line);
             lines.push(Vec::new());
-            lines.extend(outcome::each(items, plan, theme));
+            lines.extend(outcome::each(items, plan, theme, true));
             lines.push(Vec::new());
         }
         let undo = Clean::of(model.keys.fill(self.change.undo())).wrap(width.saturating_sub(12).max(8));
@@ -179,7 +179,7 @@ impl Review {
         let typed = self.typed_note(&theme).filter(|_| self.fillable());
         let amount = below.len();
         if let Some(note) = &typed {
-            below.push(vec![bit("amount", theme.dim)]);
+            below.push(vec![bit(self.typed_name(), theme.dim)]);
             below.push(vec![bit(" ".repeat(12), theme.text), note.clone()]);
             below.push(Vec::new());
         }
@@ -272,6 +272,11 @@ impl Review {
         };
         let typing = self.fillable() && matches!(self.focus, Focus::Reason | Focus::Amount);
         let cancel = self.focus == Focus::Cancel || (!choosable && !typing);
+        if matches!(self.stage, Stage::Sending) {
+            // nothing to press: it is on its way
+            keys(canvas, x, area.y, area.right().saturating_sub(x), &[("Y", "copies the command")]);
+            return;
+        }
         button(canvas, leave, cancel, 0);
         if !choosable {
             let mut all = vec![("Y", "copies the command"), ("esc", "closes")];
@@ -280,9 +285,6 @@ impl Review {
             }
             if matches!(self.stage, Stage::Refused(_)) {
                 all.insert(0, ("!", "shows all of it"));
-            }
-            if matches!(self.stage, Stage::Sending) {
-                all.pop();
             }
             keys(canvas, x + 2, area.y, area.right().saturating_sub(x + 2), &all);
             return;
@@ -294,12 +296,20 @@ impl Review {
             _ => format!("  {}  ", self.change.button()),
         };
         button(canvas, &go, self.focus == Focus::Go, 1);
+        let money = self.typed_name() == "amount";
         let mut all = vec![("tab", "other button"), ("enter", "presses it")];
         if self.asks_for().is_some() && self.fillable() && self.focus == Focus::Cancel {
-            all[0] = ("tab", "to the amount");
+            all[0] = ("tab", if money { "to the amount" } else { "to the count" });
         }
         if self.focus == Focus::Amount {
-            all = vec![("enter", "to the button, once the amount is typed")];
+            all = vec![(
+                "enter",
+                if money {
+                    "to the button, once the amount is typed"
+                } else {
+                    "to the button, once the count is typed"
+                },
+            )];
         } else if self.focus == Focus::Reason {
             all = vec![("enter", "to the buttons")];
         } else if self.change.takes_reason() && self.fillable() {

@@ -132,7 +132,8 @@ impl Review {
                 model.complain("not so fast: the daemon is being asked what would happen");
             }
             Focus::Amount if held || !review.is_typed() => {
-                model.complain("type the amount as it is said there; then the button works");
+                let what = review.typed_name();
+                model.complain(format!("type the {what} as it is said there; then the button works"));
             }
             Focus::Amount => {
                 // on to the button, which is pressed by a key of its own
@@ -179,7 +180,8 @@ impl Review {
         if !review.is_typed() {
             review.focus = Focus::Amount;
             review.entered = Some(tick);
-            model.complain("the amount comes first: type it as it is said there");
+            let what = review.typed_name();
+            model.complain(format!("the {what} comes first: type it as it is said there"));
             return Vec::new();
         }
         let reason = match review.because() {

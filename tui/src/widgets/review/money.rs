@@ -4,10 +4,13 @@ use bursar_shared::{
     field::{AccountStatus, TransferMode},
     id::AccountId,
     money::Currency,
-    operations::accounts::{Account, Balances},
+    operations::{
+        accounts::{Account, Balances},
+        users::BulkOp,
+    },
 };
 
-use super::{Review, Stage};
+use super::{Review, Stage, tally};
 use crate::{
     change::{Change, Deed, Effect, Moved},
     look::Theme,
@@ -22,24 +25,48 @@ const NAME: usize = 12;
 /// Cells of an amount.
 const CELLS: usize = 18;
 
+/// What is typed before the button works.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Typed {
+    /// So much money.
+    Amount(Currency, i64),
+    /// So many people.
+    Count(usize),
+}
+
 impl Review {
-    /// What must be typed before it is done: the amount that moves, or is held.
-    pub(super) fn asks_for(&self) -> Option<(Currency, i64)> {
-        match &self.change {
-            Change::Money(deed) => deed.amount(),
+    /// What must be typed before it is done: the amount that moves, or is held, or how many are deleted.
+    pub(super) fn asks_for(&self) -> Option<Typed> {
+        match (&self.change, &self.stage) {
+            (Change::Money(deed), _) => deed.amount().map(|(currency, minor)| Typed::Amount(currency, minor)),
+            (Change::Many(BulkOp::Delete, _), Stage::Ready(Effect::Many(plan))) => {
+                Some(tally(plan).0).filter(|count| *count > 1).map(Typed::Count)
+            }
             _ => None,
         }
     }
 
+    /// What that is called.
+    pub(super) fn typed_name(&self) -> &'static str {
+        if matches!(self.asks_for(), Some(Typed::Count(_))) { "count" } else { "amount" }
+    }
+
     /// Whether that was typed; true where nothing must be.
     pub(super) fn is_typed(&self) -> bool {
-        self.asks_for().is_none_or(|(currency, minor)| currency.minor(self.typed.value().trim()) == Ok(minor))
+        let typed = self.typed.value().trim();
+        match self.asks_for() {
+            None => true,
+            Some(Typed::Amount(currency, minor)) => currency.minor(typed) == Ok(minor),
+            Some(Typed::Count(count)) => typed.parse() == Ok(count),
+        }
     }
 
     /// What is still to be done before the button works.
     pub(super) fn typed_note(&self, theme: &Theme) -> Option<Bit> {
-        let (currency, minor) = self.asks_for()?;
-        let wanted = currency.decimal(minor);
+        let wanted = match self.asks_for()? {
+            Typed::Amount(currency, minor) => currency.decimal(minor),
+            Typed::Count(count) => count.to_string(),
+        };
         let typed = self.typed.value().trim();
         Some(match (typed.is_empty(), self.is_typed(), wanted.strip_prefix(typed)) {
             (_, true, _) if !self.choosable() => bit("the button works once it is asked anew", theme.dim),
