@@ -34,6 +34,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 pub use self::open::{connect_to_write, schema_fingerprint};
 use self::{
     batch::{Job, Settled},
+    lanes::NotTaken,
     open::{Manager, Purpose},
 };
 pub use self::{
@@ -401,7 +402,7 @@ impl Db {
         match &self.inner.writer {
             Writer::Sqlite(queue) => enqueue(queue, job)?,
             Writer::Postgres { money: Some(Money(lanes)), .. } => {
-                lanes.push(job).map_err(|_| not_queued(lanes.is_closed()))?;
+                lanes.push(job).map_err(not_taken)?;
             }
             Writer::Postgres { pool, writing, waiting, money: None } => {
                 self.write_alone(pool, writing, waiting, job).await?;
@@ -413,14 +414,21 @@ impl Db {
 
 /// Puts a job into a queue that is never longer than it may be.
 fn enqueue(queue: &mpsc::Sender<Job>, job: Job) -> Result<()> {
-    queue.try_send(job).map_err(|full| not_queued(matches!(full, mpsc::error::TrySendError::Closed(_))))
+    queue.try_send(job).map_err(|refused| {
+        not_taken(match refused {
+            mpsc::error::TrySendError::Full(_) => NotTaken::Full,
+            mpsc::error::TrySendError::Closed(_) => NotTaken::Closed,
+        })
+    })
 }
 
-/// Why a job was not taken: the queue is full, or closed.
-fn not_queued(closed: bool) -> Error {
-    match closed {
-        true => later(ErrorCode::ShuttingDown, "The daemon is stopping.", Duration::from_secs(2)),
-        false => later(ErrorCode::Overloaded, "Too many writes are waiting.", Duration::from_secs(1)),
+/// What callers are told whose job was not taken.
+fn not_taken(why: NotTaken) -> Error {
+    match why {
+        NotTaken::Full => {
+            later(ErrorCode::Overloaded, "Too many writes are waiting.", Duration::from_secs(1))
+        }
+        NotTaken::Closed => later(ErrorCode::ShuttingDown, "The daemon is stopping.", Duration::from_secs(2)),
     }
 }
 

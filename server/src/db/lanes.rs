@@ -84,6 +84,15 @@ impl State {
     }
 }
 
+/// Why a job was not taken into a queue.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum NotTaken {
+    /// Too many wait.
+    Full,
+    /// The daemon is stopping, or what runs them ended.
+    Closed,
+}
+
 /// The queue of so many lanes. At most `capacity` jobs wait in it.
 pub(super) struct Lanes {
     state: Mutex<State>,
@@ -104,11 +113,14 @@ impl Lanes {
     /// Puts a job into the queue.
     ///
     /// # Errors
-    /// The job, when the queue is full or closed.
-    pub(super) fn push(&self, job: Job) -> Result<(), Job> {
+    /// Why it was not taken.
+    pub(super) fn push(&self, job: Job) -> Result<(), NotTaken> {
         let mut state = self.state();
-        if state.closed || state.waiting.len() >= self.capacity {
-            return Err(job);
+        if state.closed {
+            return Err(NotTaken::Closed);
+        }
+        if state.waiting.len() >= self.capacity {
+            return Err(NotTaken::Full);
         }
         // when somebody is at it already, they take it when they come back
         let free = !spots(&job).any(|spot| state.held.contains_key(&spot));
@@ -247,12 +259,13 @@ mod tests {
         assert!(lanes.push(job(a, b, 1, false)).is_ok());
         assert!(lanes.push(job(a, c, 2, true)).is_ok());
         assert!(lanes.push(job(b, d, 3, false)).is_ok());
-        assert!(lanes.push(job(a, b, 4, false)).is_err());
+        assert_eq!(lanes.push(job(a, b, 4, false)), Err(NotTaken::Full));
         assert_eq!(amounts(lanes.take(0, 9)), [1, 3]);
         lanes.done(0);
         assert_eq!((amounts(lanes.take(1, 9)), lanes.len()), (vec![2], 0));
         lanes.close();
-        assert!(lanes.push(job(a, b, 5, false)).is_err() && lanes.is_closed());
+        assert_eq!(lanes.push(job(a, b, 5, false)), Err(NotTaken::Closed));
+        assert!(lanes.is_closed());
         assert!(lanes.take(0, 9).is_none());
     }
 }
