@@ -160,7 +160,7 @@ async fn a_hold_is_captured_in_part_and_the_rest_let_go() {
     let money = ["--from", "1", "--to", "2", "--amount", "40", "--currency", "EUR", "--hold"];
     home.run(&[&["transfers", "create"][..], &money].concat()).ok();
     let mut terminal = Terminal::dashboard(&home, "8", "[8 Transfers]");
-    terminal.cursor_on("◐ held");
+    terminal.cursor_on("◐ pending");
     terminal.cursor_on("1 Wallet");
     terminal.press("C");
     terminal.shows("Capture 40.00 EUR");
@@ -211,7 +211,7 @@ async fn an_account_is_frozen_for_a_reason_and_nothing_goes_out_until_that_is_ta
     terminal.press(ENTER);
     terminal.shows("Unfreeze this account?");
     agree(&mut terminal);
-    terminal.shows("unfroze 1 Wallet");
+    terminal.shows("undone: froze 1 Wallet");
     terminal.cursor_on("● active");
     terminal.press("q");
     assert_eq!(terminal.ends_sane(), 0);

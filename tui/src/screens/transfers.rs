@@ -34,7 +34,7 @@ pub fn state(transfer: &Transfer, theme: &Theme) -> Bit {
         (TransferKind::Expiry, _) => (glyphs.gone, "expiry", theme.dim),
         (TransferKind::Reversal, _) => (glyphs.good, "reversal", theme.text),
         _ if transfer.reversed_amount >= transfer.amount => (glyphs.stop, "reversed", theme.warn),
-        _ if transfer.reversed_amount > 0 => (glyphs.wait, "reversed", theme.warn),
+        _ if transfer.reversed_amount > 0 => (glyphs.wait, "part-reversed", theme.warn),
         (TransferKind::Capture, _) => (glyphs.good, "capture", theme.good),
         _ => (glyphs.good, "posted", theme.good),
     };

@@ -76,6 +76,13 @@ fn hold_enter(desk: &mut Desk) {
 }
 
 #[test]
+fn an_amount_is_typed_from_wherever_one_stands() {
+    let mut desk = sending();
+    desk.press("12.50 enter tab backtab enter");
+    assert_eq!(carried(&desk).len(), 1, "{}", desk.text());
+}
+
+#[test]
 fn one_enter_that_is_held_moves_no_money() {
     let mut desk = sending();
     desk.press("tab 12.50");

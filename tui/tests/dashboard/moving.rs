@@ -341,7 +341,7 @@ fn a_reversal_elsewhere_is_read_and_not_added_up() {
     event.data["kind"] = serde_json::json!("reversal");
     event.data["parentId"] = serde_json::json!(transfer(0).id);
     desk.hear(Heard::Rows(vec![event.clone()]));
-    assert!(desk.text().contains("◐ reversed"), "{}", desk.text());
+    assert!(desk.text().contains("◐ part-reversed"), "{}", desk.text());
     let row = desk.model.money.transfers.window.current().unwrap();
     assert_eq!(row.record.reversed_amount, 100);
 }

@@ -81,6 +81,11 @@ impl Review {
             _ if typing => {
                 field::edit(&mut review.reason, key);
             }
+            // whoever reads "type 12.50" types it, wherever they stand
+            (false, Code::Char('0'..='9')) if fillable && !early && review.asks_for().is_some() => {
+                review.focus = Focus::Amount;
+                field::edit(&mut review.typed, key);
+            }
             (false, Code::Char('q')) => Self::close(model),
             (false, Code::Char('j') | Code::Down) => review.scroll += 1,
             (false, Code::Char('k') | Code::Up) => review.scroll = review.scroll.saturating_sub(1),
