@@ -74,7 +74,7 @@ impl Rows for Transfer {
         },
         Column {
             title: "STATE",
-            min: 10,
+            min: 15,
             share: 0,
             right: false,
             shown: true,
