@@ -194,6 +194,11 @@ impl Rejects {
         Failure::new(1, format!("{} cannot be written: {wrong}", self.to.display()))
     }
 
+    /// Whether it will be put in the place of this file, which was named.
+    pub(crate) fn replaces(&self, path: &Path) -> bool {
+        self.named && std::path::absolute(&self.to).is_ok_and(|to| to == path)
+    }
+
     /// How many there are.
     pub(crate) fn rows(&self) -> u64 {
         self.rows

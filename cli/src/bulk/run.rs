@@ -30,6 +30,9 @@ pub(crate) struct Header {
     pub who: String,
     /// How many batches it has.
     pub batches: u32,
+    /// Its name, when it has one.
+    #[serde(default)]
+    pub run: Option<String>,
     /// How many lines.
     #[serde(default)]
     pub lines: u64,
@@ -212,13 +215,16 @@ impl Run {
     }
 }
 
-/// The earlier runs of a file at this daemon.
+/// The earlier runs of a file at this daemon that made something, or may have.
 pub(crate) fn runs_of(folder: &Path, file: Option<&Path>, server: &str) -> Result<Vec<Header>> {
     let (Some(file), Ok(entries)) = (file, fs::read_dir(folder)) else { return Ok(Vec::new()) };
     let mut runs = Vec::new();
     for entry in entries.flatten().filter(|entry| entry.path().extension().is_some_and(|e| e == "jsonl")) {
-        let before = read(&entry.path())?.map(|read| read.header);
-        runs.extend(before.filter(|before| before.file.as_deref() == Some(file) && before.server == server));
+        let Some(Read { header, steps, .. }) = read(&entry.path())? else { continue };
+        let some = steps.values().any(|step| step.verdict.is_none_or(|(made, _)| made > 0));
+        if some && header.file.as_deref() == Some(file) && header.server == server {
+            runs.push(header);
+        }
     }
     Ok(runs)
 }
@@ -262,6 +268,7 @@ mod tests {
             server: "http://127.0.0.1:1".to_owned(),
             who: "ada@example.com".to_owned(),
             batches: 2,
+            run: None,
             lines: 0,
             whole: String::new(),
             at: Timestamp::from_micros(1),

@@ -176,6 +176,20 @@ async fn refused_lines_are_corrected_and_sent_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_named_file_of_rejects_keeps_those_of_the_run_before() {
+    let (_daemon, home) = till("10").await;
+    write(&home, "credits.csv", "from,to,amount\n1,2,6\n1,2,5\n1,2,3\n");
+    let args = [SEND, &["--rejects", "wrong.csv"]].concat();
+    for _ in 0..2 {
+        assert_eq!(home.run(&args).code, 10);
+        assert!(read(&home, "wrong.csv").contains("1,2,5,3,"));
+    }
+    fs::remove_file(home.path().join("wrong.csv")).unwrap();
+    assert_eq!(home.run(SEND).code, 10);
+    assert!(read(&home, "credits.rejects.csv").contains("1,2,5,3,"), "what was thrown away is written again");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_file_that_grew_is_not_paid_again() {
     let (_daemon, home) = till("100").await;
     let text = "from,to,amount\n1,2,8\n1,2,9\n";
@@ -185,10 +199,21 @@ async fn a_file_that_grew_is_not_paid_again() {
     let refused = home.run(SEND).fails(6);
     assert!(refused.contains("begins with the 2 lines") && refused.contains("--run"), "{refused}");
     assert_eq!(holds(&home, "2"), "17.00\t2\n");
+    // nor are the same lines when they were sent under a name before
+    write(&home, "named.csv", "from,to,amount\n1,2,3\n");
+    let named = ["transfers", "create", "-f", "named.csv"];
+    for _ in 0..2 {
+        home.run(&[&named[..], &["--run", "july"]].concat()).ok();
+    }
+    let refused = home.run(&named).fails(6);
+    assert!(refused.contains("begins with the 1 line "), "{refused}");
+    write(&home, "named.csv", "from,to,amount\n1,2,3\n1,2,4\n");
+    home.run(&[&named[..], &["--run", "july"]].concat()).fails(6);
+    assert_eq!(holds(&home, "2"), "20.00\t3\n");
     // other lines in a file of the same name are other transfers
     write(&home, "credits.csv", "from,to,amount\n1,2,10\n1,2,8\n1,2,9\n");
     assert_eq!(home.run(SEND).code, 0);
-    assert_eq!(holds(&home, "2"), "44.00\t5\n");
+    assert_eq!(holds(&home, "2"), "47.00\t6\n");
 }
 
 #[tokio::test(flavor = "multi_thread")]

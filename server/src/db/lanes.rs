@@ -46,6 +46,8 @@ struct State {
     held: HashMap<Spot, usize>,
     /// How many movements each lane is at.
     running: Vec<usize>,
+    /// How many lanes ended.
+    left: usize,
     closed: bool,
 }
 
@@ -156,6 +158,18 @@ impl Lanes {
         self.moved.notify_all();
     }
 
+    /// A lane ends: nothing is taken into the queue any more. With the last one goes what waits, so that its
+    /// callers hear of it.
+    pub(super) fn leave(&self, lane: usize) {
+        self.done(lane);
+        self.close();
+        let mut state = self.state();
+        state.left += 1;
+        if state.left == state.running.len() {
+            state.waiting.clear();
+        }
+    }
+
     /// Nothing comes any more; what waits is still run.
     pub(super) fn close(&self) {
         self.state().closed = true;
@@ -263,7 +277,13 @@ mod tests {
         assert_eq!(amounts(lanes.take(0, 9)), [1, 3]);
         lanes.done(0);
         assert_eq!((amounts(lanes.take(1, 9)), lanes.len()), (vec![2], 0));
-        lanes.close();
+        lanes.done(1);
+        assert!(lanes.push(job(a, b, 6, false)).is_ok());
+        // one that ends leaves what waits to the other, with the last one it is gone
+        lanes.leave(1);
+        assert_eq!(lanes.len(), 1);
+        lanes.leave(0);
+        assert_eq!(lanes.len(), 0);
         assert_eq!(lanes.push(job(a, b, 5, false)), Err(NotTaken::Closed));
         assert!(lanes.is_closed());
         assert!(lanes.take(0, 9).is_none());

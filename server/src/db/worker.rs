@@ -28,7 +28,7 @@ use crate::{
 const PATIENT: &str = "1s";
 /// And when it did so in vain once: then somebody keeps a row to themselves, and neither the parts of the group
 /// nor those behind it are to wait as long again. Our own transactions hold what they need for less.
-const HURRIED: &str = "100ms";
+const HURRIED: &str = "300ms";
 /// How long it is hurried after that.
 const RUSH: Duration = Duration::from_secs(10);
 
@@ -76,14 +76,14 @@ impl Worker {
 
     /// The same for one of the threads that move money, until the queue is closed and empty.
     pub(super) fn run_lane(self, lanes: &Lanes, lane: usize, most: usize) {
-        /// Closes the queue when a thread ends, however it does: what it was at stays held.
-        struct Ending<'a>(&'a Lanes);
+        /// A thread that ends, however it does, leaves the queue.
+        struct Ending<'a>(&'a Lanes, usize);
         impl Drop for Ending<'_> {
             fn drop(&mut self) {
-                self.0.close();
+                self.0.leave(self.1);
             }
         }
-        let _ending = Ending(lanes);
+        let _ending = Ending(lanes, lane);
         let mut conn: Option<Conn> = None;
         while let Some(group) = lanes.take(lane, most) {
             self.settle(&mut conn, group);
@@ -146,7 +146,9 @@ impl Worker {
                 let overtaken = tries == 0 && ledger::refusal(&why).is_some();
                 // somebody keeps a row to themselves: only who needs that row waits for it, and not much longer
                 let locked = waited_for_a_lock(&why);
-                if locked {
+                // only a patient wait says so: those in a hurry also fail when a disk is slow, and must not keep
+                // each other in a hurry
+                if locked && !rushed {
                     self.rush.set(Some(Instant::now() + RUSH));
                 }
                 if locked && (jobs.len() > 1 || !hurried || tries < 2) {

@@ -22,8 +22,8 @@ pub(super) struct Checked {
     pub(super) named: bool,
     /// What all lines are known by.
     pub(super) whole: String,
-    /// An earlier run of this file made the lines that it begins with.
-    pub(super) begins: Option<Header>,
+    /// Earlier runs of this file that made the lines that it begins with.
+    pub(super) begins: Vec<Header>,
 }
 
 /// The name of a column for what a line is known by.
@@ -39,7 +39,7 @@ pub(super) async fn check(
     before: &[Header],
 ) -> Result<Checked> {
     let mut checked =
-        Checked { lines: 0, batches: Vec::new(), named: true, whole: String::new(), begins: None };
+        Checked { lines: 0, batches: Vec::new(), named: true, whole: String::new(), begins: Vec::new() };
     let (mut wrong, mut faults) = (Vec::new(), 0u64);
     let mut cutter = Cutter::new();
     // eight bytes a line, and never the lines themselves
@@ -65,9 +65,8 @@ pub(super) async fn check(
                         checked.batches.extend(full.map(|batch| batch.digest));
                         let begins =
                             |run: &&Header| run.lines == checked.lines && run.whole == cutter.so_far();
-                        if let Some(run) = before.iter().find(begins) {
-                            checked.begins = Some(run.clone());
-                        }
+                        let begins: Vec<Header> = before.iter().filter(begins).cloned().collect();
+                        checked.begins.extend(begins);
                         match name {
                             Some(name) if twice => {
                                 (line, vec![format!("external-id {name} stands on an earlier line too")])
@@ -85,8 +84,6 @@ pub(super) async fn check(
     }
     progress.clear();
     checked.whole = cutter.so_far();
-    // the whole of it is the same run again
-    checked.begins = checked.begins.take().filter(|run| run.lines < checked.lines);
     checked.batches.extend(cutter.end().map(|batch| batch.digest));
     if wrong.is_empty() {
         return Ok(checked);

@@ -119,26 +119,31 @@ pub(super) async fn create(cx: &Cx, client: &Client, args: &Create, source: &Sou
         server: client.server().to_owned(),
         who: change::who(client)?,
         batches: u32::try_from(checked.batches.len()).unwrap_or(u32::MAX),
+        run: args.run.clone(),
         lines: checked.lines,
         whole: checked.whole.clone(),
         at: session::local_now(),
     };
     let real = !args.change.dry_run && !cx.globals.as_curl;
+    // sent again as the same run it is made once; under another name, on purpose, once more
+    let same = checked.begins.iter().any(|run| run.id == header.id);
+    let on_purpose = |run: &&Header| args.run.is_some() && run.run != args.run;
     if real
         && !checked.named
-        && args.run.is_none()
-        && let Some(before) = &checked.begins
+        && !same
+        && let Some(before) = checked.begins.iter().rev().find(|run| !on_purpose(run))
     {
         return Err(Failure::new(
             6,
             format!(
-                "{} begins with the {} lines that were sent at {}; they would be made twice; nothing was sent",
+                "{} begins with the {} line{} that were sent at {}; they would be made twice; nothing was sent",
                 source.name,
                 grouped(before.lines),
+                if before.lines == 1 { "" } else { "s" },
                 before.at
             ),
         )
-        .hint("send the new lines alone, give each line an external-id, or say --run NAME to send all"));
+        .hint("send the new lines alone, give each line an external-id, or say --run with a new name to send all"));
     }
     if real
         && !checked.named
@@ -334,7 +339,10 @@ impl Sending<'_> {
     ) -> Result<()> {
         let (mut made, mut there, mut refused) = (0, 0, 0);
         let known = self.run.as_ref().filter(|_| reply.replayed).and_then(|run| run.rejects_of(batch.number));
-        let known = known.map(Path::to_owned);
+        // a file of this name is written anew, and must hold them then
+        let gone =
+            |path: &&Path| !path.exists() || self.rejects.as_ref().is_some_and(|file| file.replaces(path));
+        let known = known.filter(|path| !gone(path)).map(Path::to_owned);
         for outcome in reply.answer.items {
             let Some((record, op)) = batch.lines.get(outcome.index as usize) else { continue };
             if let Some(transfer) = outcome.data {
