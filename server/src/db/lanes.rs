@@ -57,7 +57,7 @@ impl State {
         let others = self.running.iter().enumerate().filter(|(other, _)| *other != lane);
         let running: usize = others.map(|(_, count)| *count).sum();
         // all lanes are to have as much to do: one that takes everything leaves the others commits of one or two
-        let most = most.min((self.waiting.len() + running).div_ceil(self.running.len()).max(1));
+        let share = (self.waiting.len() + running).div_ceil(self.running.len()).max(1);
         let mut taken: Vec<Job> = Vec::new();
         // what stays must not be overtaken on its accounts
         let mut stays: HashSet<Spot> = HashSet::new();
@@ -68,8 +68,11 @@ impl State {
                 left.push_back(job);
                 break;
             }
-            let elsewhere = |spot: &Spot| self.held.get(spot).is_some_and(|holder| *holder != lane);
-            let free = !spots(&job).any(|spot| elsewhere(&spot) || stays.contains(&spot));
+            let holder = |spot: Spot| self.held.get(&spot).copied();
+            let elsewhere = |spot: Spot| holder(spot).is_some_and(|holder| holder != lane);
+            let mut free = !spots(&job).any(|spot| elsewhere(spot) || stays.contains(&spot));
+            // beyond the share goes only what no other could run beside this
+            free &= taken.len() < share || spots(&job).any(|spot| holder(spot) == Some(lane));
             // a dry run stands alone: what it would have done must not be seen by others
             if free && (!job.how.dry_run || taken.is_empty()) {
                 self.held.extend(spots(&job).map(|spot| (spot, lane)));
@@ -264,6 +267,14 @@ mod tests {
         }
         assert_eq!(amounts(lanes.take(0, 99)), [1, 2, 3, 4, 5]);
         assert_eq!(amounts(lanes.take(1, 99)), [6, 7, 8, 9]);
+        lanes.done(0);
+        lanes.done(1);
+        // what all meets on one account is nobody else's share
+        let hot: AccountRef = AccountId::new().into();
+        for amount in 1..=9 {
+            assert!(lanes.push(job(hot, AccountId::new().into(), amount, false)).is_ok());
+        }
+        assert_eq!(amounts(lanes.take(1, 99)), [1, 2, 3, 4, 5, 6, 7, 8, 9]);
     }
 
     #[test]
