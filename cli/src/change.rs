@@ -143,8 +143,8 @@ impl<'a> Change<'a> {
             return Ok(None);
         }
         let encoded = wire::encode(op).map_err(|wrong| Failure::new(1, wrong.to_string()))?;
-        self.write_down(O::METHOD.as_str(), &encoded.target, encoded.body.as_deref(), &how)?;
-        let reply = self.judged(self.client.send(op, &how).await, &how)?;
+        let again = self.write_down(O::METHOD.as_str(), &encoded.target, encoded.body.as_deref(), &how)?;
+        let reply = self.judged(self.client.send(op, &how).await, &how, again)?;
         if reply.dry_run && !self.tried.replace(true) {
             self.cx.say("dry run: nothing was changed");
         }
@@ -160,14 +160,15 @@ impl<'a> Change<'a> {
         headers: &[(String, String)],
     ) -> Result<Raw> {
         let how = self.how(None);
-        self.write_down(method, target, body.as_deref(), &how)?;
-        self.judged(self.client.send_raw(method, target, body, headers, &how).await, &how)
+        let again = self.write_down(method, target, body.as_deref(), &how)?;
+        self.judged(self.client.send_raw(method, target, body, headers, &how).await, &how, again)
     }
 
-    /// Before a change is sent it is written down, so that a lost answer, or our end, is no riddle.
-    fn write_down(&self, method: &str, target: &str, body: Option<&[u8]>, how: &How) -> Result<()> {
+    /// Before a change is sent it is written down, so that a lost answer, or our end, is no riddle; says whether
+    /// it was sent before.
+    fn write_down(&self, method: &str, target: &str, body: Option<&[u8]>, how: &How) -> Result<bool> {
         if how.dry_run {
-            return Ok(());
+            return Ok(false);
         }
         self.journal.write(&Pending {
             key: how.key.clone().unwrap_or_default(),
@@ -183,8 +184,8 @@ impl<'a> Change<'a> {
     }
 
     /// A change with a verdict is forgotten.
-    fn judged<T>(&self, sent: Result<T, client::Error>, how: &How) -> Result<T> {
-        if !how.dry_run && !matches!(sent, Err(client::Error::Unknown { .. })) {
+    fn judged<T>(&self, sent: Result<T, client::Error>, how: &How, again: bool) -> Result<T> {
+        if !how.dry_run && !sent.as_ref().is_err_and(|why| why.leaves_open(again)) {
             self.journal.remove(how.key.as_deref().unwrap_or_default())?;
         }
         Ok(sent?)

@@ -60,9 +60,13 @@ impl Journal {
         self.0.join(format!("{name}.json"))
     }
 
-    /// Writes a change down.
-    pub(crate) fn write(&self, pending: &Pending) -> Result<()> {
-        Ok(session::write_private(&self.path(&pending.key), &serde_json::to_vec(pending)?)?)
+    /// Writes a change down, and says whether it was written down before: it was sent, and nobody knows what
+    /// became of it.
+    pub(crate) fn write(&self, pending: &Pending) -> Result<bool> {
+        let path = self.path(&pending.key);
+        let again = path.exists();
+        session::write_private(&path, &serde_json::to_vec(pending)?)?;
+        Ok(again)
     }
 
     /// Forgets a change: it has a verdict.
@@ -130,7 +134,8 @@ mod tests {
             body: Some("{}".to_owned()),
         };
         let (late, early) = (pending("../../etc/passwd1", 2), pending("abcdef", 1));
-        journal.write(&late).unwrap();
+        assert!(!journal.write(&late).unwrap());
+        assert!(journal.write(&late).unwrap(), "it is sent again");
         journal.write(&early).unwrap();
         assert_eq!(journal.all().unwrap(), [early.clone(), late.clone()]);
         assert_eq!(journal.find("abc").unwrap(), early);

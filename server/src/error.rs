@@ -134,6 +134,14 @@ pub fn errors_are_worded_in(language: &str) {
     }
 }
 
+/// What PostgreSQL says when it ended a statement because somebody else holds what it needs.
+const LOCK_TIMEOUT: &str = "lock timeout";
+
+/// Whether a statement waited in vain for what somebody else holds.
+pub fn waited_for_a_lock(error: &diesel::result::Error) -> bool {
+    matches!(error, diesel::result::Error::DatabaseError(_, info) if info.message().contains(LOCK_TIMEOUT))
+}
+
 /// Sorts a database error by what it means. Diesel hands on neither PostgreSQL's code of an error nor
 /// SQLite's: a deadlock is of kind `Unknown`, as is everything of SQLite but constraints. So the words have to
 /// do, which every connection asks to be English; where it may not, whatever has no kind may pass.
@@ -156,7 +164,7 @@ pub fn trouble(error: &diesel::result::Error) -> Trouble {
             "deadlock detected",
             "could not serialize",
             "database is locked",
-            "lock timeout",
+            LOCK_TIMEOUT,
             "database table is locked",
         ]) =>
         {

@@ -68,11 +68,12 @@ pub struct Sending<'a> {
 /// What the command line does for the dashboard, so that both do it alike.
 pub trait Host: Send + Sync {
     /// Writes a change down before it is sent, so that its key is known should we not live to see the
-    /// answer. `bursar pending` finishes it then.
+    /// answer. `bursar pending` finishes it then. Says whether it was written down before: it was sent, and nobody
+    /// knows what became of that.
     ///
     /// # Errors
     /// Why it cannot be written; it is not sent then.
-    fn write_down(&self, client: &Client, change: &Sending<'_>) -> Result<(), String>;
+    fn write_down(&self, client: &Client, change: &Sending<'_>) -> Result<bool, String>;
 
     /// A change has a verdict, and needs not be remembered any more.
     fn judged(&self, key: &str);

@@ -348,15 +348,15 @@ async fn send<O: Operation>(
     how: &How,
 ) -> Result<Reply<O::Answer>, Error> {
     let key = how.key.as_deref().filter(|_| !how.dry_run);
+    let mut again = false;
     if let Some(key) = key {
         let encoded = wire::encode(op).map_err(|wrong| Error::Local(wrong.to_string()))?;
         let (method, target) = (O::METHOD.as_str(), encoded.target.as_str());
         let change = Sending { key, method, target, body: encoded.body.as_deref(), if_match: how.if_match };
-        host.write_down(client, &change).map_err(Error::Local)?;
+        again = host.write_down(client, &change).map_err(Error::Local)?;
     }
     let sent = client.send(op, how).await;
-    // an answer that cannot be read says as little about what was done as one that was lost
-    if let Some(key) = key.filter(|_| !matches!(sent, Err(Error::Unknown { .. } | Error::Protocol(_)))) {
+    if let Some(key) = key.filter(|_| !sent.as_ref().is_err_and(|why| why.leaves_open(again))) {
         host.judged(key);
     }
     sent

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bursar_shared::{
-    client::{self, How, session},
+    client::{How, session},
     operations::ALL,
 };
 use clap::{Args, Subcommand};
@@ -149,15 +149,7 @@ async fn resume(cx: &Cx, journal: &Journal, pending: &Pending) -> Result<Value> 
     let how = How { key: Some(pending.key.clone()), if_match: pending.if_match, dry_run: false, once: false };
     let body = pending.body.clone().map(String::into_bytes);
     let sent = client.send_raw(&pending.method, &pending.target, body, &[], &how).await;
-    let verdict = match &sent {
-        Ok(_) => true,
-        // what stopped it before it was judged is no verdict; what was judged before is told again
-        Err(client::Error::Api { status, replayed, .. }) => {
-            *replayed || !matches!(*status, 401 | 403 | 429 | 500..)
-        }
-        Err(_) => false,
-    };
-    if verdict {
+    if !sent.as_ref().is_err_and(|why| why.leaves_open(true)) {
         journal.remove(&pending.key)?;
     }
     let answer: Value = serde_json::from_slice(&sent?.body)?;

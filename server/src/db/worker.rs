@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     clock::Clock,
-    error::{BoxError, Error, Trouble, database_error, trouble},
+    error::{BoxError, Error, Trouble, database_error, trouble, waited_for_a_lock},
     ledger,
     log::Bus,
 };
@@ -145,7 +145,7 @@ impl Worker {
                 // a rule that only the database saw broken: another daemon was quicker, and what it did is seen now
                 let overtaken = tries == 0 && ledger::refusal(&why).is_some();
                 // somebody keeps a row to themselves: only who needs that row waits for it, and not much longer
-                let locked = waited_for_a_lock(&why);
+                let locked = database_error(&why).is_some_and(waited_for_a_lock);
                 // only a patient wait says so: those in a hurry also fail when a disk is slow, and must not keep
                 // each other in a hurry
                 if locked && !rushed {
@@ -185,9 +185,4 @@ fn wait_for_locks(conn: &mut Conn, time: &str) -> diesel::QueryResult<()> {
         Conn::Pg(pg) => pg.batch_execute(&format!("SET lock_timeout='{time}'")),
         Conn::Sqlite(_) => Ok(()),
     }
-}
-
-/// Whether PostgreSQL ended a statement because somebody else holds what it needs.
-fn waited_for_a_lock(why: &Error) -> bool {
-    matches!(database_error(why), Some(diesel::result::Error::DatabaseError(_, info)) if info.message().contains("lock timeout"))
 }

@@ -16,8 +16,8 @@ use bursar_shared::{
 use serde_json::json;
 
 use super::{
-    Command, Verdict, What, store,
-    told::{forbidden, internal, missing, not_pending, read, text_of},
+    Command, Verdict, What, store, told,
+    told::{Limit, forbidden, internal, missing, not_pending, read, text_of},
 };
 use crate::{
     clock::AGREED,
@@ -513,13 +513,8 @@ impl Books {
         from.debits_pending += effect.hold;
         to.credits_posted += effect.post;
         to.credits_pending += effect.hold;
-        if let Some((account, limit, message)) = beyond(&from, &to, effect) {
-            let facts = json!({ "accountId": account.typed, "limit": limit, "amount": effect.amount, "max": MAX_MINOR, "currency": row.currency });
-            // nobody opens a second one of those
-            let message =
-                if account.is_system { message.split(": open").next().unwrap_or(message) } else { message };
-            let message = message.replace("{}", &account.id);
-            return Err(ApiError::new(ErrorCode::AmountOutOfRange, message).with(facts));
+        if let Some((account, limit)) = beyond(&from, &to, effect) {
+            return Err(told::beyond(account, limit, effect.amount));
         }
         if goes_out && from.available().is_some_and(|left| left < 0) {
             let facts = json!({ "accountId": from.typed, "available": available, "amount": effect.amount, "currency": from.currency });
@@ -561,24 +556,15 @@ impl Books {
     }
 }
 
-/// What could no longer be counted afterwards (docs/adr/0015), and what helps.
-fn beyond<'a>(
-    from: &'a Account,
-    to: &'a Account,
-    effect: Effect,
-) -> Option<(&'a Account, &'static str, &'static str)> {
-    let turnover = "All that ever went out of the account {}, or into it, must stay below 2^53 minor units: \
-                    open another account.";
-    let held = "All that is held of the account {}, or for it, must stay below 2^53 minor units.";
-    let overdraft = "What the account {} holds and its overdraft limit together must stay below 2^53 minor units: \
-                     lower its overdraft limit.";
+/// Whose numbers could no longer be counted afterwards, and which (docs/adr/0015).
+fn beyond<'a>(from: &'a Account, to: &'a Account, effect: Effect) -> Option<(&'a Account, Limit)> {
     [
-        (from.debits_posted > MAX_MINOR, from, "turnover", turnover),
-        (to.credits_posted > MAX_MINOR, to, "turnover", turnover),
-        (from.debits_pending > MAX_MINOR, from, "held", held),
-        (to.credits_pending > MAX_MINOR, to, "held", held),
-        (effect.post > 0 && !to.counts(), to, "overdraft", overdraft),
+        (from.debits_posted > MAX_MINOR, from, Limit::Turnover),
+        (to.credits_posted > MAX_MINOR, to, Limit::Turnover),
+        (from.debits_pending > MAX_MINOR, from, Limit::Held),
+        (to.credits_pending > MAX_MINOR, to, Limit::Held),
+        (effect.post > 0 && !to.counts(), to, Limit::Overdraft),
     ]
     .into_iter()
-    .find_map(|(is, account, limit, message)| is.then_some((account, limit, message)))
+    .find_map(|(is, account, limit)| is.then_some((account, limit)))
 }

@@ -2,11 +2,13 @@
 
 use bursar_shared::{
     error::{ApiError, ErrorCode},
+    money::MAX_MINOR,
     permission::Permission,
     time::Timestamp,
 };
 use serde_json::json;
 
+use super::books::Account;
 use crate::{error::broken, repositories::transfers};
 
 /// A system account is theirs who may bring money into the books.
@@ -31,6 +33,45 @@ pub(super) fn not_pending(row: &transfers::Row, message: &str) -> ApiError {
     let expires = row.expires_at.map(Timestamp::from_micros);
     ApiError::new(ErrorCode::HoldNotPending, message)
         .with(json!({ "kind": row.kind, "status": row.status, "expiresAt": expires }))
+}
+
+/// A number of an account that ends at 2^53 (docs/adr/0015).
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Limit {
+    /// All that ever went through it.
+    Turnover,
+    /// All that is held of it, or for it.
+    Held,
+    /// What it holds, with its overdraft limit.
+    Overdraft,
+}
+
+/// It could not be counted any more, and what helps.
+pub(super) fn beyond(account: &Account, limit: Limit, amount: i64) -> ApiError {
+    let id = &account.id;
+    let (name, message) = match limit {
+        Limit::Turnover => {
+            let told = format!(
+                "All that ever went out of the account {id}, or into it, must stay below 2^53 minor units"
+            );
+            // nobody opens a second one of the system's
+            ("turnover", if account.is_system { told + "." } else { told + ": open another account." })
+        }
+        Limit::Held => (
+            "held",
+            format!("All that is held of the account {id}, or for it, must stay below 2^53 minor units."),
+        ),
+        Limit::Overdraft => (
+            "overdraft",
+            format!(
+                "What the account {id} holds and its overdraft limit together must stay below 2^53 minor units: \
+                 lower its overdraft limit."
+            ),
+        ),
+    };
+    ApiError::new(ErrorCode::AmountOutOfRange, message).with(json!({
+        "accountId": account.typed, "limit": name, "amount": amount, "max": MAX_MINOR, "currency": account.currency,
+    }))
 }
 
 /// Our fault.

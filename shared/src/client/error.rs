@@ -58,6 +58,25 @@ impl Error {
         }
     }
 
+    /// Whether it is the verdict of a change that was sent before under the same key: not what stopped this
+    /// sending before it was judged, unless that was told to the first.
+    pub fn is_verdict(&self) -> bool {
+        match self {
+            Self::Api { status, replayed, .. } => *replayed || !matches!(*status, 401 | 403 | 429 | 500..),
+            _ => false,
+        }
+    }
+
+    /// Whether the change that it is about may have been made. `again`: it was sent before under the same key,
+    /// and nobody knows what became of that.
+    pub fn leaves_open(&self, again: bool) -> bool {
+        match self {
+            // an answer that cannot be read says as little about what was done as one that was lost
+            Self::Unknown { .. } | Self::Protocol(_) => true,
+            other => again && !other.is_verdict(),
+        }
+    }
+
     /// The exit code of a command that ends with it.
     pub fn exit(&self) -> u8 {
         match self {

@@ -136,6 +136,29 @@ async fn an_answer_that_makes_no_sense_leaves_a_change_unknown() {
     assert_eq!(raw.unwrap_err().exit(), 11);
 }
 
+#[test]
+fn what_stops_a_second_sending_says_nothing_about_the_first() {
+    let refused = |status, replayed| Error::Api {
+        status,
+        error: crate::error::ApiError::new(ErrorCode::Unknown, "no"),
+        request_id: None,
+        retry_after: None,
+        replayed,
+    };
+    for (status, replayed, open) in [
+        (401, false, true),
+        (403, false, true),
+        (429, false, true),
+        (503, false, true),
+        (403, true, false),
+        (409, false, false),
+    ] {
+        assert_eq!(refused(status, replayed).leaves_open(true), open, "{status}");
+        assert!(!refused(status, replayed).leaves_open(false), "the first sending was refused");
+    }
+    assert!(Error::Protocol(String::new()).leaves_open(false));
+}
+
 #[tokio::test]
 async fn an_endless_answer_is_cut_off() {
     let fake = Fake::start(|_| Some((200, vec![], " ".repeat((32 << 20) + 1))));

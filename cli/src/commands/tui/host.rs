@@ -45,13 +45,13 @@ fn words(failure: Failure) -> String {
 }
 
 impl Host for CommandLine {
-    fn write_down(&self, client: &Client, change: &Sending<'_>) -> Result<(), String> {
+    fn write_down(&self, client: &Client, change: &Sending<'_>) -> Result<bool, String> {
         let cx = self.cx(None);
         let (paths, profile) = (cx.paths().map_err(words)?, cx.profile().map_err(words)?);
         let context = profile.named_by_server(client.server()).map(str::to_owned);
         if context.is_none() && !client.session().is_key() {
             // a daemon that is known to this dashboard alone: nobody could come back to it
-            return Ok(());
+            return Ok(false);
         }
         let pending = Pending {
             key: change.key.to_owned(),
