@@ -301,7 +301,7 @@ statement! {
         changes: &'a str as Text,
         hash: &'a str as Text,
     },
-    "INSERT INTO log (seq, id, type, at, actor_id, actor_kind, actor_ip, request_id, resource_type, resource_id, resource_version, data, changes, hash) \
+    "INSERT OR FAIL INTO log (seq, id, type, at, actor_id, actor_kind, actor_ip, request_id, resource_type, resource_id, resource_version, data, changes, hash) \
      VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 }
 statement! {

@@ -137,7 +137,7 @@ CREATE TABLE idempotency_keys (
   created_at  INTEGER NOT NULL,
   expires_at  INTEGER NOT NULL,
   CONSTRAINT idempotency_keys_pk PRIMARY KEY (principal, key)
-) STRICT, WITHOUT ROWID;
+) STRICT;
 CREATE INDEX idempotency_keys_by_expiry ON idempotency_keys (expires_at);
 
 -- signing and sealing keys, shared by all daemons on this database
@@ -178,7 +178,7 @@ CREATE TRIGGER log_is_not_edited BEFORE UPDATE ON log BEGIN SELECT RAISE(ABORT, 
 CREATE TRIGGER log_is_not_deleted BEFORE DELETE ON log BEGIN SELECT RAISE(ABORT, 'log_is_append_only'); END;
 CREATE TRIGGER log_has_no_gaps BEFORE INSERT ON log
 WHEN NEW.seq <> 1 + (SELECT COALESCE(MAX(seq), 0) FROM log) OR EXISTS (SELECT 1 FROM log AS o WHERE o.id = NEW.id)
-BEGIN SELECT RAISE(ABORT, 'log_has_no_gaps'); END;
+BEGIN SELECT RAISE(FAIL, 'log_has_no_gaps'); END;
 
 -- the last number and hash: one row, taken last before COMMIT, so numbers follow commits
 CREATE TABLE log_head (

@@ -104,9 +104,9 @@ CREATE TABLE transfers (
   CONSTRAINT transfers_kind_is_known CHECK (kind IN ('transfer', 'hold', 'capture', 'void', 'expiry', 'reversal')),
   CONSTRAINT transfers_status_fits_kind CHECK (CASE kind WHEN 'hold' THEN status IN ('pending', 'captured', 'voided', 'expired') ELSE status = 'posted' END),
   CONSTRAINT transfers_parent_fits_kind CHECK ((kind IN ('capture', 'void', 'expiry', 'reversal')) = (parent_id IS NOT NULL)),
-  CONSTRAINT transfers_parent FOREIGN KEY (parent_id) REFERENCES transfers (id),
-  CONSTRAINT transfers_from FOREIGN KEY (from_account_id, currency) REFERENCES accounts (id, currency),
-  CONSTRAINT transfers_to FOREIGN KEY (to_account_id, currency) REFERENCES accounts (id, currency),
+  CONSTRAINT transfers_parent FOREIGN KEY (parent_id) REFERENCES transfers (id) DEFERRABLE INITIALLY DEFERRED,
+  CONSTRAINT transfers_from FOREIGN KEY (from_account_id, currency) REFERENCES accounts (id, currency) DEFERRABLE INITIALLY DEFERRED,
+  CONSTRAINT transfers_to FOREIGN KEY (to_account_id, currency) REFERENCES accounts (id, currency) DEFERRABLE INITIALLY DEFERRED,
   -- no COMMIT before both entries are there
   CONSTRAINT transfers_debit FOREIGN KEY (from_account_id, from_seq) REFERENCES entries (account_id, seq) DEFERRABLE INITIALLY DEFERRED,
   CONSTRAINT transfers_credit FOREIGN KEY (to_account_id, to_seq) REFERENCES entries (account_id, seq) DEFERRABLE INITIALLY DEFERRED,
@@ -175,30 +175,36 @@ END;
 CREATE TRIGGER transfers_are_sound BEFORE INSERT ON transfers
 BEGIN
   -- nothing is replaced, as with accounts
-  SELECT RAISE(ABORT, 'transfers_id') WHERE EXISTS (SELECT 1 FROM transfers AS o WHERE o.id = NEW.id)
+  SELECT RAISE(FAIL, 'transfers_id') WHERE EXISTS (SELECT 1 FROM transfers AS o WHERE o.id = NEW.id)
     OR EXISTS (SELECT 1 FROM transfers AS o WHERE o.rowid = NEW.rowid);
-  SELECT RAISE(ABORT, 'transfers_external_id') WHERE NEW.external_id IS NOT NULL AND EXISTS (SELECT 1 FROM transfers AS o WHERE o.external_id = NEW.external_id);
-  SELECT RAISE(ABORT, 'transfers_parent_id') WHERE NEW.kind IN ('capture', 'void', 'expiry')
+  SELECT RAISE(FAIL, 'transfers_external_id') WHERE NEW.external_id IS NOT NULL AND EXISTS (SELECT 1 FROM transfers AS o WHERE o.external_id = NEW.external_id);
+  SELECT RAISE(FAIL, 'transfers_parent_id') WHERE NEW.kind IN ('capture', 'void', 'expiry')
     AND EXISTS (SELECT 1 FROM transfers AS o WHERE o.parent_id = NEW.parent_id AND o.kind IN ('capture', 'void', 'expiry'));
   -- an entry belongs to one transfer: what debits it would else be taken for what credits another
-  SELECT RAISE(ABORT, 'transfers_share_no_entry') WHERE EXISTS (SELECT 1 FROM transfers AS o WHERE o.from_account_id = NEW.from_account_id AND o.from_seq = NEW.from_seq)
+  SELECT RAISE(FAIL, 'transfers_share_no_entry') WHERE EXISTS (SELECT 1 FROM transfers AS o WHERE o.from_account_id = NEW.from_account_id AND o.from_seq = NEW.from_seq)
     OR EXISTS (SELECT 1 FROM transfers AS o WHERE o.to_account_id = NEW.to_account_id AND o.to_seq = NEW.to_seq)
     OR EXISTS (SELECT 1 FROM transfers AS o WHERE o.to_account_id = NEW.from_account_id AND o.to_seq = NEW.from_seq)
     OR EXISTS (SELECT 1 FROM transfers AS o WHERE o.from_account_id = NEW.to_account_id AND o.from_seq = NEW.to_seq);
-  SELECT RAISE(ABORT, 'transfers_begin_fresh') WHERE NEW.status <> CASE NEW.kind WHEN 'hold' THEN 'pending' ELSE 'posted' END
+  SELECT RAISE(FAIL, 'transfers_begin_fresh') WHERE NEW.status <> CASE NEW.kind WHEN 'hold' THEN 'pending' ELSE 'posted' END
     OR NEW.captured_amount <> 0 OR NEW.reversed_amount <> 0;
-  SELECT RAISE(ABORT, 'transfers_spare_closed_accounts') WHERE EXISTS (SELECT 1 FROM accounts AS a WHERE a.id IN (NEW.from_account_id, NEW.to_account_id) AND a.status = 'closed');
-  -- nothing goes out of a frozen account; what was held there may be let go
-  SELECT RAISE(ABORT, 'transfers_spare_frozen_accounts') WHERE NEW.kind NOT IN ('void', 'expiry')
-    AND EXISTS (SELECT 1 FROM accounts AS a WHERE a.id = NEW.from_account_id AND a.status = 'frozen');
-  SELECT RAISE(ABORT, 'transfers_resolve_a_hold') WHERE NEW.kind IN ('capture', 'void', 'expiry')
+  -- both accounts are there, in this currency, and take part; nothing goes out of a frozen one, and what was held
+  -- there may be let go
+  SELECT CASE
+      WHEN (f.currency = NEW.currency) IS NOT TRUE THEN RAISE(FAIL, 'transfers_from')
+      WHEN (t.currency = NEW.currency) IS NOT TRUE THEN RAISE(FAIL, 'transfers_to')
+      WHEN f.status = 'closed' OR t.status = 'closed' THEN RAISE(FAIL, 'transfers_spare_closed_accounts')
+      WHEN f.status = 'frozen' AND NEW.kind NOT IN ('void', 'expiry') THEN RAISE(FAIL, 'transfers_spare_frozen_accounts')
+    END
+    FROM (SELECT 1) LEFT JOIN accounts AS f ON f.id = NEW.from_account_id LEFT JOIN accounts AS t ON t.id = NEW.to_account_id;
+  SELECT RAISE(FAIL, 'transfers_parent') WHERE NEW.parent_id IS NOT NULL AND NOT EXISTS (SELECT 1 FROM transfers AS o WHERE o.id = NEW.parent_id);
+  SELECT RAISE(FAIL, 'transfers_resolve_a_hold') WHERE NEW.kind IN ('capture', 'void', 'expiry')
     AND NOT EXISTS (SELECT 1 FROM transfers AS h WHERE h.id = NEW.parent_id AND h.kind = 'hold' AND h.status = 'pending'
       AND h.from_account_id = NEW.from_account_id AND h.to_account_id = NEW.to_account_id AND h.currency = NEW.currency
       AND CASE NEW.kind
         WHEN 'capture' THEN NEW.amount <= h.amount AND (h.expires_at IS NULL OR NEW.created_at < h.expires_at)
         WHEN 'void' THEN NEW.amount = h.amount
         ELSE NEW.amount = h.amount AND h.expires_at IS NOT NULL AND NEW.created_at >= h.expires_at END);
-  SELECT RAISE(ABORT, 'transfers_reverse_within_amount') WHERE NEW.kind = 'reversal'
+  SELECT RAISE(FAIL, 'transfers_reverse_within_amount') WHERE NEW.kind = 'reversal'
     AND NOT EXISTS (SELECT 1 FROM transfers AS o WHERE o.id = NEW.parent_id AND o.kind IN ('transfer', 'capture')
       AND o.from_account_id = NEW.to_account_id AND o.to_account_id = NEW.from_account_id AND o.currency = NEW.currency
       AND NEW.amount + (SELECT COALESCE(SUM(r.amount), 0) FROM transfers AS r WHERE r.parent_id = o.id AND r.kind = 'reversal') <= o.amount);
@@ -230,25 +236,26 @@ CREATE TRIGGER transfers_are_kept BEFORE DELETE ON transfers BEGIN SELECT RAISE(
 -- does, is later than it, and leaves the account within its limits, also in the middle of many.
 CREATE TRIGGER entries_chain BEFORE INSERT ON entries
 BEGIN
-  SELECT RAISE(FAIL, 'entries_chain') WHERE NOT EXISTS (
-    SELECT 1 FROM transfers AS t JOIN accounts AS a ON a.id = NEW.account_id
+  SELECT CASE
+      WHEN (t.amount = NEW.amount AND t.created_at = NEW.created_at
+        AND CASE NEW.side WHEN 'debit' THEN t.from_account_id = NEW.account_id AND t.from_seq = NEW.seq ELSE t.to_account_id = NEW.account_id AND t.to_seq = NEW.seq END
+        AND NEW.seq > a.entry_seq AND (NEW.seq = 1 OR p.seq IS NOT NULL) AND NEW.created_at > COALESCE(p.created_at, -1)
+        AND NEW.debits_posted = COALESCE(p.debits_posted, 0)
+          + CASE WHEN NEW.side = 'debit' AND t.kind IN ('transfer', 'capture', 'reversal') THEN t.amount ELSE 0 END
+        AND NEW.credits_posted = COALESCE(p.credits_posted, 0)
+          + CASE WHEN NEW.side = 'credit' AND t.kind IN ('transfer', 'capture', 'reversal') THEN t.amount ELSE 0 END
+        AND NEW.debits_pending = COALESCE(p.debits_pending, 0)
+          + CASE WHEN NEW.side = 'debit' THEN CASE t.kind WHEN 'hold' THEN t.amount WHEN 'capture' THEN -h.amount WHEN 'void' THEN -h.amount WHEN 'expiry' THEN -h.amount ELSE 0 END ELSE 0 END
+        AND NEW.credits_pending = COALESCE(p.credits_pending, 0)
+          + CASE WHEN NEW.side = 'credit' THEN CASE t.kind WHEN 'hold' THEN t.amount WHEN 'capture' THEN -h.amount WHEN 'void' THEN -h.amount WHEN 'expiry' THEN -h.amount ELSE 0 END ELSE 0 END)
+        IS NOT TRUE THEN RAISE(FAIL, 'entries_chain')
+      WHEN NEW.credits_posted - NEW.debits_posted - NEW.debits_pending < -a.overdraft_limit THEN RAISE(FAIL, 'accounts_funds')
+      WHEN NEW.credits_posted + NEW.credits_pending - NEW.debits_posted > a.max_balance THEN RAISE(FAIL, 'accounts_balance_limit')
+    END
+    FROM (SELECT 1) LEFT JOIN accounts AS a ON a.id = NEW.account_id
       LEFT JOIN entries AS p ON p.account_id = NEW.account_id AND p.seq = NEW.seq - 1
-      LEFT JOIN transfers AS h ON h.id = t.parent_id
-    WHERE t.id = NEW.transfer_id AND t.amount = NEW.amount AND t.created_at = NEW.created_at
-      AND CASE NEW.side WHEN 'debit' THEN t.from_account_id = NEW.account_id AND t.from_seq = NEW.seq ELSE t.to_account_id = NEW.account_id AND t.to_seq = NEW.seq END
-      AND NEW.seq > a.entry_seq AND (NEW.seq = 1 OR p.seq IS NOT NULL) AND NEW.created_at > COALESCE(p.created_at, -1)
-      AND NEW.debits_posted = COALESCE(p.debits_posted, 0)
-        + CASE WHEN NEW.side = 'debit' AND t.kind IN ('transfer', 'capture', 'reversal') THEN t.amount ELSE 0 END
-      AND NEW.credits_posted = COALESCE(p.credits_posted, 0)
-        + CASE WHEN NEW.side = 'credit' AND t.kind IN ('transfer', 'capture', 'reversal') THEN t.amount ELSE 0 END
-      AND NEW.debits_pending = COALESCE(p.debits_pending, 0)
-        + CASE WHEN NEW.side = 'debit' THEN CASE t.kind WHEN 'hold' THEN t.amount WHEN 'capture' THEN -h.amount WHEN 'void' THEN -h.amount WHEN 'expiry' THEN -h.amount ELSE 0 END ELSE 0 END
-      AND NEW.credits_pending = COALESCE(p.credits_pending, 0)
-        + CASE WHEN NEW.side = 'credit' THEN CASE t.kind WHEN 'hold' THEN t.amount WHEN 'capture' THEN -h.amount WHEN 'void' THEN -h.amount WHEN 'expiry' THEN -h.amount ELSE 0 END ELSE 0 END);
-  SELECT RAISE(FAIL, 'accounts_funds') FROM accounts AS a WHERE a.id = NEW.account_id
-    AND NEW.credits_posted - NEW.debits_posted - NEW.debits_pending < -a.overdraft_limit;
-  SELECT RAISE(FAIL, 'accounts_balance_limit') FROM accounts AS a WHERE a.id = NEW.account_id
-    AND NEW.credits_posted + NEW.credits_pending - NEW.debits_posted > a.max_balance;
+      LEFT JOIN transfers AS t ON t.id = NEW.transfer_id
+      LEFT JOIN transfers AS h ON h.id = t.parent_id;
 END;
 CREATE TRIGGER entries_are_fixed BEFORE UPDATE ON entries BEGIN SELECT RAISE(ABORT, 'entries_are_append_only'); END;
 CREATE TRIGGER entries_are_kept BEFORE DELETE ON entries BEGIN SELECT RAISE(ABORT, 'entries_are_append_only'); END;

@@ -59,7 +59,11 @@ pub(super) fn run(
     }
     let dry_run = waiting.iter().any(|(_, job, _)| job.how.dry_run);
     let before = rows.len();
-    Manager::begin_transaction(conn)?;
+    // what fails here ends the whole group, so only what is undone on purpose needs a savepoint, for which SQLite
+    // keeps a copy of every page that is touched
+    if dry_run {
+        Manager::begin_transaction(conn)?;
+    }
     fail::fail_point!("in-money");
     // each by their own rights, before keys bring them together: who lost theirs must neither hear another's
     // verdict nor be the reason of another's refusal
@@ -117,8 +121,6 @@ pub(super) fn run(
     if dry_run {
         rows.truncate(before);
         Manager::rollback_transaction(conn)?;
-    } else {
-        Manager::commit_transaction(conn)?;
     }
     Ok(())
 }

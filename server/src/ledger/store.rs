@@ -86,7 +86,7 @@ statement! {
         metadata: &'a str as Text,
         created_at: i64 as BigInt,
     },
-    "INSERT INTO transfers (id, kind, status, parent_id, from_account_id, from_seq, to_account_id, to_seq, amount, currency, captured_amount, reversed_amount, reason, description, external_id, actor_id, request_id, expires_at, metadata, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    "INSERT OR FAIL INTO transfers (id, kind, status, parent_id, from_account_id, from_seq, to_account_id, to_seq, amount, currency, captured_amount, reversed_amount, reason, description, external_id, actor_id, request_id, expires_at, metadata, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 }
 statement! {
     /// New transfers.

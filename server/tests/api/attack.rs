@@ -323,7 +323,7 @@ async fn an_honest_transfer_by_hand_is_let_through_and_each_lie_in_it_is_not() {
         )
         .await;
     books
-        .refuses("a transfer of another currency", with("1 transfer", "'EUR'", "'USD'"), "foreign key")
+        .refuses("a transfer of another currency", with("1 transfer", "'EUR'", "'USD'"), "transfers_from")
         .await;
     books
         .refuses(
@@ -371,7 +371,7 @@ async fn limits_hold_for_every_entry_also_in_the_middle_of_many() {
     books
         .refuses("to a closed account", honest(&books.a, &books.closed, 1), "transfers_spare_closed_accounts")
         .await;
-    books.refuses("to another currency", honest(&books.a, &books.dollars, 1), "foreign key").await;
+    books.refuses("to another currency", honest(&books.a, &books.dollars, 1), "transfers_to").await;
     // there and back in one transaction: the accounts end where they were, and were below nothing between
     let ((out, from_seq), (in_, to_seq)) = (books.of(&books.b), books.of(&books.limited));
     let (b, limited) = (books.b.id.to_string(), books.limited.id.to_string());
