@@ -11,7 +11,7 @@ use crate::{
     auth::Hasher,
     clock::Clock,
     config::Config,
-    db::{Db, How, Outcome, Plain, Written, schema_state},
+    db::{Db, How, Outcome, Plain, Room, Written, schema_state, urgent},
     error::{BoxError, Error, refuse},
     log::{Bus, Draft, Stamp},
     repositories::{roles, users},
@@ -49,11 +49,13 @@ pub async fn create(
         return Err(format!("the password is too weak: it {why}").into());
     }
     let hash = hasher.hash(password.as_str()).await?;
-    let db =
-        Db::open(&config.location, 1, config.group, Clock::default(), Bus::default(), Default::default())?;
+    // what is kept back belongs to the daemon that holds the store; what it gave up is there for us too
+    let room = Room::unkept();
+    let (clock, bus) = (Clock::default(), Bus::default());
+    let db = Db::open(&config.location, 1, config.group, clock, bus, Default::default(), room)?;
     let how = How { stamp: Stamp::system("admin"), key: None, dry_run: false };
     let made = db
-        .write("admin.create", how, move |tx| {
+        .write(urgent("admin.create"), how, move |tx| {
             let wanted = [role.as_str().to_owned()];
             let roles = roles::named(tx, &wanted)?;
             let Some(role) = roles.get(&wanted[0]) else {

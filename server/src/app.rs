@@ -16,7 +16,7 @@ use crate::{
     cache::{Bounds, Cache, Hasher as KeyHasher},
     clock::Clock,
     config::Config,
-    db::{self, Db, How},
+    db::{self, Db, How, Room, urgent},
     error::{BoxError, Result},
     limits::{Limiter, Lockouts},
     listener::{Closed, Stats},
@@ -150,7 +150,7 @@ impl App {
     ///
     /// # Errors
     /// When the database or its keys cannot be used.
-    pub async fn build(config: Config, clock: Clock) -> std::result::Result<Shared, BoxError> {
+    pub async fn build(config: Config, clock: Clock, room: Room) -> std::result::Result<Shared, BoxError> {
         let bus = Bus::default();
         let metrics = Arc::new(Metrics::default());
         let db = Db::open(
@@ -160,6 +160,7 @@ impl App {
             clock.clone(),
             bus.clone(),
             metrics.clone(),
+            room,
         )?;
         let sealer = match &config.master_key_file {
             Some(path) => Sealer::from_file(path)?,
@@ -255,6 +256,12 @@ impl App {
         show("bursar_log_head", "The number of the last row of the log.", gauge, &[], |app| {
             u64::try_from(app.bus.head()).unwrap_or(0)
         });
+        if self.db.room().is_kept() {
+            let short = "Whether the disk is full, and only what takes access away is written.";
+            show("bursar_storage_short", short, gauge, &[], |app| app.db.room().is_short().into());
+            let bytes = "What is kept back for a full disk, in bytes.";
+            show("bursar_ballast_bytes", bytes, gauge, &[], |app| app.db.room().bytes());
+        }
         let clock = self.clock.clone();
         let help = "How far this machine's clock was ahead of PostgreSQL's when they were last compared.";
         self.metrics.source("bursar_clock_ahead_seconds", help, gauge, &[], move || clock.seconds_ahead());
@@ -328,7 +335,7 @@ async fn keys(
         let token = sealer.seal("tokens", &fresh.seed)?;
         let cursor = sealer.seal("cursors", &crate::auth::random::<32>()?)?;
         let how = How { stamp: Stamp::system("keys"), key: None, dry_run: false };
-        db.write("keys.create", how, move |tx| {
+        db.write(urgent("keys.create"), how, move |tx| {
             // named, so that of two daemons that start at once one makes them
             secrets::insert(tx, "tokens-1", "tokens", &token, now)?;
             secrets::insert(tx, "cursors-1", "cursors", &cursor, now)?;
@@ -345,7 +352,7 @@ async fn keys(
             // a master key that is given later seals what was stored before
             let (id, sealed) = (row.id.clone(), sealer.seal(&row.purpose, &secret)?);
             let how = How { stamp: Stamp::system("keys"), key: None, dry_run: false };
-            db.write("keys.seal", how, move |tx| {
+            db.write(urgent("keys.seal"), how, move |tx| {
                 secrets::replace(tx, &id, &sealed)?;
                 Ok(db::Outcome::Done(db::Plain(())))
             })

@@ -123,6 +123,8 @@ pub struct Config {
     pub max_streams: u32,
     /// How often a stream without rows says that it lives.
     pub stream_beat: Duration,
+    /// The store goes with the program, so nothing is kept back for a full disk. No setting.
+    pub thrown_away: bool,
 }
 
 /// A setting that cannot be.
@@ -241,6 +243,7 @@ impl Config {
             refresh_ttl: Duration::from_secs(find("refresh-ttl").number(60, 604_800)?.into()),
             max_streams: find("max-streams").number(0, 100_000)?,
             stream_beat: Duration::from_secs(find("stream-beat").number(1, 16)?.into()),
+            thrown_away: false,
         };
         if config.tls.is_none() && !config.insecure_http && !config.listen.ip().is_loopback() {
             return Err(find("listen").wrong(

@@ -23,7 +23,7 @@ use tokio::time::Instant;
 
 use crate::{
     app::Shared,
-    db::{Conn, How, Kept, Keyed, Order, Outcome, Plain, Stored, Tx, Written},
+    db::{Conn, How, Kept, Keyed, Label, Order, Outcome, Plain, Stored, Tx, Written},
     error::{Error, Result, broken, refuse},
     ledger::{Asker, What},
     log::Stamp,
@@ -294,11 +294,12 @@ impl<W: Actors + Clone + Send + Sync + 'static> Cx<W> {
     }
 
     /// Changes something: queue, begin, key, closure, log rows, commit, caches, answer. `change` may
-    /// run more than once. With `dryRun` it is rolled back.
+    /// run more than once. With `dryRun` it is rolled back. On a full disk it is refused, unless `label` is
+    /// [`urgent`](crate::db::urgent) or [`recorded`](crate::db::recorded).
     ///
     /// # Errors
     /// Those of `change`, of the key, and of the database.
-    pub async fn write<A, F>(&self, label: &'static str, change: F) -> Result<A>
+    pub async fn write<A, F>(&self, label: impl Into<Label>, change: F) -> Result<A>
     where
         A: Answer,
         F: Fn(&mut Tx<'_>) -> Result<Outcome<A>> + Send + Sync + 'static,
@@ -331,7 +332,7 @@ impl<W: Actors + Clone + Send + Sync + 'static> Cx<W> {
     ///
     /// # Errors
     /// Those of `change`, and of the database.
-    pub async fn write_plain<T, F>(&self, label: &'static str, change: F) -> Result<T>
+    pub async fn write_plain<T, F>(&self, label: impl Into<Label>, change: F) -> Result<T>
     where
         T: Send + 'static,
         F: Fn(&mut Tx<'_>) -> Result<Outcome<T>> + Send + Sync + 'static,

@@ -3,6 +3,7 @@
 //! No connection lives across an `.await`, and nothing else in the daemon begins a transaction:
 //! reading before writing in a plain one lost money in a storm of transfers (docs/adr/0002).
 
+mod ballast;
 mod batch;
 mod conn;
 mod keys;
@@ -32,17 +33,18 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 
 #[cfg(feature = "testing")]
 pub use self::open::{connect_to_write, schema_fingerprint};
-use self::{
-    batch::{Job, Settled},
-    lanes::NotTaken,
-    open::{Manager, Purpose},
-};
 pub use self::{
+    ballast::{Label, Room, recorded, urgent},
     batch::{Kept, Outcome, Plain, Tx},
     conn::{Conn, MultiBackend},
     keys::{Keyed, Stored, find as find_verdict, purge as purge_verdicts},
     money::Order,
     open::{Engine, FolderLock, Location, SchemaState, migrate, schema_state},
+};
+use self::{
+    batch::{Job, Settled},
+    lanes::NotTaken,
+    open::{Manager, Purpose},
 };
 pub(crate) use self::{open::compare_clocks, statement::statement};
 use crate::{
@@ -112,6 +114,7 @@ struct Inner {
     bus: Bus,
     figures: Arc<Figures>,
     losses: Arc<AtomicU64>,
+    room: Room,
 }
 
 enum Writer {
@@ -189,6 +192,7 @@ impl Db {
         clock: Clock,
         bus: Bus,
         metrics: Arc<Metrics>,
+        room: Room,
     ) -> std::result::Result<Self, BoxError> {
         let losses = Arc::new(AtomicU64::new(0));
         let figures = Arc::new(Figures { shown: metrics, ..Figures::default() });
@@ -207,13 +211,14 @@ impl Db {
                 })
         };
         // the first connection is tried outside the pool, which would hide why it fails
-        open::look_at_time(&mut open::connect(location, Purpose::Read)?, &clock)?;
+        room.opening(|| Ok(open::look_at_time(&mut open::connect(location, Purpose::Read)?, &clock)?))?;
         let permits = usize::try_from(pool_size).unwrap_or(4);
         let worker = || worker::Worker {
             location: location.clone(),
             clock: clock.clone(),
             bus: bus.clone(),
             figures: figures.clone(),
+            room: room.clone(),
             rush: std::cell::Cell::default(),
         };
         let thread = |name: &str| std::thread::Builder::new().name(name.to_owned());
@@ -252,6 +257,7 @@ impl Db {
             bus,
             figures,
             losses,
+            room,
         };
         Ok(Self { inner: Arc::new(inner) })
     }
@@ -271,6 +277,21 @@ impl Db {
         match &self.inner.writer {
             Writer::Sqlite(queue) => !queue.is_closed(),
             Writer::Postgres { money, .. } => money.iter().all(|money| !money.0.is_closed()),
+        }
+    }
+
+    /// Whether there is room for all writes.
+    pub fn room(&self) -> &Room {
+        &self.inner.room
+    }
+
+    /// Keeps room back for a full disk, and looks whether there is some again.
+    pub async fn keep_room(&self) {
+        let room = self.inner.room.clone();
+        if room.is_kept()
+            && let Err(why) = blocking(move || room.keep()).await
+        {
+            tracing::error!(why = %why, "nothing could be kept back for a full disk");
         }
     }
 
@@ -349,15 +370,16 @@ impl Db {
     /// so it must not do anything but read and write through `tx`.
     ///
     /// # Errors
-    /// Those of `change`; `OVERLOADED` when the queue is full; `TIMEOUT` when it waited too long.
+    /// Those of `change`; `OVERLOADED` when the queue is full; `TIMEOUT` when it waited too long; `STORAGE_FULL`
+    /// when the disk is full, unless `label` says that what was kept back is for it too.
     /// In all cases nothing was changed, unless the error says otherwise.
-    pub async fn write<T, F>(&self, label: &'static str, how: How, change: F) -> Result<Written<T>>
+    pub async fn write<T, F>(&self, label: impl Into<Label>, how: How, change: F) -> Result<Written<T>>
     where
         T: Send + 'static,
         F: Fn(&mut Tx<'_>) -> Result<Outcome<T>> + Send + Sync + 'static,
         T: batch::Verdict,
     {
-        let (job, answer) = Job::new(label, how, Instant::now() + WRITE_PATIENCE, change);
+        let (job, answer) = Job::new(label.into(), how, Instant::now() + WRITE_PATIENCE, change);
         match &self.inner.writer {
             Writer::Sqlite(queue) => enqueue(queue, job)?,
             Writer::Postgres { pool, writing, waiting, .. } => {
@@ -398,7 +420,7 @@ impl Db {
     /// Refusals of the ledger; `OVERLOADED` when the queue is full; `TIMEOUT` when it waited too long.
     /// In all cases nothing was changed, unless the error says otherwise.
     pub async fn post(&self, how: How, order: Order) -> Result<Written<Created<Transfer>>> {
-        let (job, answer) = Job::money("money", how, Instant::now() + WRITE_PATIENCE, order);
+        let (job, answer) = Job::money(how, Instant::now() + WRITE_PATIENCE, order);
         match &self.inner.writer {
             Writer::Sqlite(queue) => enqueue(queue, job)?,
             Writer::Postgres { money: Some(Money(lanes)), .. } => {

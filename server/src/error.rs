@@ -237,7 +237,9 @@ impl Error {
                     "The database does not answer; nothing was changed.",
                 ),
                 Some(Trouble::Full) => {
-                    unavailable(ErrorCode::StorageFull, "The disk is full; nothing was changed.")
+                    let message = "The disk of the database is full; nothing was changed. Whoever runs it has to \
+                                   make room; writes go on by themselves then.";
+                    unavailable(ErrorCode::StorageFull, message)
                 }
                 Some(Trouble::TooSlow) => Refusal {
                     error: ApiError::new(

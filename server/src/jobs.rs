@@ -7,7 +7,7 @@ use tokio::{sync::watch, time::MissedTickBehavior};
 
 use crate::{
     app::Shared,
-    db::{How, Order, Outcome, Plain, compare_clocks, purge_verdicts},
+    db::{How, Order, Outcome, Plain, compare_clocks, purge_verdicts, urgent},
     error::{Error, later},
     ledger::What,
     log::Stamp,
@@ -26,6 +26,8 @@ const PATIENCE: Duration = Duration::from_millis(500);
 const EXPIRE: Duration = Duration::from_secs(5);
 /// Holds let go at once, at most.
 const SOME: i64 = 256;
+/// How often room is looked for on a disk that was full; while it is not, one look at a file.
+const ROOM: Duration = Duration::from_secs(2);
 /// How often old rows are looked for.
 const PURGE: Duration = Duration::from_secs(600);
 /// How long a session that ended is kept.
@@ -99,7 +101,8 @@ pub async fn expire(app: Shared, mut stop: watch::Receiver<bool>) {
             _ = ticks.tick() => {}
             _ = stop.changed() => return,
         }
-        while app.clock.distrust().is_none() {
+        // no money moves on a full disk
+        while app.clock.distrust().is_none() && !app.db.room().is_short() {
             let now = app.clock.now();
             let due = match app.db.look_up(move |conn| transfers::expired(conn, now, SOME)).await {
                 Ok((due, _)) => due,
@@ -130,6 +133,18 @@ pub async fn expire(app: Shared, mut stop: watch::Receiver<bool>) {
     }
 }
 
+/// Keeps room back for a full disk, and lets everybody write again when there is some, until told to stop.
+pub async fn keep_room(app: Shared, mut stop: watch::Receiver<bool>) {
+    let mut ticks = tokio::time::interval(ROOM);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = ticks.tick() => app.db.keep_room().await,
+            _ = stop.changed() => return,
+        }
+    }
+}
+
 /// Throws away what is old, a little at a time, until told to stop.
 pub async fn purge(app: Shared, mut stop: watch::Receiver<bool>) {
     let mut ticks = tokio::time::interval(PURGE);
@@ -144,7 +159,7 @@ pub async fn purge(app: Shared, mut stop: watch::Receiver<bool>) {
             let now = app.clock.now();
             let gone = app
                 .db
-                .write("purge", how, move |tx| {
+                .write(urgent("purge"), how, move |tx| {
                     let gone = purge_verdicts(tx, now)?
                         + sessions::purge(tx, now - DEAD_SESSIONS)?
                         + sessions::purge_resets(tx, now)?;

@@ -38,7 +38,7 @@ use self::{
     app::{App, Shared},
     clock::Clock,
     config::Config,
-    db::FolderLock,
+    db::{FolderLock, Room},
     listener::{Bounds, Listener},
 };
 pub use self::{
@@ -129,8 +129,18 @@ pub async fn start_at(config: Config, clock: Clock) -> Result<Running, StartErro
     };
     let metrics_address = beside.as_ref().and_then(|listener| listener.address().ok());
     let location = config.location.clone();
-    let migrated = blocking(move || db::migrate(&location)).await??;
-    let app = App::build(config, clock).await?;
+    let room = if config.thrown_away { Room::unkept() } else { Room::beside(&location) };
+    let looked = room.clone();
+    let migrated = blocking(move || {
+        let migrated = looked.opening(|| db::migrate(&location));
+        if migrated.is_ok() && looked.is_short() {
+            // it may have been the last time that the daemon ran
+            looked.keep();
+        }
+        migrated
+    })
+    .await??;
+    let app = App::build(config, clock, room).await?;
     let owner =
         |conn: &mut db::Conn| repositories::users::anyone_with_role(conn, bursar_shared::permission::OWNER);
     let (has_owner, _) = app.db.read(owner).await.map_err(|why| BoxError::from(why.to_string()))?;
@@ -154,6 +164,7 @@ pub async fn start_at(config: Config, clock: Clock) -> Result<Running, StartErro
     }
     tasks.spawn(jobs::listen(app.clone(), stopped.clone()));
     tasks.spawn(jobs::expire(app.clone(), stopped.clone()));
+    tasks.spawn(jobs::keep_room(app.clone(), stopped.clone()));
     tasks.spawn(jobs::purge(app.clone(), stopped));
     Ok(Running { address, metrics_address, has_owner, migrated, app, stop, tasks, _lock: lock })
 }

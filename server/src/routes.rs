@@ -107,6 +107,8 @@ async fn ready(State(app): State<Shared>) -> Response {
     };
     // a store without an owner serves, but says so: somebody has to make the first one
     let wrong = app.clock.distrust();
+    // a full disk is said and no reason to send nobody here: there is no other daemon on the store, and who
+    // reads it or takes access away must reach this one
     let fine = database == "ok" && !draining && wrong.is_none();
     let status = if fine { "ok" } else { "unavailable" };
     let body = json!({
@@ -116,6 +118,7 @@ async fn ready(State(app): State<Shared>) -> Response {
             "owner": owner,
             "draining": draining,
             "clock": wrong.as_deref().unwrap_or("ok"),
+            "storage": app.db.room().shortage().unwrap_or("ok"),
         },
     });
     let code = if fine { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };

@@ -32,7 +32,7 @@ use self::beside::{beside, fingerprint, wants_csv};
 use crate::{
     app::Shared,
     cx::{Admit, Caller, Cx, Notes, user_actor},
-    db::{How, Outcome, Plain},
+    db::{How, Outcome, Plain, recorded},
     error::{Error, Refusal, Result, broken, later, refuse},
     limits::{ANONYMOUS, SESSION, Verdict, network, ratelimit, ratelimit_policy, retry_after},
     listener::{
@@ -365,12 +365,15 @@ async fn note_denial<O: Operation>(app: &Shared, seen: &Seen, why: Error) -> Err
     let how = How { stamp, key: None, dry_run: false };
     let noted = app
         .db
-        .write("access.denied", how, move |tx| {
+        .write(recorded("access.denied"), how, move |tx| {
             tx.log(Draft::about("access.denied", "access").data(&facts));
             Ok(Outcome::Done(Plain(())))
         })
         .await;
-    if let Err(fault) = noted {
+    // that nothing is written on a full disk is told once, not once a request
+    if let Err(fault) = noted
+        && !app.db.room().is_short()
+    {
         tracing::error!(request_id = seen.request_id, why = %fault, "a denial was not written down");
     }
     why

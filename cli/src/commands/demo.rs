@@ -67,7 +67,8 @@ pub(crate) fn run(cx: &Cx, args: Demo) -> Result<()> {
         ("log-level", "error".to_owned()),
     ];
     let flags = flags.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
-    let config = Config::load(&Sources { flags, ..Sources::default() }).map_err(broken)?;
+    let mut config = Config::load(&Sources { flags, ..Sources::default() }).map_err(broken)?;
+    config.thrown_away = thrown_away.is_some();
     run_daemon(async {
         let wrong = |wrong: Fault| Failure::new(1, wrong.to_string());
         let email: Email = EMAIL.parse().map_err(wrong)?;

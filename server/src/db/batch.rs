@@ -26,7 +26,9 @@ use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
 use super::{
-    Conn, Figures, How, Location, Waiting, Written, keys,
+    Conn, Figures, How, Location, Waiting, Written,
+    ballast::Label,
+    keys,
     keys::{Claim, Stored},
     money::{self, Order},
     open,
@@ -196,7 +198,7 @@ type Settle = Box<dyn FnOnce(Reply, Option<Box<dyn Any + Send>>) + Send>;
 
 /// A write that waits for its turn.
 pub(super) struct Job {
-    pub(super) label: &'static str,
+    pub(super) label: Label,
     pub(super) how: How,
     pub(super) deadline: Instant,
     pub(super) work: Work,
@@ -205,7 +207,7 @@ pub(super) struct Job {
 }
 
 impl Job {
-    pub(super) fn new<T, F>(label: &'static str, how: How, deadline: Instant, change: F) -> (Self, Waiting<T>)
+    pub(super) fn new<T, F>(label: Label, how: How, deadline: Instant, change: F) -> (Self, Waiting<T>)
     where
         T: Verdict + Send + 'static,
         F: Fn(&mut Tx<'_>) -> Result<Outcome<T>> + Send + Sync + 'static,
@@ -232,14 +234,10 @@ impl Job {
     }
 
     /// A job that moves money.
-    pub(super) fn money(
-        label: &'static str,
-        how: How,
-        deadline: Instant,
-        order: Order,
-    ) -> (Self, Waiting<Created<Transfer>>) {
+    pub(super) fn money(how: How, deadline: Instant, order: Order) -> (Self, Waiting<Created<Transfer>>) {
         let (tell, settled) = oneshot::channel();
         let (work, settle) = (Work::Money(Box::new(order)), settling::<Created<Transfer>>(tell));
+        let label = Label::from("money");
         (Self { label, how, deadline, work, settle, value: Mutex::new(None) }, Waiting { settled })
     }
 
@@ -345,7 +343,7 @@ fn unsynced(conn: &Conn, why: &Error) -> bool {
 /// Tells everybody that it may have happened.
 fn unknown(jobs: Vec<Job>, why: &Error) -> Settled {
     for job in jobs {
-        tracing::error!(label = job.label, why = %why, "outcome of a write is unknown");
+        tracing::error!(label = job.label.name, why = %why, "outcome of a write is unknown");
         job.fail(outcome_unknown());
     }
     Settled::Unknown

@@ -221,7 +221,7 @@ mod tests {
         };
         let how = How { stamp: Stamp::system("test"), key: None, dry_run };
         let order = Order { what: What::Create(Box::new(transfer)), issues: true, asker: None };
-        Job::money("money", how, Instant::now() + Duration::from_secs(9), order).0
+        Job::money(how, Instant::now() + Duration::from_secs(9), order).0
     }
 
     fn amounts(jobs: Option<Vec<Job>>) -> Vec<i64> {

@@ -321,7 +321,10 @@ pub fn migrate(location: &Location) -> Result<Vec<String>, BoxError> {
     refuse_newer(&mut conn)?;
     let ran = match &mut conn {
         Conn::Sqlite(sqlite) => {
-            sqlite.batch_execute(&format!("PRAGMA application_id={APPLICATION_ID};"))?;
+            // a start that changes nothing writes nothing: the disk may be full
+            if application_id(sqlite)? != APPLICATION_ID {
+                mark(sqlite)?;
+            }
             names(&sqlite.run_pending_migrations(SQLITE)?)
         }
         Conn::Pg(pg) => {
@@ -334,6 +337,17 @@ pub fn migrate(location: &Location) -> Result<Vec<String>, BoxError> {
         }
     };
     Ok(ran)
+}
+
+/// Says that a SQLite file is ours. It is written each time, whatever stood there.
+pub(super) fn mark(sqlite: &mut SqliteConnection) -> diesel::QueryResult<()> {
+    sqlite.batch_execute(&format!("PRAGMA application_id={APPLICATION_ID};"))
+}
+
+fn application_id(sqlite: &mut SqliteConnection) -> diesel::QueryResult<i64> {
+    diesel::sql_query("SELECT application_id AS value FROM pragma_application_id")
+        .get_result::<Number>(sqlite)
+        .map(|id| id.value)
 }
 
 /// What is applied and what is pending, changing nothing.
@@ -461,13 +475,11 @@ fn refuse_foreign_file(location: &Location) -> Result<(), BoxError> {
             path.display()
         )
     };
-    let id = diesel::sql_query("SELECT application_id AS value FROM pragma_application_id")
-        .get_result::<Number>(&mut conn)
-        .map_err(damaged)?;
+    let id = application_id(&mut conn).map_err(damaged)?;
     let tables = diesel::sql_query("SELECT COUNT(*) AS value FROM sqlite_schema")
         .get_result::<Number>(&mut conn)
         .map_err(damaged)?;
-    if id.value != APPLICATION_ID && tables.value > 0 {
+    if id != APPLICATION_ID && tables.value > 0 {
         return Err(format!("{} is a database of another program", path.display()).into());
     }
     Ok(())

@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 
 use super::{
     Conn, Figures, Location,
+    ballast::Room,
     batch::{self, Job, Settled},
     lanes::Lanes,
     open::{self, Purpose},
@@ -38,6 +39,8 @@ struct Turn {
     tries: u32,
     /// Whether it waited in vain before.
     hurried: bool,
+    /// Whether room was made for it before.
+    relieved: bool,
 }
 
 /// The one writer of a SQLite file, or one of those of money on PostgreSQL.
@@ -46,6 +49,8 @@ pub(super) struct Worker {
     pub(super) clock: Clock,
     pub(super) bus: Bus,
     pub(super) figures: std::sync::Arc<Figures>,
+    /// Whether there is any on the disk.
+    pub(super) room: Room,
     /// Until when it is in a hurry.
     pub(super) rush: Cell<Option<Instant>>,
 }
@@ -92,9 +97,41 @@ impl Worker {
     }
 
     fn settle(&self, conn: &mut Option<Conn>, group: Vec<Job>) {
-        let mut turns = VecDeque::from([Turn { jobs: group, tries: 0, hurried: false }]);
+        if group.iter().any(|job| !self.room.admits(job.label)) {
+            self.room.look();
+        }
+        let group = self.admitted(group);
+        if group.is_empty() {
+            return;
+        }
+        let mut turns = VecDeque::from([Turn { jobs: group, tries: 0, hurried: false, relieved: false }]);
         while let Some(turn) = turns.pop_front() {
             self.take(conn, turn, &mut turns);
+        }
+    }
+
+    /// Those that may be tried; on a full disk the others are refused.
+    fn admitted(&self, jobs: Vec<Job>) -> Vec<Job> {
+        let (admitted, refused) = jobs.into_iter().partition(|job| self.room.admits(job.label));
+        self.refuse(refused);
+        admitted
+    }
+
+    fn refuse(&self, jobs: Vec<Job>) {
+        for job in jobs {
+            job.fail(self.room.refusal());
+        }
+    }
+
+    /// There is no room: makes some and tries those again that it is for, once.
+    fn relieve(&self, jobs: Vec<Job>, relieved: bool, turns: &mut VecDeque<Turn>) {
+        self.room.give_up();
+        let jobs = self.admitted(jobs);
+        if relieved && !jobs.is_empty() {
+            self.room.set_spent(true);
+            self.refuse(jobs);
+        } else if !jobs.is_empty() {
+            turns.push_front(Turn { jobs, tries: 0, hurried: false, relieved: true });
         }
     }
 
@@ -107,13 +144,14 @@ impl Worker {
 
     /// Takes a turn; what is to be tried again has another.
     fn take(&self, conn: &mut Option<Conn>, turn: Turn, turns: &mut VecDeque<Turn>) {
-        let Turn { jobs, tries, hurried } = turn;
+        let Turn { jobs, tries, hurried, relieved } = turn;
         let open = match conn.take() {
             Some(open) => Ok(open),
             None => self.connect(),
         };
         let mut open = match open {
             Ok(open) => open,
+            Err(_) if self.room.looks_full() => return self.relieve(jobs, relieved, turns),
             Err(why) => {
                 let text = why.to_string();
                 for job in jobs {
@@ -131,14 +169,25 @@ impl Worker {
         }
         match batch::run(&mut open, jobs, &self.location, &self.clock, &self.bus, &self.figures) {
             Settled::All => {
+                if relieved {
+                    self.room.set_spent(false);
+                }
                 let fit = !rushed || wait_for_locks(&mut open, PATIENT).is_ok();
                 *conn = fit.then_some(open);
             }
-            Settled::Unknown => drop(open),
+            Settled::Unknown => {
+                drop(open);
+                if self.room.looks_full() {
+                    self.room.give_up();
+                }
+            }
             Settled::Again(mut jobs, why) => {
                 // never trust pages cached by a failed sync, nor a transaction of unknown depth
                 drop(open);
                 self.figures.retries.fetch_add(1, Ordering::Relaxed);
+                if self.room.is_why(&why) {
+                    return self.relieve(jobs, relieved, turns);
+                }
                 // before COMMIT a lost connection is certain to have changed nothing
                 let passing =
                     matches!(database_error(&why).map(trouble), Some(Trouble::Transient | Trouble::Lost));
@@ -155,23 +204,23 @@ impl Worker {
                     let tries = if jobs.len() > 1 { tries } else { tries + 1 };
                     let rest = jobs.split_off(jobs.len() / 2);
                     for jobs in [jobs, rest].into_iter().filter(|half| !half.is_empty()) {
-                        turns.push_back(Turn { jobs, tries, hurried: true });
+                        turns.push_back(Turn { jobs, tries, hurried: true, relieved });
                     }
                     return;
                 }
                 if !locked && ((passing && tries < 3) || overtaken) {
-                    return turns.push_front(Turn { jobs, tries: tries + 1, hurried });
+                    return turns.push_front(Turn { jobs, tries: tries + 1, hurried, relieved });
                 }
                 // only a mistake is somebody's own; what the disk or a neighbour does concerns all alike
                 let somebodys = matches!(database_error(&why).map(trouble), Some(Trouble::Mistake) | None);
                 if jobs.len() > 1 && somebodys {
                     let rest = jobs.split_off(jobs.len() / 2);
-                    turns.push_front(Turn { jobs: rest, tries, hurried });
-                    return turns.push_front(Turn { jobs, tries, hurried });
+                    turns.push_front(Turn { jobs: rest, tries, hurried, relieved });
+                    return turns.push_front(Turn { jobs, tries, hurried, relieved });
                 }
                 for job in jobs {
                     if ledger::refusal(&why).is_none() {
-                        tracing::error!(label = job.label, why = %why, "write failed");
+                        tracing::error!(label = job.label.name, why = %why, "write failed");
                     }
                     job.fail(batch::given_up(&why));
                 }

@@ -22,7 +22,7 @@ use serde_json::{Value, json};
 
 use crate::{
     cx::{Cx, check_version},
-    db::{Conn, Outcome, Tx, constraint},
+    db::{Conn, Outcome, Tx, constraint, urgent},
     error::{Error, Result, broken},
     ledger::What,
     log::Draft,
@@ -190,7 +190,7 @@ pub async fn update(cx: Cx, op: UpdateAccount) -> Result<Account> {
 /// Freezes an account: money may come in, nothing goes out.
 pub async fn freeze(cx: Cx, op: FreezeAccount) -> Result<Account> {
     let if_match = cx.beside.if_match;
-    cx.write("account.freeze", move |tx| {
+    cx.write(urgent("account.freeze"), move |tx| {
         let (mut row, before) = lock(tx, op.id, if_match)?;
         if row.status != AccountStatus::Active.as_str() || row.system_key.is_some() {
             return Err(illegal(&row, "frozen"));

@@ -16,7 +16,7 @@ use serde_json::json;
 use crate::{
     auth::{HashError, Hasher, TokenError, Who, digest},
     cx::{Caller, Cx, user_actor},
-    db::{Outcome, Tx},
+    db::{Outcome, Tx, recorded, urgent},
     error::{Error, Result, broken, later, refuse},
     limits::{LOGIN, LOGIN_ACCOUNT, Verdict, login_key},
     log::Draft,
@@ -107,7 +107,7 @@ pub async fn login(cx: Cx<()>, op: Login) -> Result<Tokens> {
     let (ip, user_agent) = (cx.beside.ip, cx.beside.user_agent.clone());
     let lives = cx.app.config.refresh_ttl;
     let (shown, ends_at) = cx
-        .write_plain("auth.login", move |tx| {
+        .write_plain(urgent("auth.login"), move |tx| {
             let now = tx.now();
             let row = users::lock(tx, &user)?;
             if row.status != UserStatus::Active.as_str() {
@@ -159,7 +159,7 @@ async fn failed(
 ) -> Error {
     let facts = json!({ "email": email, "userId": user, "reason": why });
     let noted = cx
-        .write_plain("auth.login_failed", move |tx| {
+        .write_plain(recorded("auth.login_failed"), move |tx| {
             tx.log(Draft::about("session.login_failed", "session").data(&facts));
             Ok(Outcome::Done(()))
         })
@@ -214,7 +214,7 @@ pub async fn refresh(cx: Cx<()>, op: Refresh) -> Result<Tokens> {
     let lives = cx.app.config.refresh_ttl;
     let (ip, sub, sid, offered) = (cx.beside.ip, claims.sub, claims.sid, claims.generation);
     let (shown, generation, ends_at) = cx
-        .write_plain("auth.refresh", move |tx| {
+        .write_plain(urgent("auth.refresh"), move |tx| {
             let now = tx.now();
             let row = sessions::lock(tx, sid)?.filter(|row| row.user_id == sub.to_string());
             let Some(row) = row else {
@@ -274,7 +274,7 @@ pub async fn logout(cx: Cx<Caller>, op: Logout) -> Result<Done> {
             claims.sid
         }
     };
-    cx.write_plain("auth.logout", move |tx| {
+    cx.write_plain(urgent("auth.logout"), move |tx| {
         let now = tx.now();
         if sessions::revoke(tx, &session.to_string(), now)? {
             tx.log(Draft::new("session.revoked", "session", session).data(&json!({ "reason": "logout" })));
@@ -302,7 +302,7 @@ pub async fn set_password(cx: Cx<()>, op: SetPassword) -> Result<Done> {
     }
     let hash = strong_hash(&cx, op.new_password.as_str(), "/newPassword", &[&row.email, &row.name]).await?;
     let ip = cx.beside.ip;
-    cx.write_plain("auth.set_password", move |tx| {
+    cx.write_plain(urgent("auth.set_password"), move |tx| {
         let row = users::lock(tx, &user)?;
         if row.status != UserStatus::Active.as_str() {
             return Err(refuse(ErrorCode::UserSuspended, "This person is not active."));

@@ -16,7 +16,7 @@ use serde_json::{Map, Value, json};
 use super::users::{self, Ready};
 use crate::{
     cx::{Caller, Cx},
-    db::{Outcome, Tx},
+    db::{Label, Outcome, Tx, urgent},
     error::{Error, Refusal, Result},
     log::Draft,
 };
@@ -67,7 +67,10 @@ pub async fn run(cx: Cx, op: BulkUsers) -> Result<BulkResult> {
         steps.push((item.if_match, step));
     }
     let (caller, atomic) = (cx.who.clone(), op.mode == BulkMode::Atomic);
-    cx.write("user.bulk", move |tx| {
+    // on a full disk many are suspended as one is
+    let suspends = steps.iter().all(|(_, step)| matches!(step, Ok(Step::Suspend(_)) | Err(_)));
+    let label = if suspends { urgent("user.bulk") } else { Label::from("user.bulk") };
+    cx.write(label, move |tx| {
         let mut items = Vec::with_capacity(steps.len());
         for (index, (if_match, step)) in (0u32..).zip(&steps) {
             let ran = match step {

@@ -7,7 +7,7 @@ use bursar_shared::operations::ledger::{GetTrialBalance, LedgerReport, TrialBala
 use crate::{
     app::App,
     cx::Cx,
-    db::Outcome,
+    db::{Outcome, recorded},
     error::Result,
     log::Draft,
     repositories::ledger::{Walk, trial_balance as sums},
@@ -27,7 +27,7 @@ pub async fn verify(cx: Cx, _: VerifyLedger) -> Result<LedgerReport> {
             Err(further) => walk = further,
         }
     };
-    cx.write("ledger.verify", move |tx| {
+    cx.write(recorded("ledger.verify"), move |tx| {
         tx.log(Draft::about("ledger.verified", "ledger").data(&report));
         Ok(Outcome::Done(report.clone()))
     })

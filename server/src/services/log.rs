@@ -8,7 +8,7 @@ use bursar_shared::{
 
 use crate::{
     cx::Cx,
-    db::Outcome,
+    db::{Outcome, recorded},
     error::Result,
     log::Draft,
     repositories::{
@@ -85,7 +85,7 @@ pub async fn verify(cx: Cx, _: VerifyAudit) -> Result<AuditReport> {
             break report;
         }
     };
-    cx.write("audit.verify", move |tx| {
+    cx.write(recorded("audit.verify"), move |tx| {
         tx.log(Draft::about("audit.verified", "audit").data(&report));
         Ok(Outcome::Done(report))
     })

@@ -17,7 +17,7 @@ use serde_json::json;
 use super::auth::{confirm_password, end_sessions, strong_hash};
 use crate::{
     cx::{Cx, check_version},
-    db::Outcome,
+    db::{Outcome, urgent},
     error::{Result, not_found, refuse},
     log::Draft,
     repositories::{sessions, users},
@@ -55,7 +55,7 @@ pub async fn change_password(cx: Cx, op: ChangePassword) -> Result<Done> {
     confirm_password(&cx, &row, op.current_password.as_str()).await?;
     let hash = strong_hash(&cx, op.new_password.as_str(), "/newPassword", &[&row.email, &row.name]).await?;
     let confirmed = row.password_hash;
-    cx.write("me.change_password", move |tx| {
+    cx.write(urgent("me.change_password"), move |tx| {
         let row = users::lock(tx, &user)?;
         if row.password_hash != confirmed {
             return Err(refuse(ErrorCode::InvalidCredentials, "The password so far was changed meanwhile."));
@@ -82,7 +82,7 @@ pub async fn list_sessions(cx: Cx, _: MySessions) -> Result<Sessions> {
 /// Ends one of one's own sessions.
 pub async fn end_session(cx: Cx, op: EndMySession) -> Result<Done> {
     let user = cx.who.user.to_string();
-    cx.write("me.end_session", move |tx| {
+    cx.write(urgent("me.end_session"), move |tx| {
         let now = tx.now();
         // somebody else's session is not there, as far as the caller may know
         let row = sessions::get_locked(tx, op.id)?;

@@ -15,7 +15,7 @@ use serde_json::json;
 use super::auth::end_sessions;
 use crate::{
     cx::{Caller, Cx},
-    db::{Outcome, Tx},
+    db::{Outcome, Tx, urgent},
     error::{Result, broken, not_found},
     log::Draft,
     repositories::{roles, sessions, users},
@@ -59,7 +59,7 @@ fn may_sign_out(tx: &mut Tx<'_>, caller: &Caller, user: UserId) -> Result<()> {
 /// Ends a session.
 pub async fn revoke(cx: Cx, op: RevokeSession) -> Result<Done> {
     let caller = cx.who.clone();
-    cx.write("session.revoke", move |tx| {
+    cx.write(urgent("session.revoke"), move |tx| {
         let now = tx.now();
         let row = sessions::get_locked(tx, op.id)?;
         let user = row.user_id.parse().map_err(|why| broken("user of a session")(Box::new(why)))?;
@@ -76,7 +76,7 @@ pub async fn revoke(cx: Cx, op: RevokeSession) -> Result<Done> {
 /// Ends all sessions of a person.
 pub async fn revoke_all(cx: Cx, op: RevokeSessions) -> Result<Revoked> {
     let caller = cx.who.clone();
-    cx.write("session.revoke_all", move |tx| {
+    cx.write(urgent("session.revoke_all"), move |tx| {
         may_sign_out(tx, &caller, op.user_id)?;
         let revoked = end_sessions(tx, &op.user_id.to_string(), None, "revoked")?;
         Ok(Outcome::Done(Revoked { revoked }))

@@ -21,7 +21,7 @@ use super::auth::{end_sessions, strong_hash};
 use crate::{
     auth::{Hasher, OneTime},
     cx::{Caller, Cx, check_version},
-    db::{Conn, Outcome, Tx, constraint},
+    db::{Conn, Label, Outcome, Tx, constraint, urgent},
     error::{Error, Result, broken, not_found, refuse},
     log::Draft,
     repositories::{
@@ -388,7 +388,8 @@ fn reason(reason: Option<&bursar_shared::field::Reason>) -> Value {
 /// Suspends a person: their sessions end at once.
 pub async fn suspend(cx: Cx, op: SuspendUser) -> Result<User> {
     let (caller, if_match) = (cx.who.clone(), cx.beside.if_match);
-    cx.write("user.suspend", move |tx| suspend_in(tx, &caller, &op, if_match).map(Outcome::Done)).await
+    cx.write(urgent("user.suspend"), move |tx| suspend_in(tx, &caller, &op, if_match).map(Outcome::Done))
+        .await
 }
 
 /// Lets a suspended person in again, within a transaction.
@@ -441,7 +442,12 @@ pub async fn delete(cx: Cx, op: DeleteUser) -> Result<Done> {
 /// Gives a person exactly these roles.
 pub async fn set_roles(cx: Cx, op: SetUserRoles) -> Result<User> {
     let (caller, if_match) = (cx.who.clone(), cx.beside.if_match);
-    cx.write("user.set_roles", move |tx| {
+    // on a full disk roles can be withdrawn, not given
+    let held = cx.app.standing(op.id).await?;
+    let holds = |role: &RoleName| held.as_ref().is_none_or(|held| held.roles.contains_key(role.as_str()));
+    let label =
+        if op.roles.iter().all(holds) { urgent("user.set_roles") } else { Label::from("user.set_roles") };
+    cx.write(label, move |tx| {
         let (mut row, before, standing) = lock_for(tx, &caller, op.id, if_match)?;
         refuse_deleted(&row, "given roles")?;
         if !op.roles.iter().any(|role| role.as_str() == OWNER) {
@@ -459,7 +465,7 @@ pub async fn set_roles(cx: Cx, op: SetUserRoles) -> Result<User> {
 pub async fn reset_password(cx: Cx, op: ResetPassword) -> Result<PasswordReset> {
     let secret = OneTime::new().map_err(|why| broken("a one-time token")(Box::new(why)))?;
     let (caller, if_match) = (cx.who.clone(), cx.beside.if_match);
-    cx.write("user.reset_password", move |tx| {
+    cx.write(urgent("user.reset_password"), move |tx| {
         let (mut row, _, _) = lock_for(tx, &caller, op.id, if_match)?;
         if row.status != UserStatus::Active.as_str() {
             return Err(illegal(&row.status, "given a new password"));

@@ -6,7 +6,7 @@ use std::{
 };
 
 /// The text of all source files below a folder of the workspace, without their tests.
-fn sources(folder: &str) -> Vec<(String, String)> {
+pub fn sources(folder: &str) -> Vec<(String, String)> {
     fn collect(folder: &Path, found: &mut Vec<PathBuf>) {
         for entry in fs::read_dir(folder).unwrap_or_else(|why| panic!("{}: {why}", folder.display())) {
             let path = entry.unwrap().path();
@@ -38,7 +38,7 @@ fn sources(folder: &str) -> Vec<(String, String)> {
 }
 
 /// What of a file is compiled into the program.
-fn program(text: &str) -> &str {
+pub fn program(text: &str) -> &str {
     text.split("#[cfg(test)]").next().unwrap()
 }
 

@@ -25,6 +25,7 @@ use bursar_shared::{
 use tokio::task::JoinHandle;
 
 use crate::{
+    ballast::{figure, kept_back},
     faults::{Daemon, bearer, paused},
     money::{amount, fund, now, open, sound, transfer},
     nemesis::{Disk, Fault, Postgres, Wire},
@@ -419,6 +420,28 @@ async fn on_a_disk(faults: &[Fault]) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bank_whose_disk_breaks_and_mends_loses_no_cent() {
     on_a_disk(&[Fault::Full, Fault::Sync, Fault::ReadOnly]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bank_on_a_disk_that_fills_up_and_is_cleared_loses_no_cent() {
+    let mut random = Random(seed());
+    let Some((disk, s)) = kept_back().await else { return };
+    let owner = s.signed_in("owner", "owner").await;
+    let mut bank = Bank::open(&owner, 6, 500).await;
+    for _ in 0..rounds(3, 60) {
+        let shift = Shift::of(usize::MAX, usize::MAX);
+        let customers = bank.customers(std::slice::from_ref(&owner), &mut random, &shift);
+        passes(&mut random, 150).await;
+        disk.fill(0);
+        eventually("it is seen", || async { figure(&s.url(), "bursar_storage_short").await == 1 }).await;
+        passes(&mut random, 300).await;
+        disk.clear();
+        eventually("there is room", || async { figure(&s.url(), "bursar_storage_short").await == 0 }).await;
+        passes(&mut random, 300).await;
+        shift.over.store(true, Ordering::Relaxed);
+        bank.settles(&s, &owner, customers).await;
+    }
+    bank.over();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -59,7 +59,8 @@ static int refuses(int fd, off_t end) {
     if (!what || !of_store(fd)) return errno = before, 0;
     struct stat facts;
     /* a full disk writes over what is there */
-    if (what == 'f' && fstat(fd, &facts) == 0 && end > facts.st_size) return errno = ENOSPC, 1;
+    if ((what == 'f' || what == 'q') && fstat(fd, &facts) == 0 && end > facts.st_size)
+        return errno = what == 'q' ? EDQUOT : ENOSPC, 1;
     if (what == 'r') return errno = EROFS, 1;
     if (what == 'W' && __sync_add_and_fetch(&counted, 1) >= number) kill(getpid(), SIGKILL);
     return errno = before, 0;

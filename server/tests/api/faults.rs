@@ -11,7 +11,7 @@ use std::{
 use bursar_server::{
     Location,
     config::{Config, Sources},
-    run_until_signal, start,
+    log_to_stderr, run_until_signal, start,
     testing::{TestServer, eventually},
 };
 use bursar_shared::{
@@ -46,6 +46,7 @@ async fn runs_as_a_daemon() {
         .filter_map(|line| line.split_once('='))
         .map(|(key, value)| (key.to_owned(), value.to_owned()));
     let config = Config::load(&Sources { flags: flags.collect(), ..Sources::default() }).unwrap();
+    let _lines = log_to_stderr(&config).unwrap();
     let running = start(config).await.unwrap();
     println!("LISTENING {}", running.address);
     std::thread::spawn(|| {
@@ -77,6 +78,11 @@ impl Daemon {
 
     /// The same with an environment.
     pub fn start_in(s: &TestServer, environment: Environment) -> Self {
+        Self::start_saying(s, environment, Stdio::null())
+    }
+
+    /// The same, and its log lines go there.
+    pub fn start_saying(s: &TestServer, environment: Environment, lines: Stdio) -> Self {
         let location = match s.location() {
             Location::Sqlite(path) => format!("sqlite:{}", path.display()),
             Location::Postgres(url) => url.clone(),
@@ -92,7 +98,7 @@ impl Daemon {
             .env("RUST_BACKTRACE", "0")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .stderr(Stdio::null())
+            .stderr(lines)
             .spawn()
             .unwrap();
         let (said, tell) = (BufReader::new(child.stdout.take().unwrap()), child.stdin.take().unwrap());

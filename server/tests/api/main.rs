@@ -12,6 +12,7 @@
 mod arrows;
 mod attack;
 mod authorization;
+mod ballast;
 mod bank;
 mod clocks;
 mod faults;

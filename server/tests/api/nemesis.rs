@@ -188,6 +188,74 @@ async fn carry(
     }
 }
 
+/// A disk that is really small: memory, mounted as a file system of its own.
+pub struct SmallDisk {
+    folder: tempfile::TempDir,
+}
+
+impl SmallDisk {
+    /// One of so many MiB; nothing where nobody may mount, or where there is no SQLite store to fill it.
+    pub fn of(size: usize) -> Option<Self> {
+        if postgres_url().is_some() {
+            println!("what is kept back for a full disk is kept beside a SQLite store");
+            return None;
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let mut mount = Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", &format!("size={size}m,mode=700"), "tmpfs"]).arg(folder.path());
+        if !mount.status().is_ok_and(|done| done.success()) {
+            println!(
+                "NOT RUN: a small disk can be mounted only as root; nothing here was tried on a full one"
+            );
+            return None;
+        }
+        Some(Self { folder })
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// What of it is free, in bytes.
+    pub fn left(&self) -> u64 {
+        let facts = Command::new("df").args(["-B1", "--output=avail"]).arg(self.path()).output().unwrap();
+        let text = String::from_utf8(facts.stdout).unwrap();
+        text.lines().last().unwrap().trim().parse().unwrap()
+    }
+
+    /// Somebody else writes it full, but for so many bytes.
+    pub fn fill(&self, but: u64) {
+        use std::io::{ErrorKind, Write};
+        let mut options = std::fs::OpenOptions::new();
+        let mut filler = options.create(true).append(true).open(self.path().join("filler")).unwrap();
+        loop {
+            let count = self.left().saturating_sub(but).min(1 << 20);
+            if but > 0 && count == 0 {
+                return;
+            }
+            // with nothing to be left, until the disk says so
+            match filler.write_all(&vec![1; usize::try_from(count.max(1)).unwrap()]) {
+                Ok(()) => {}
+                Err(why) if why.kind() == ErrorKind::StorageFull => return,
+                Err(why) => panic!("{why}"),
+            }
+        }
+    }
+
+    /// And throws it away again.
+    pub fn clear(&self) {
+        std::fs::remove_file(self.path().join("filler")).unwrap();
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        // who has files open there keeps it until they are closed
+        let _ = Command::new("umount").arg("-l").arg(self.path()).status();
+    }
+}
+
 /// A disk that breaks, for processes that are started with its environment: a library of C between them and
 /// the system (disk.c), which answers in place of it.
 pub struct Disk {
@@ -200,6 +268,8 @@ pub struct Disk {
 pub enum Fault {
     /// Nothing grows any more.
     Full,
+    /// Nothing grows any more, because somebody has had their share.
+    Quota,
     /// A sync says that what was written before may be lost.
     Sync,
     /// Nothing is written any more.
@@ -246,6 +316,7 @@ impl Disk {
     pub fn breaks(&self, fault: Fault) {
         let text = match fault {
             Fault::Full => "f".to_owned(),
+            Fault::Quota => "q".to_owned(),
             Fault::Sync => "s".to_owned(),
             Fault::ReadOnly => "r".to_owned(),
             Fault::DiesAtSync(number) => format!("S{number}"),

@@ -24,21 +24,21 @@ use crate::{
 };
 
 /// Two accounts with some money in the first.
-async fn pair(client: &Client) -> (Account, Account) {
+pub async fn pair(client: &Client) -> (Account, Account) {
     let (a, b) = (open(client, "a", "EUR").await, open(client, "b", "EUR").await);
     fund(client, &a, 1_000_000).await;
     (a, b)
 }
 
 /// Asked once, without the patience of the client.
-async fn once(client: &Client, op: &CreateTransfer, key: &str) -> Result<Created<Transfer>, Error> {
+pub async fn once(client: &Client, op: &CreateTransfer, key: &str) -> Result<Created<Transfer>, Error> {
     let how = How { key: Some(key.to_owned()), once: true, ..How::default() };
     client.send(op, &how).await.map(|reply| reply.answer)
 }
 
 /// Money moves until the database refuses it; answers how it was refused, under which key, and how much was
 /// moved before.
-async fn until_refused(client: &Client, op: &CreateTransfer) -> (Error, String, i64) {
+pub async fn until_refused(client: &Client, op: &CreateTransfer) -> (Error, String, i64) {
     for done in 0..2_000 {
         let key = key();
         if let Err(why) = once(client, op, &key).await {
