@@ -106,8 +106,8 @@ async fn ready(State(app): State<Shared>) -> Response {
         None => "unknown",
     };
     // a store without an owner serves, but says so: somebody has to make the first one
-    let wrong = app.clock.distrust();
-    let fine = database == "ok" && !draining && wrong.is_none();
+    let (wrong, keys) = (app.clock.distrust(), app.keys.wrong());
+    let fine = database == "ok" && !draining && wrong.is_none() && keys.is_none();
     let status = if fine { "ok" } else { "unavailable" };
     let body = json!({
         "status": status,
@@ -116,6 +116,7 @@ async fn ready(State(app): State<Shared>) -> Response {
             "owner": owner,
             "draining": draining,
             "clock": wrong.as_deref().unwrap_or("ok"),
+            "keys": keys.as_deref().unwrap_or("ok"),
         },
     });
     let code = if fine { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
@@ -129,7 +130,7 @@ async fn document() -> Response {
 }
 
 async fn jwks(State(app): State<Shared>) -> Response {
-    ([(header::CACHE_CONTROL, "public, max-age=300")], Json(app.keys.jwks())).into_response()
+    ([(header::CACHE_CONTROL, "public, max-age=300")], Json(app.keys.ring.jwks())).into_response()
 }
 
 async fn metrics(State(app): State<Shared>) -> Response {
