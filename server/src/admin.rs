@@ -137,8 +137,7 @@ pub async fn rotate_keys(
         return Err("the store is of an older version: run bursar migrate first".into());
     }
     let sealer = Arc::new(keys::sealer(config)?);
-    let db =
-        Db::open(&config.location, 1, config.group, clock.clone(), Bus::default(), Default::default())?;
+    let db = Db::open(&config.location, 1, config.group, clock.clone(), Bus::default(), Default::default())?;
     let wish = match rotation {
         Rotation::Soon => Wish::Soon,
         Rotation::Now => Wish::Now,

@@ -247,9 +247,13 @@ impl App {
         show("bursar_log_head", "The number of the last row of the log.", gauge, &[], |app| {
             u64::try_from(app.bus.head()).unwrap_or(0)
         });
-        show("bursar_signing_key_age_seconds", "Since the key that signs tokens began to.", gauge, &[], |app| {
-            app.keys.age(app.clock.now())
-        });
+        show(
+            "bursar_signing_key_age_seconds",
+            "Since the key that signs tokens began to.",
+            gauge,
+            &[],
+            |app| app.keys.age(app.clock.now()),
+        );
         let clock = self.clock.clone();
         let help = "How far this machine's clock was ahead of PostgreSQL's when they were last compared.";
         self.metrics.source("bursar_clock_ahead_seconds", help, gauge, &[], move || clock.seconds_ahead());

@@ -346,12 +346,7 @@ fn begin(tx: &mut Tx<'_>, key: &SigningKey, signs_from: Timestamp) -> Result<()>
     Ok(())
 }
 
-fn by_age(
-    tx: &mut Tx<'_>,
-    sealer: &Sealer,
-    keys: &[SigningKey],
-    period: Option<Duration>,
-) -> Result<Turned> {
+fn by_age(tx: &mut Tx<'_>, sealer: &Sealer, keys: &[SigningKey], period: Option<Duration>) -> Result<Turned> {
     let mut turned = Turned::default();
     for step in due(&times(keys), tx.now(), period) {
         match step {
@@ -379,7 +374,8 @@ fn ahead(tx: &mut Tx<'_>, sealer: &Sealer, keys: &[SigningKey], wait: Duration) 
     let mut signs_from = now + wait;
     let next = keys.get(signer(&times(keys), now) + 1);
     let kid = match next {
-        Some(next) if next.signs_from <= signs_from => {
+        // whoever waited for another who did the same has a clock of before
+        Some(next) if next.signs_from <= signs_from + MOMENT => {
             signs_from = next.signs_from;
             next.kid.clone()
         }

@@ -143,8 +143,10 @@ pub(crate) struct CreateAdmin {
 
 /// Rotates the keys that sign tokens.
 #[derive(Debug, Args)]
-#[command(after_help = "Without a flag another key is published now and signs in a day: nobody notices. Tokens of \
-                        the key before it stay good until they expire. A key that leaked: --revoke-old.")]
+#[command(
+    after_help = "Without a flag another key is published now and signs in a day: nobody notices. Tokens of \
+                        the key before it stay good until they expire. A key that leaked: --revoke-old."
+)]
 pub(crate) struct RotateKeys {
     /// Sign within ten seconds: other services may refuse new tokens until they fetch the keys again
     #[arg(long, conflicts_with = "revoke_old")]

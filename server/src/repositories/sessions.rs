@@ -158,9 +158,8 @@ pub fn revoke_all(conn: &mut Conn, now: Timestamp) -> Result<u64> {
         // there may be a million of them, and what is usual is meant for requests
         diesel::sql_query("SET LOCAL statement_timeout = '5min'").execute(pg)?;
     }
-    let live = sessions::table
-        .filter(sessions::revoked_at.is_null())
-        .filter(sessions::expires_at.gt(now.micros()));
+    let live =
+        sessions::table.filter(sessions::revoked_at.is_null()).filter(sessions::expires_at.gt(now.micros()));
     let ended = diesel::update(live).set(sessions::revoked_at.eq(now.micros())).execute(conn)?;
     Ok(ended as u64)
 }
