@@ -350,6 +350,18 @@ mod tests {
     }
 
     #[test]
+    fn stands_in_the_readme() {
+        let readme = include_str!("../../README.md");
+        for setting in SETTINGS {
+            let (flag, value) = (format!("--{} {}", setting.key, setting.value), setting.default);
+            let flag = flag.trim_end().replace('|', "\\|");
+            let default = if value.is_empty() { String::new() } else { format!("`{value}`") };
+            let line = format!("| `{flag}` | `{}` | {default} | {} |", setting.variable(), setting.help);
+            assert!(readme.contains(&line), "README.md lacks this line: {line}");
+        }
+    }
+
+    #[test]
     fn says_where_a_wrong_value_came_from() {
         let environment = |name: &str| (name == "BURSAR_POOL_SIZE").then(|| "many".to_owned());
         let sources = Sources { environment: Some(&environment), ..Sources::default() };

@@ -138,6 +138,9 @@ impl Keys {
                 }
             }
         }
+        if signing.is_empty() && wrong.is_none() {
+            wrong = Some("the store has no signing key: restart the daemon, which makes one".to_owned());
+        }
         self.ring.replace(signing);
         *self.wrong.lock().unwrap_or_else(PoisonError::into_inner) = wrong;
     }

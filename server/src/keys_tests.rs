@@ -101,6 +101,9 @@ fn what_cannot_be_opened_is_left_out_and_said() {
     keys.take(&[stored(&ours, &old), forged]);
     assert_eq!(keys.ring.published().len(), 1);
     assert!(keys.wrong().unwrap().contains("is another one"));
+    // somebody deleted them by hand
+    keys.take(&[]);
+    assert!(keys.wrong().unwrap().contains("no signing key"));
     // and put right
     keys.take(&[stored(&ours, &old), stored(&ours, &new)]);
     assert!(keys.ring.holds(&new.kid));

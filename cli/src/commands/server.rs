@@ -329,7 +329,8 @@ fn told(rotation: Rotation, done: &Rotated) -> String {
     let from = done.signs_from.map(|from| from.to_string()).unwrap_or_default();
     match rotation {
         Rotation::RevokeOld => format!(
-            "{} keys were revoked and {} sessions ended: everybody signs in again",
+            "{} keys were revoked and {} sessions ended: everybody signs in again; other services refuse old tokens \
+             once they fetch /.well-known/jwks.json again, within 5 minutes if they heed its Cache-Control",
             done.revoked.len(),
             done.sessions_ended
         ),

@@ -18,7 +18,7 @@ use bursar_shared::{
 use futures_util::{StreamExt as _, future::join_all};
 use serde_json::{Value, json};
 
-use crate::support::{Answer, PASSWORD, count, get, key, post, rows, tokens};
+use crate::support::{Answer, count, get, key, post, rows, tokens};
 
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3_600);
@@ -35,6 +35,13 @@ async fn published(s: &TestServer) -> Vec<String> {
 async fn comes_to(s: &TestServer, many: usize) -> Vec<String> {
     eventually(&format!("{many} keys are published"), || async { published(s).await.len() == many }).await;
     published(s).await
+}
+
+/// Seconds since a daemon started.
+async fn uptime(s: &TestServer) -> u64 {
+    let text = String::from_utf8(get("/metrics").send_unchecked(s).await.body).unwrap();
+    let line = text.lines().find(|line| line.starts_with("bursar_uptime_seconds ")).unwrap();
+    line.rsplit(' ').next().unwrap().parse().unwrap()
 }
 
 /// Which key signed a token.
@@ -181,6 +188,49 @@ async fn of_many_who_rotate_at_once_one_makes_a_key() {
 }
 
 #[tokio::test]
+async fn of_daemons_that_start_at_once_on_an_empty_store_one_makes_the_keys() {
+    let mut s = TestServer::start().await;
+    if !s.is_postgres() {
+        return;
+    }
+    s.pause().await;
+    s.sql("DELETE FROM secrets").await.unwrap();
+    let all = join_all((0..4).map(|_| s.second())).await;
+    let key = rows(&s, "SELECT id AS value FROM secrets WHERE purpose = 'tokens'");
+    assert_eq!((key.len(), count(&s, "secrets")), (1, 2));
+    for one in &all {
+        assert_eq!(published(one).await, key);
+    }
+}
+
+#[tokio::test]
+async fn a_rotation_that_fails_is_tried_again_and_the_old_key_signs_meanwhile() {
+    let s = TestServer::start().await;
+    let ann = s.person("ann", "support").await;
+    let (refuse, allow) = if s.is_postgres() {
+        (
+            "ALTER TABLE secrets ADD CONSTRAINT no_more CHECK (purpose <> 'tokens') NOT VALID",
+            "ALTER TABLE secrets DROP CONSTRAINT no_more",
+        )
+    } else {
+        (
+            "CREATE TRIGGER no_more BEFORE INSERT ON secrets BEGIN SELECT RAISE(ABORT, 'no_more'); END",
+            "DROP TRIGGER no_more",
+        )
+    };
+    s.sql(refuse).await.unwrap();
+    s.clock.forward(200 * DAY);
+    let begun = uptime(&s).await;
+    eventually("it was looked three times", || async { uptime(&s).await >= begun + 4 }).await;
+    assert_eq!(published(&s).await.len(), 1);
+    assert_eq!(me(&s, &tokens(&s, &ann).await.access_token).await, "200");
+    s.sql(allow).await.unwrap();
+    s.clock.forward(2 * MINUTE);
+    comes_to(&s, 2).await;
+    assert_eq!(kinds(&s), ["signing_key.published"]);
+}
+
+#[tokio::test]
 async fn a_revoked_key_ends_every_token_at_once_here_and_there() {
     let s = TestServer::start().await;
     let ann = s.person("ann", "owner").await;
@@ -318,9 +368,8 @@ async fn a_restored_backup_brings_its_keys_back_until_they_are_revoked_again() {
     eventually("it is revoked", || async { me(&s, &leaked.access_token).await == "401 TOKEN_INVALID" }).await;
     let lost = tokens(&s, &ann).await;
     s.pause().await;
-    for part in ["db-wal", "db-shm"] {
-        let _ = std::fs::remove_file(path.with_extension(part));
-    }
+    // the last connection that is closed takes it away
+    eventually("the store is closed", || async { !path.with_extension("db-wal").exists() }).await;
     std::fs::copy(&backup, &path).unwrap();
     s.resume().await;
     // what was signed after the backup is of a key that nobody knows any more
@@ -344,19 +393,24 @@ async fn a_clock_that_is_wrong_rotates_nothing_but_revokes() {
         assert!(why.contains("ahead of the database"), "{why}");
     }
     // it looks every second, and by its clock a key is due
-    let up = || async {
-        let text = String::from_utf8(get("/metrics").send_unchecked(&other).await.body).unwrap();
-        let line = text.lines().find(|line| line.starts_with("bursar_uptime_seconds ")).unwrap().to_owned();
-        line.rsplit(' ').next().unwrap().parse::<u64>().unwrap()
-    };
-    let begun = up().await;
-    eventually("it looked three times", || async { up().await >= begun + 4 }).await;
+    let begun = uptime(&other).await;
+    eventually("it looked three times", || async { uptime(&other).await >= begun + 4 }).await;
     assert_eq!(kinds(&s), Vec::<String>::new());
     // a key that leaked does not wait for the clock, and whoever signs in by the right one can be known
-    rotate_keys(s.config(), wrong, Rotation::RevokeOld, false).await.unwrap();
+    let rotated = rotate_keys(s.config(), wrong, Rotation::RevokeOld, false).await.unwrap();
+    let new = [rotated.kid.unwrap()];
     let ann = s.person("ann", "support").await;
-    eventually("the new one signs", || async { published(&s).await.len() == 1 && kinds(&s).len() == 2 })
-        .await;
-    let pair = s.anonymous().call(&crate::support::login(ann.email.as_str(), PASSWORD)).await.unwrap();
-    eventually("it is known", || async { me(&s, &pair.access_token).await == "200" }).await;
+    eventually("the old one is gone", || async { published(&s).await == new }).await;
+    let pair = tokens(&s, &ann).await;
+    assert_eq!(
+        (kid(&pair.access_token), me(&s, &pair.access_token).await),
+        (new[0].clone(), "200".to_owned())
+    );
+    // what the wrong clock dated does not stand in the way of its successors for a hundred days
+    eventually("it is brought into time", || async {
+        kinds(&s).last().unwrap() == "signing_key.rescheduled"
+    })
+    .await;
+    s.clock.forward(91 * DAY);
+    comes_to(&s, 2).await;
 }
