@@ -73,12 +73,18 @@ impl Keys {
         if !stored.iter().any(|row| row.purpose == TOKENS) || !stored.iter().any(|row| row.purpose == CURSORS)
         {
             let (sealer, now) = (sealer.clone(), clock.now());
+            let first = stored.is_empty();
             db.write("keys.create", by("keys"), move |tx| {
                 let cursors = random::<32>().map_err(|why| broken("making a key")(why.into()))?;
                 // named, so that of two daemons that start at once one makes it, and the other waits
                 secrets::insert(tx, &sealed(&sealer, "cursors-1", CURSORS, &cursors, now, now)?)?;
                 if !secrets::lock(tx)?.iter().any(|row| row.purpose == TOKENS) {
-                    make(tx, &sealer, now)?;
+                    // later somebody took them away by hand, and daemons that run must hear of this one
+                    if first {
+                        make(tx, &sealer, now)?
+                    } else {
+                        publish(tx, &sealer, now, "none was left")?
+                    };
                 }
                 Ok(Outcome::Done(Plain(())))
             })
@@ -152,12 +158,12 @@ impl Keys {
 
     /// Whether there is something to rotate, as far as this daemon knows; asks nobody.
     pub fn is_due(&self, now: Timestamp) -> bool {
-        !due(&times(&self.ring.published()), now, self.period).is_empty()
+        !due(&self.ring.times(), now, self.period).is_empty()
     }
 
     /// How long the key that signs has done so, in seconds.
     pub fn age(&self, now: Timestamp) -> u64 {
-        let times = times(&self.ring.published());
+        let times = self.ring.times();
         times.get(signer(&times, now)).map_or(0, |from| now.since(*from).as_secs())
     }
 

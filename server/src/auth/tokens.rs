@@ -350,6 +350,11 @@ impl KeyRing {
         self.keys().iter().map(|ready| ready.key.clone()).collect()
     }
 
+    /// When they sign from, the earliest first.
+    pub fn times(&self) -> Vec<Timestamp> {
+        self.keys().iter().map(|ready| ready.key.signs_from).collect()
+    }
+
     /// Whether a key is still there: what was checked with it earlier is worth no more than it is.
     pub fn holds(&self, kid: &str) -> bool {
         self.keys().iter().any(|ready| *ready.kid == *kid)

@@ -201,6 +201,15 @@ async fn of_daemons_that_start_at_once_on_an_empty_store_one_makes_the_keys() {
     for one in &all {
         assert_eq!(published(one).await, key);
     }
+    assert_eq!(kinds(&s), Vec::<String>::new());
+    // somebody takes the keys away by hand: the daemon that is started anew makes one, and the others hear of it
+    s.sql("DELETE FROM secrets WHERE purpose = 'tokens'").await.unwrap();
+    let another = s.second().await;
+    let key = published(&another).await;
+    for one in &all {
+        eventually("they hear of it", || async { published(one).await == key }).await;
+    }
+    assert_eq!(kinds(&s), ["signing_key.published"]);
 }
 
 #[tokio::test]
@@ -280,6 +289,31 @@ async fn a_revoked_key_ends_every_token_at_once_here_and_there() {
     let told =
         ["signing_key.published", "signing_key.published", "signing_key.revoked", "signing_key.revoked"];
     assert_eq!(kinds(&s), told);
+}
+
+#[tokio::test]
+async fn a_token_that_is_traded_in_while_its_key_is_revoked_comes_out_worthless() {
+    let s = TestServer::start().await;
+    let ann = s.person("ann", "support").await;
+    for _ in 0..3 {
+        let pairs = join_all((0..8).map(|_| tokens(&s, &ann))).await;
+        // some before, some after
+        let trades = async {
+            let mut got = Vec::new();
+            for some in pairs.chunks(2) {
+                got.extend(join_all(some.iter().map(|pair| refresh(&s, pair))).await);
+            }
+            got
+        };
+        let (traded, rotated) = tokio::join!(trades, by_hand(&s, Rotation::RevokeOld));
+        let new = [rotated.kid.unwrap()];
+        eventually("the old one is gone", || async { published(&s).await == new }).await;
+        for answer in traded.iter().filter(|answer| answer.status == 200) {
+            let worth = me(&s, answer.data()["accessToken"].as_str().unwrap()).await;
+            assert!(worth == "401 TOKEN_INVALID" || worth == "401 SESSION_REVOKED", "{worth}");
+        }
+        assert_eq!(count(&s, "sessions WHERE revoked_at IS NULL"), 0);
+    }
 }
 
 #[tokio::test]
