@@ -15,6 +15,7 @@ use bursar_shared::{
     client::Followed,
     operations::{auth::Tokens, log::StreamEvents},
 };
+use diesel::{Connection, PgConnection, connection::SimpleConnection};
 use futures_util::{StreamExt as _, future::join_all};
 use serde_json::{Value, json};
 
@@ -162,8 +163,22 @@ async fn no_key_is_made_where_that_is_switched_off_but_by_hand() {
 #[tokio::test]
 async fn of_many_who_rotate_at_once_one_makes_a_key() {
     let s = TestServer::start().await;
-    // beside the daemon, from processes of their own
-    let all = join_all((0..6).map(|_| by_hand(&s, Rotation::Soon))).await;
+    // beside the daemon, each with connections of its own
+    let all = join_all((0..6).map(|_| by_hand(&s, Rotation::Soon)));
+    let all = match s.location() {
+        Location::Sqlite(_) => all.await,
+        // all of them have begun before the first may write
+        Location::Postgres(url) => {
+            let mut other = PgConnection::establish(url).unwrap();
+            other.batch_execute("BEGIN; LOCK TABLE secrets IN EXCLUSIVE MODE").unwrap();
+            let release = async {
+                let waiting = "pg_locks WHERE NOT granted AND relation = 'secrets'::regclass";
+                eventually("all wait", || async { count(&s, waiting) == 6 }).await;
+                other.batch_execute("COMMIT").unwrap();
+            };
+            tokio::join!(all, release).0
+        }
+    };
     assert_eq!(all.iter().filter(|one| one.published).count(), 1);
     assert!(all.iter().all(|one| one.kid == all[0].kid && one.signs_from == all[0].signs_from));
     comes_to(&s, 2).await;
