@@ -69,6 +69,20 @@ pub(crate) const SESSIONS: View = View {
     ],
 };
 
+/// Keys that sign tokens, and what became of those before.
+#[cfg(feature = "server")]
+pub(crate) const KEYS: View = View {
+    name: "keys",
+    key: "kid",
+    columns: &[
+        col("Key", "kid"),
+        col("Signs from", "signsFrom"),
+        col("Published", "published"),
+        col("Sessions ended", "sessionsEnded"),
+        col("Revoked", "revoked"),
+    ],
+};
+
 const LOG: &[Column] = &[
     col("Seq", "seq"),
     col("Time", "timestamp"),

@@ -1,4 +1,6 @@
-//! What can be done to a store without a running daemon: make a person, or let one in again.
+//! What can be done to a store without a running daemon: make a person, or let one in again, rotate keys.
+
+use std::sync::Arc;
 
 use bursar_shared::{
     field::{Email, Name, Password, RoleName, UserKind, UserStatus},
@@ -12,7 +14,8 @@ use crate::{
     clock::Clock,
     config::Config,
     db::{Db, How, Outcome, Plain, Room, Written, schema_state, urgent},
-    error::{BoxError, Error, refuse},
+    error::{BoxError, refuse},
+    keys::{self, Turned, Wish},
     log::{Bus, Draft, Stamp},
     repositories::{roles, users},
     services::auth::end_sessions,
@@ -98,7 +101,60 @@ pub async fn create(
     match made {
         Ok(Written::Done(Plain(made))) => Ok(made),
         Ok(Written::Replayed(_)) => Err("a write without a key was replayed".into()),
-        Err(Error::Refused(refusal)) => Err(refusal.error.message.into()),
-        Err(why) => Err(Box::new(why)),
+        Err(why) => Err(keys::said(why)),
     }
+}
+
+/// How the keys that sign tokens are rotated by hand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rotation {
+    /// Another key is published, and signs in a day, when everybody knows it.
+    Soon,
+    /// Another key signs within ten seconds, when all daemons know it; other services may not.
+    Now,
+    /// Another key signs at once; all tokens and sessions of before are over.
+    RevokeOld,
+}
+
+/// What a rotation came to, or would.
+pub type Rotated = Turned;
+
+/// Rotates the keys that sign tokens: works beside running daemons, which hear of it within a quarter of a
+/// second. `dry_run` does it and undoes it; a key that would be made has no name then.
+///
+/// # Errors
+/// When there is no store or it has no keys yet, the master key is not the store's, or, unless keys are revoked,
+/// this machine's clock is wrong.
+pub async fn rotate_keys(
+    config: &Config,
+    clock: Clock,
+    rotation: Rotation,
+    dry_run: bool,
+) -> Result<Rotated, BoxError> {
+    let state = schema_state(&config.location)?;
+    if state.applied.is_empty() {
+        return Err(format!("there is no store at {:?}", config.location).into());
+    }
+    if !state.pending.is_empty() {
+        return Err("the store is of an older version: run bursar migrate first".into());
+    }
+    let sealer = Arc::new(keys::sealer(config)?);
+    let room = Room::unkept();
+    let db =
+        Db::open(&config.location, 1, config.group, clock.clone(), Bus::default(), Default::default(), room)?;
+    let wish = match rotation {
+        Rotation::Soon => Wish::Soon,
+        Rotation::Now => Wish::Now,
+        Rotation::RevokeOld => Wish::Revoke,
+    };
+    // a key that leaked is revoked by whatever clock
+    if let Some(why) = clock.distrust().filter(|_| wish != Wish::Revoke) {
+        return Err(format!("no key is rotated by a clock that is wrong: {why}").into());
+    }
+    let how = How { stamp: Stamp::system("admin"), key: None, dry_run };
+    let mut turned = keys::turn(&db, sealer, how, wish).await.map_err(keys::said)?;
+    if dry_run && turned.published {
+        turned.kid = None;
+    }
+    Ok(turned)
 }

@@ -12,17 +12,18 @@ use bursar_shared::{
 use tokio::sync::{Semaphore, watch};
 
 use crate::{
-    auth::{AccessClaims, CursorKey, Hasher, KeyRing, Sealer, SigningKey, TokenSettings},
+    auth::{Checked, CursorKey, Hasher},
     cache::{Bounds, Cache, Hasher as KeyHasher},
     clock::Clock,
     config::Config,
-    db::{self, Db, How, Room, urgent},
+    db::{Db, Room},
     error::{BoxError, Result},
+    keys::{self, Keys},
     limits::{Limiter, Lockouts},
     listener::{Closed, Stats},
-    log::{Bus, Row, Stamp},
+    log::{Bus, Row},
     metrics::{Kind, Metrics},
-    repositories::{roles::Standing, secrets, sessions},
+    repositories::{roles::Standing, sessions},
     services::{
         ledger::KeptImbalances,
         stream::Streams,
@@ -47,7 +48,7 @@ pub struct App {
     /// Who hears of committed rows.
     pub bus: Bus,
     /// What signs tokens.
-    pub keys: KeyRing,
+    pub keys: Keys,
     /// What signs cursors.
     pub cursors: CursorKey,
     /// What checks passwords.
@@ -84,8 +85,8 @@ pub struct Caches {
     pub standings: Cache<UserId, Standing>,
     /// Sessions.
     pub sessions: Cache<SessionId, sessions::Row>,
-    /// Access tokens whose signature was checked: 17 us instead of 166 a request.
-    pub tokens: moka::sync::Cache<String, Arc<AccessClaims>, KeyHasher>,
+    /// Access tokens whose signature was checked: 17 us instead of 166 a request. Good as long as their key is.
+    pub tokens: moka::sync::Cache<String, Arc<Checked>, KeyHasher>,
 }
 
 impl Caches {
@@ -125,6 +126,7 @@ impl Caches {
                 }
                 // a role reaches everybody who has it
                 "role" => self.forget_all(),
+                _ if keys::ends_everything(row) => self.forget_all(),
                 _ => {}
             }
         }
@@ -162,21 +164,11 @@ impl App {
             metrics.clone(),
             room,
         )?;
-        let sealer = match &config.master_key_file {
-            Some(path) => Sealer::from_file(path)?,
-            None => Sealer::plain(),
-        };
-        let (signing, cursor) = keys(&db, &clock, &sealer).await?;
-        let settings = TokenSettings {
-            issuer: config.issuer.clone(),
-            access: config.access_ttl,
-            refresh: config.refresh_ttl,
-            ..TokenSettings::default()
-        };
+        let (keys, cursors) = Keys::open(&db, &clock, &config).await?;
         let cores = std::thread::available_parallelism().map_or(2, usize::from);
         let app = Arc::new(Self {
-            keys: KeyRing::new(settings, signing, clock.now())?,
-            cursors: CursorKey::new(&cursor),
+            keys,
+            cursors: CursorKey::new(&cursors),
             hasher: Hasher::new(cores)?,
             limiter: Limiter::new(clock.clone()),
             lockouts: Lockouts::new(clock.clone()),
@@ -262,6 +254,13 @@ impl App {
             let bytes = "What is kept back for a full disk, in bytes.";
             show("bursar_ballast_bytes", bytes, gauge, &[], |app| app.db.room().bytes());
         }
+        show(
+            "bursar_signing_key_age_seconds",
+            "Since the key that signs tokens began to.",
+            gauge,
+            &[],
+            |app| app.keys.age(app.clock.now()),
+        );
         let clock = self.clock.clone();
         let help = "How far this machine's clock was ahead of PostgreSQL's when they were last compared.";
         self.metrics.source("bursar_clock_ahead_seconds", help, gauge, &[], move || clock.seconds_ahead());
@@ -319,51 +318,4 @@ impl App {
     pub fn is_draining(&self) -> bool {
         *self.draining.borrow()
     }
-}
-
-/// The keys of this store; made at its first start.
-async fn keys(
-    db: &Db,
-    clock: &Clock,
-    sealer: &Sealer,
-) -> std::result::Result<(Vec<SigningKey>, [u8; 32]), BoxError> {
-    let mut stored = db.read(secrets::all).await?.0;
-    if !stored.iter().any(|row| row.purpose == "tokens") || !stored.iter().any(|row| row.purpose == "cursors")
-    {
-        let now = clock.now();
-        let fresh = SigningKey::generate(now)?;
-        let token = sealer.seal("tokens", &fresh.seed)?;
-        let cursor = sealer.seal("cursors", &crate::auth::random::<32>()?)?;
-        let how = How { stamp: Stamp::system("keys"), key: None, dry_run: false };
-        db.write(urgent("keys.create"), how, move |tx| {
-            // named, so that of two daemons that start at once one makes them
-            secrets::insert(tx, "tokens-1", "tokens", &token, now)?;
-            secrets::insert(tx, "cursors-1", "cursors", &cursor, now)?;
-            Ok(db::Outcome::Done(db::Plain(())))
-        })
-        .await?;
-        stored = db.read(secrets::all).await?.0;
-    }
-    let mut signing = Vec::new();
-    let mut cursor = None;
-    for row in stored {
-        let secret = sealer.open(&row.purpose, &row.value)?;
-        if sealer.should_seal(&row.value) {
-            // a master key that is given later seals what was stored before
-            let (id, sealed) = (row.id.clone(), sealer.seal(&row.purpose, &secret)?);
-            let how = How { stamp: Stamp::system("keys"), key: None, dry_run: false };
-            db.write(urgent("keys.seal"), how, move |tx| {
-                secrets::replace(tx, &id, &sealed)?;
-                Ok(db::Outcome::Done(db::Plain(())))
-            })
-            .await?;
-        }
-        if row.purpose == "tokens" {
-            let made = bursar_shared::time::Timestamp::from_micros(row.created_at);
-            signing.push(SigningKey::from_seed(&secret, made, None)?);
-        } else {
-            cursor = <[u8; 32]>::try_from(secret.as_slice()).ok();
-        }
-    }
-    Ok((signing, cursor.ok_or("the cursor key in the store is damaged")?))
 }

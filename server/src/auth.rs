@@ -15,9 +15,9 @@ use ring::rand::{SecureRandom, SystemRandom};
 pub use self::{
     cursor::CursorKey,
     hasher::{HashError, Hasher},
-    seal::Sealer,
+    seal::{SealError, Sealer},
     secrets::{OneTime, digest},
-    tokens::{AccessClaims, KeyError, KeyRing, SigningKey, TokenError, TokenSettings, Who},
+    tokens::{Checked, KeyError, KeyRing, SigningKey, TokenError, TokenSettings, Who, signer},
 };
 
 /// The machine gave no random bytes; nothing secret can be made.

@@ -13,6 +13,10 @@ use crate::{
     limits::Proxies,
 };
 
+/// No refresh token lives longer than so many seconds, whatever a daemon is set to: for so long a key that signs
+/// no more is kept.
+pub const LONGEST_REFRESH: u32 = 604_800;
+
 /// One setting: `listen` in the file, `--listen`, `BURSAR_LISTEN`.
 #[derive(Debug, Clone, Copy)]
 pub struct Setting {
@@ -54,6 +58,12 @@ pub const SETTINGS: &[Setting] = &[
     setting("trusted-proxies", "NETWORKS", "", "Whose X-Forwarded-For is believed, like 10.0.0.0/8,::1"),
     setting("limits", "on|off", "on", "Rate limits"),
     setting("master-key-file", "FILE", "", "32 bytes in hex or base64 that seal the keys in the store"),
+    setting(
+        "key-rotation",
+        "DAYS",
+        "90",
+        "After how many days another key signs tokens; 0 for never by itself",
+    ),
     setting("issuer", "NAME", "bursar", "The iss of tokens"),
     setting("pool-size", "N", "8", "Database connections to read, and as many to write on PostgreSQL"),
     setting(
@@ -103,6 +113,8 @@ pub struct Config {
     pub limits: bool,
     /// What seals the keys in the store.
     pub master_key_file: Option<PathBuf>,
+    /// After how long another key signs tokens; nothing when only by hand.
+    pub key_rotation: Option<Duration>,
     /// The `iss` of tokens.
     pub issuer: String,
     /// Database connections.
@@ -224,6 +236,10 @@ impl Config {
             trusted_proxies,
             limits: find("limits").switch()?,
             master_key_file: find("master-key-file").path(),
+            key_rotation: match find("key-rotation").number(0, 3_650)? {
+                0 => None,
+                days => Some(Duration::from_secs(u64::from(days) * 86_400)),
+            },
             issuer: find("issuer").text,
             pool_size: find("pool-size").number(1, 200)?,
             group: usize::try_from(find("group").number(1, 256)?).unwrap_or(1),
@@ -240,7 +256,7 @@ impl Config {
             },
             metrics_listen,
             access_ttl: Duration::from_secs(find("access-ttl").number(1, 900)?.into()),
-            refresh_ttl: Duration::from_secs(find("refresh-ttl").number(60, 604_800)?.into()),
+            refresh_ttl: Duration::from_secs(find("refresh-ttl").number(60, LONGEST_REFRESH)?.into()),
             max_streams: find("max-streams").number(0, 100_000)?,
             stream_beat: Duration::from_secs(find("stream-beat").number(1, 16)?.into()),
             thrown_away: false,
@@ -334,6 +350,18 @@ mod tests {
         assert!(wrong.to_string().starts_with("--listen: would send passwords"), "{wrong}");
         assert!(load(&[("listen", "0.0.0.0:80"), ("insecure-http", "true")]).is_ok());
         assert!(load(&[("listen", "[::1]:80")]).is_ok());
+    }
+
+    #[test]
+    fn stands_in_the_readme() {
+        let readme = include_str!("../../README.md");
+        for setting in SETTINGS {
+            let (flag, value) = (format!("--{} {}", setting.key, setting.value), setting.default);
+            let flag = flag.trim_end().replace('|', "\\|");
+            let default = if value.is_empty() { String::new() } else { format!("`{value}`") };
+            let line = format!("| `{flag}` | `{}` | {default} | {} |", setting.variable(), setting.help);
+            assert!(readme.contains(&line), "README.md lacks this line: {line}");
+        }
     }
 
     #[test]

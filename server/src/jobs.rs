@@ -1,4 +1,4 @@
-//! Work in the background: hearing what other daemons change, and throwing away what is old.
+//! Work in the background: hearing what others change, rotating keys, and throwing away what is old.
 
 use std::time::Duration;
 
@@ -9,9 +9,10 @@ use crate::{
     app::Shared,
     db::{How, Order, Outcome, Plain, compare_clocks, purge_verdicts, urgent},
     error::{Error, later},
+    keys,
     ledger::What,
     log::Stamp,
-    repositories::{log, sessions, transfers},
+    repositories::{log, secrets, sessions, transfers},
 };
 
 /// How often the daemon looks whether somebody else wrote: `admin create` beside it on SQLite, other
@@ -28,6 +29,10 @@ const EXPIRE: Duration = Duration::from_secs(5);
 const SOME: i64 = 256;
 /// How often room is looked for on a disk that was full; while it is not, one look at a file.
 const ROOM: Duration = Duration::from_secs(2);
+/// How often the age of the keys is looked at, which asks nobody.
+const ROTATE: Duration = Duration::from_secs(1);
+/// After the keys were rotated, or could not be, they rest for so long.
+const REST: Duration = Duration::from_secs(60);
 /// How often old rows are looked for.
 const PURGE: Duration = Duration::from_secs(600);
 /// How long a session that ended is kept.
@@ -56,17 +61,26 @@ pub async fn listen(app: Shared, mut stop: watch::Receiver<bool>) {
                 compare_clocks(conn, &clock)?;
             }
             let (head, _) = log::head(conn)?;
-            match from {
-                Some(from) if head == from => Ok((head, Some(Vec::new()))),
-                Some(from) if head - from <= MANY => Ok((head, Some(log::after(conn, from, MANY)?))),
-                // what was kept before the first look may be stale already
-                _ => Ok((head, None)),
-            }
+            let rows = match from {
+                Some(from) if head == from => Some(Vec::new()),
+                Some(from) if (0..=MANY).contains(&(head - from)) => Some(log::after(conn, from, MANY)?),
+                // what was kept before the first look may be stale already, and so is everything when a backup
+                // took the place of the store
+                _ => None,
+            };
+            let keys = match &rows {
+                Some(rows) if !rows.iter().any(keys::tells_of_keys) => None,
+                _ => Some(secrets::all(conn)?),
+            };
+            Ok((head, rows, keys))
         });
         let slow = || later(ErrorCode::DatabaseUnavailable, "the log did not answer in time", LISTEN);
         let heard = tokio::time::timeout(PATIENCE, look).await.unwrap_or_else(|_| Err(slow()));
         match heard {
-            Ok(((head, rows), _)) => {
+            Ok(((head, rows, keys), _)) => {
+                if let Some(stored) = keys {
+                    app.keys.take(&stored);
+                }
                 match rows {
                     Some(rows) => {
                         app.caches.forget(&rows);
@@ -141,6 +155,35 @@ pub async fn keep_room(app: Shared, mut stop: watch::Receiver<bool>) {
         tokio::select! {
             _ = ticks.tick() => app.db.keep_room().await,
             _ = stop.changed() => return,
+        }
+    }
+}
+
+/// Rotates the keys that sign tokens when they are old enough, until told to stop.
+pub async fn rotate(app: Shared, mut stop: watch::Receiver<bool>) {
+    let mut ticks = tokio::time::interval(ROTATE);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut rested = Duration::ZERO;
+    loop {
+        tokio::select! {
+            _ = ticks.tick() => {}
+            _ = stop.changed() => return,
+        }
+        // what is old by a wrong clock signs and checks tokens
+        if app.clock.distrust().is_some()
+            || app.clock.monotonic() < rested
+            || !app.keys.is_due(app.clock.now())
+        {
+            continue;
+        }
+        rested = app.clock.monotonic() + REST;
+        match app.keys.rotate(&app.db).await {
+            Ok(turned) => {
+                if let (Some(kid), Some(signs_from)) = (turned.kid, turned.signs_from) {
+                    tracing::info!(kid, %signs_from, "another key was published, which signs from then on");
+                }
+            }
+            Err(why) => tracing::warn!(why = %why, "the keys could not be rotated"),
         }
     }
 }

@@ -106,10 +106,10 @@ async fn ready(State(app): State<Shared>) -> Response {
         None => "unknown",
     };
     // a store without an owner serves, but says so: somebody has to make the first one
-    let wrong = app.clock.distrust();
+    let (wrong, keys) = (app.clock.distrust(), app.keys.wrong());
     // a full disk is said and no reason to send nobody here: there is no other daemon on the store, and who
     // reads it or takes access away must reach this one
-    let fine = database == "ok" && !draining && wrong.is_none();
+    let fine = database == "ok" && !draining && wrong.is_none() && keys.is_none();
     let status = if fine { "ok" } else { "unavailable" };
     let body = json!({
         "status": status,
@@ -119,6 +119,7 @@ async fn ready(State(app): State<Shared>) -> Response {
             "draining": draining,
             "clock": wrong.as_deref().unwrap_or("ok"),
             "storage": app.db.room().shortage().unwrap_or("ok"),
+            "keys": keys.as_deref().unwrap_or("ok"),
         },
     });
     let code = if fine { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
@@ -132,7 +133,7 @@ async fn document() -> Response {
 }
 
 async fn jwks(State(app): State<Shared>) -> Response {
-    ([(header::CACHE_CONTROL, "public, max-age=300")], Json(app.keys.jwks())).into_response()
+    ([(header::CACHE_CONTROL, "public, max-age=300")], Json(app.keys.ring.jwks())).into_response()
 }
 
 async fn metrics(State(app): State<Shared>) -> Response {

@@ -87,6 +87,7 @@ diesel::table! {
         purpose -> Text,
         value -> Text,
         created_at -> BigInt,
+        signs_from -> BigInt,
     }
 }
 

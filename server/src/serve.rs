@@ -300,15 +300,16 @@ async fn authenticate(app: &Shared, headers: &HeaderMap) -> Result<Option<Caller
         _ => return Err(invalid()),
     };
     let now = app.clock.now();
-    let claims = match app.caches.tokens.get(token) {
-        // a checked signature stays right; the time does not
-        Some(claims) if claims.exp > now.seconds() => claims,
+    let checked = match app.caches.tokens.get(token) {
+        // a checked signature stays right; the time does not, and its key may be gone
+        Some(checked) if checked.claims.exp > now.seconds() && app.keys.ring.holds(&checked.kid) => checked,
         _ => {
-            let claims = Arc::new(app.keys.verify_access(token, now).map_err(token_error)?);
-            app.caches.tokens.insert(token.to_owned(), claims.clone());
-            claims
+            let checked = Arc::new(app.keys.ring.verify_access(token, now).map_err(token_error)?);
+            app.caches.tokens.insert(token.to_owned(), checked.clone());
+            checked
         }
     };
+    let claims = &checked.claims;
     let session = app.session(claims.sid).await?;
     let live =
         session.is_some_and(|session| session.is_live(now) && session.user_id == claims.sub.to_string());

@@ -4,7 +4,8 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 use bursar_server::{
     SchemaState,
-    admin::{self, Made},
+    admin::{self, Made, Rotated, Rotation},
+    clock::Clock,
     config::{Config, SETTINGS, Sources},
 };
 use bursar_shared::{
@@ -19,6 +20,7 @@ use crate::{
     error::{Failure, Result},
     output,
     prompt::{self, PasswordFrom},
+    views,
 };
 
 /// The daemon's settings as flags, made from its own table.
@@ -117,6 +119,8 @@ pub(crate) struct Migrate {
 pub(crate) enum Admin {
     /// Make a person, or let one in again: works beside a running daemon
     Create(Box<CreateAdmin>),
+    /// Let another key sign tokens: works beside a running daemon
+    RotateKeys(Box<RotateKeys>),
 }
 
 /// Makes a person.
@@ -133,6 +137,26 @@ pub(crate) struct CreateAdmin {
     role: String,
     #[command(flatten)]
     password: PasswordFrom,
+    #[command(flatten)]
+    settings: Settings,
+}
+
+/// Rotates the keys that sign tokens.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Without a flag another key is published now and signs in a day: nobody notices. Tokens of \
+                        the key before it stay good until they expire. A key that leaked: --revoke-old."
+)]
+pub(crate) struct RotateKeys {
+    /// Sign within ten seconds: other services may refuse new tokens until they fetch the keys again
+    #[arg(long, conflicts_with = "revoke_old")]
+    now: bool,
+    /// End every token and session at once: everybody signs in again
+    #[arg(long)]
+    revoke_old: bool,
+    /// Do it for real and undo it
+    #[arg(short = 'n', long)]
+    dry_run: bool,
     #[command(flatten)]
     settings: Settings,
 }
@@ -233,7 +257,13 @@ fn check(cx: &Cx, state: &SchemaState) -> Result<()> {
 
 /// Works on a store directly.
 pub(crate) fn admin(cx: &Cx, command: Admin) -> Result<()> {
-    let Admin::Create(args) = command;
+    match command {
+        Admin::Create(args) => create(cx, *args),
+        Admin::RotateKeys(args) => rotate_keys(cx, *args),
+    }
+}
+
+fn create(cx: &Cx, args: CreateAdmin) -> Result<()> {
     let config = args.settings.config(cx)?;
     let email = match args.email {
         Some(email) => email,
@@ -245,4 +275,66 @@ pub(crate) fn admin(cx: &Cx, command: Admin) -> Result<()> {
         None => prompt::new_secret(cx, "--password-stdin")?,
     };
     run_daemon(make(&config, &email, args.name.as_deref(), &args.role, &password))
+}
+
+fn rotate_keys(cx: &Cx, args: RotateKeys) -> Result<()> {
+    let style = cx.style()?;
+    let rotation = match (args.now, args.revoke_old) {
+        (_, true) => Rotation::RevokeOld,
+        (true, _) => Rotation::Now,
+        _ => Rotation::Soon,
+    };
+    let config = args.settings.config(cx)?;
+    let rotate = |dry_run| {
+        run_daemon(async {
+            admin::rotate_keys(&config, Clock::default(), rotation, dry_run).await.map_err(broken)
+        })
+    };
+    if args.dry_run {
+        let would = rotate(true)?;
+        cx.say("dry run: nothing was changed");
+        return output::one(style, &views::KEYS, &would);
+    }
+    if !cx.globals.yes
+        && let Some(question) = question(rotation, || rotate(true))?
+    {
+        prompt::confirm(cx, &question)?;
+    }
+    let done = rotate(false)?;
+    cx.say(&told(rotation, &done));
+    output::one(style, &views::KEYS, &done)
+}
+
+/// What is asked before it is done, where it cannot be undone and somebody notices.
+fn question(rotation: Rotation, tried: impl FnOnce() -> Result<Rotated>) -> Result<Option<String>> {
+    Ok(match rotation {
+        Rotation::Soon => None,
+        Rotation::Now => Some(
+            "Services that keep the keys refuse new tokens until they fetch them again. Really sign with another key \
+             now?"
+                .to_owned(),
+        ),
+        Rotation::RevokeOld => {
+            let would = tried()?;
+            Some(format!(
+                "{} sessions end, every token is refused at once, and everybody signs in again. Really revoke {} keys?",
+                would.sessions_ended,
+                would.revoked.len()
+            ))
+        }
+    })
+}
+
+fn told(rotation: Rotation, done: &Rotated) -> String {
+    let from = done.signs_from.map(|from| from.to_string()).unwrap_or_default();
+    match rotation {
+        Rotation::RevokeOld => format!(
+            "{} keys were revoked and {} sessions ended: everybody signs in again; other services refuse old tokens \
+             once they fetch /.well-known/jwks.json again, within 5 minutes if they heed its Cache-Control",
+            done.revoked.len(),
+            done.sessions_ended
+        ),
+        _ if done.published => format!("another key is published, and signs from {from}"),
+        _ => format!("the key that was published already signs from {from}"),
+    }
 }

@@ -1,6 +1,10 @@
 //! Signing in: contexts, tokens, API keys, and many processes with one session.
 
-use bursar_server::testing::{PASSWORD, TestServer};
+use bursar_server::{
+    Location,
+    testing::{PASSWORD, TestServer, eventually},
+};
+use serde_json::{Value, json};
 
 use crate::support::{Home, finish, house};
 
@@ -174,4 +178,61 @@ async fn the_first_owner_is_made_beside_the_daemon() {
     let missing = home.run(&["serve", "--database", "sqlite:/nowhere/at/all.db"]).fails(13);
     assert!(missing.contains("--create"), "{missing}");
     home.run(&["serve", "--listen", "nonsense"]).fails(2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_are_rotated_beside_the_daemon_and_a_leaked_one_is_revoked_at_once() {
+    let (daemon, home) = house().await;
+    let database = match daemon.location() {
+        Location::Sqlite(path) => format!("sqlite:{}", path.display()),
+        Location::Postgres(url) => url.clone(),
+    };
+    let rotate =
+        |flags: &[&str]| home.run(&[&["admin", "rotate-keys", "--database", &database], flags].concat());
+    // tried, nothing is changed
+    let tried = rotate(&["--dry-run", "-o", "json"]);
+    assert!(tried.err.contains("dry run: nothing was changed"), "{}", tried.err);
+    let tried = tried.json();
+    assert_eq!(
+        (&tried["kid"], &tried["published"], &tried["sessionsEnded"]),
+        (&Value::Null, &json!(true), &json!(0))
+    );
+    // nobody notices, so nobody is asked
+    let next = rotate(&["-o", "json"]);
+    assert!(next.err.contains("another key is published, and signs from"), "{}", next.err);
+    let next = next.json();
+    let again = rotate(&["-o", "json"]).json();
+    assert_eq!((&again["kid"], &again["published"]), (&next["kid"], &json!(false)));
+    assert_eq!(rotate(&["-o", "name"]).ok(), format!("keys/{}\n", next["kid"].as_str().unwrap()));
+    // others may notice
+    let asked = rotate(&["--now"]).fails(2);
+    assert!(asked.contains("--yes is needed") && asked.contains("refuse new tokens"), "{asked}");
+    let now = rotate(&["--now", "--yes", "-o", "json"]).json();
+    assert_eq!(now["kid"], next["kid"]);
+    home.run(&["auth", "whoami"]).ok();
+    // everybody does
+    let asked = rotate(&["--revoke-old"]).fails(2);
+    assert!(asked.contains("1 sessions end") && asked.contains("everybody signs in again"), "{asked}");
+    assert!(asked.contains("Really revoke 2 keys?"), "{asked}");
+    home.run(&["auth", "whoami"]).ok();
+    let revoked = rotate(&["--revoke-old", "-y", "-o", "json"]);
+    assert!(revoked.err.contains("2 keys were revoked and 1 sessions ended"), "{}", revoked.err);
+    let revoked = revoked.json();
+    assert_eq!((revoked["revoked"].as_array().unwrap().len(), &revoked["sessionsEnded"]), (2, &json!(1)));
+    assert_ne!(revoked["kid"], next["kid"]);
+    eventually("the daemon heard of it", || async { home.run(&["auth", "whoami"]).code != 0 }).await;
+    let over = home.run(&["auth", "whoami"]).fails(4);
+    assert!(over.contains("TOKEN_INVALID") && over.contains("bursar auth login"), "{over}");
+    home.feed(&["auth", "login", "--email", "ann@example.com", "--password-stdin"], &format!("{PASSWORD}\n"))
+        .ok();
+    let kinds =
+        ["audit", "list", "--filter", "type:signing_key.revoked", "--fields", "resource.id", "-o", "tsv"];
+    let log = home.run(&kinds).ok();
+    assert!(log.lines().count() == 2 && log.contains(next["kid"].as_str().unwrap()), "{log}");
+
+    rotate(&["--now", "--revoke-old"]).fails(2);
+    let nowhere = home.path().join("nowhere").display().to_string();
+    let missing = home.run(&["admin", "rotate-keys", "--data-dir", &nowhere]).fails(13);
+    assert!(missing.contains("there is no store at"), "{missing}");
+    assert!(!std::path::Path::new(&nowhere).exists(), "an empty store was made");
 }

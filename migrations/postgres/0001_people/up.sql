@@ -132,13 +132,15 @@ CREATE TABLE idempotency_keys (
 );
 CREATE INDEX idempotency_keys_by_expiry ON idempotency_keys (expires_at);
 
--- signing and sealing keys, shared by all daemons on this database
+-- keys that sign tokens and cursors, shared by all daemons on this database; one that signs tokens has its kid as id
 CREATE TABLE secrets (
   id         TEXT COLLATE "C" NOT NULL CONSTRAINT secrets_id PRIMARY KEY,
   purpose    TEXT COLLATE "C" NOT NULL,
   value      TEXT COLLATE "C" NOT NULL,
   created_at BIGINT NOT NULL,
-  CONSTRAINT secrets_purpose_is_known CHECK (purpose IN ('tokens', 'cursors'))
+  signs_from BIGINT NOT NULL,
+  CONSTRAINT secrets_purpose_is_known CHECK (purpose IN ('tokens', 'cursors')),
+  CONSTRAINT secrets_signs_after_epoch CHECK (signs_from >= 0)
 );
 
 -- the one log: audit, events, webhooks and cache invalidation read it

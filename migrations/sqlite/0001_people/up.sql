@@ -140,13 +140,15 @@ CREATE TABLE idempotency_keys (
 ) STRICT;
 CREATE INDEX idempotency_keys_by_expiry ON idempotency_keys (expires_at);
 
--- signing and sealing keys, shared by all daemons on this database
+-- keys that sign tokens and cursors, shared by all daemons on this database; one that signs tokens has its kid as id
 CREATE TABLE secrets (
   id         TEXT NOT NULL CONSTRAINT secrets_id PRIMARY KEY,
   purpose    TEXT NOT NULL,
   value      TEXT NOT NULL,
   created_at INTEGER NOT NULL,
-  CONSTRAINT secrets_purpose_is_known CHECK (purpose IN ('tokens', 'cursors'))
+  signs_from INTEGER NOT NULL,
+  CONSTRAINT secrets_purpose_is_known CHECK (purpose IN ('tokens', 'cursors')),
+  CONSTRAINT secrets_signs_after_epoch CHECK (signs_from >= 0)
 ) STRICT;
 
 -- the one log: audit, events, webhooks and cache invalidation read it

@@ -1,9 +1,13 @@
 //! Access and refresh tokens: JWTs, Ed25519 only, checked more strictly than the library does by itself.
 //!
-//! The algorithm comes from the key, never from the token; a key comes from the fixed map, never from
-//! the token; every claim is required and typed; time is an argument.
+//! The algorithm comes from the key, never from the token; a key comes from the ring, never from the
+//! token; every claim is required and typed; time is an argument.
 
-use std::{collections::HashMap, fmt, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    sync::{Arc, PoisonError, RwLock},
+    time::Duration,
+};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use bursar_shared::{
@@ -105,10 +109,8 @@ pub struct SigningKey {
     pub kid: String,
     /// The secret: 32 bytes. Stored sealed.
     pub seed: [u8; 32],
-    /// When it was made; the newest signs.
-    pub created_at: Timestamp,
-    /// From when on it signs no more; it verifies as long as it is in the ring.
-    pub retired_at: Option<Timestamp>,
+    /// From when on it signs, until another one does; it verifies as long as it is in the ring.
+    pub signs_from: Timestamp,
     public: [u8; 32],
 }
 
@@ -123,19 +125,15 @@ impl SigningKey {
     ///
     /// # Errors
     /// [`KeyError::NoRandomness`].
-    pub fn generate(now: Timestamp) -> Result<Self, KeyError> {
-        Self::from_seed(&random::<32>()?, now, None)
+    pub fn generate(signs_from: Timestamp) -> Result<Self, KeyError> {
+        Self::from_seed(&random::<32>()?, signs_from)
     }
 
     /// A key from the store.
     ///
     /// # Errors
     /// [`KeyError::BadSeed`].
-    pub fn from_seed(
-        seed: &[u8],
-        created_at: Timestamp,
-        retired_at: Option<Timestamp>,
-    ) -> Result<Self, KeyError> {
+    pub fn from_seed(seed: &[u8], signs_from: Timestamp) -> Result<Self, KeyError> {
         let seed: [u8; 32] = seed.try_into().map_err(|_| KeyError::BadSeed)?;
         let pair = Ed25519KeyPair::from_seed_unchecked(&seed).map_err(|_| KeyError::BadSeed)?;
         let public: [u8; 32] = pair.public_key().as_ref().try_into().map_err(|_| KeyError::BadSeed)?;
@@ -143,7 +141,7 @@ impl SigningKey {
         let canonical =
             format!(r#"{{"crv":"Ed25519","kty":"OKP","x":"{}"}}"#, URL_SAFE_NO_PAD.encode(public));
         let kid = super::digest(&canonical);
-        Ok(Self { kid, seed, created_at, retired_at, public })
+        Ok(Self { kid, seed, signs_from, public })
     }
 }
 
@@ -209,6 +207,15 @@ impl AccessClaims {
     pub fn accepted_until(&self) -> Timestamp {
         Timestamp::from_micros(self.exp.saturating_add(LEEWAY).saturating_mul(1_000_000))
     }
+}
+
+/// An access token whose signature is right, and the key that it is right by.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Checked {
+    /// The key.
+    pub kid: Arc<str>,
+    /// What the token says.
+    pub claims: AccessClaims,
 }
 
 /// What a refresh token says.
@@ -282,39 +289,42 @@ struct StrictHeader {
 }
 
 struct Ready {
+    kid: Arc<str>,
     key: SigningKey,
     encoding: EncodingKey,
     decoding: DecodingKey,
 }
 
-/// The signing keys in use: the newest signs, all verify. Cheap to clone.
-#[derive(Clone)]
+/// The keys that are published. Which of them signs is a matter of time; all verify.
 pub struct KeyRing {
-    keys: Arc<HashMap<String, Ready>>,
-    signer: Arc<str>,
-    settings: Arc<TokenSettings>,
-    validation: Arc<Validation>,
+    /// By when they sign. There are two or three, so that looking through them beats a map.
+    keys: RwLock<Arc<[Ready]>>,
+    settings: TokenSettings,
+    validation: Validation,
 }
 
 impl fmt::Debug for KeyRing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("KeyRing").field("signer", &self.signer).finish_non_exhaustive()
+        f.debug_struct("KeyRing").field("keys", &self.published()).finish_non_exhaustive()
     }
 }
 
+/// Which of these signs, by when they do, the earliest first: the last whose time has come. By a clock that is
+/// behind all of them the first, because somebody must.
+pub fn signer(times: &[Timestamp], now: Timestamp) -> usize {
+    times.partition_point(|from| *from <= now).saturating_sub(1)
+}
+
 impl KeyRing {
-    /// A ring of these keys, for the time after `now`.
+    /// A ring of these keys.
     ///
     /// # Errors
-    /// [`KeyError::NoSigner`] when all of them are retired, or there is none.
-    pub fn new(settings: TokenSettings, keys: Vec<SigningKey>, now: Timestamp) -> Result<Self, KeyError> {
+    /// [`KeyError::NoSigner`] when there is none.
+    pub fn new(settings: TokenSettings, keys: Vec<SigningKey>) -> Result<Self, KeyError> {
         provider::install();
-        let signer = keys
-            .iter()
-            .filter(|key| key.retired_at.is_none_or(|end| end > now))
-            .max_by(|a, b| (a.created_at, &a.kid).cmp(&(b.created_at, &b.kid)))
-            .ok_or(KeyError::NoSigner)?;
-        let signer = signer.kid.as_str().into();
+        if keys.is_empty() {
+            return Err(KeyError::NoSigner);
+        }
         let mut validation = Validation::new(Algorithm::EdDSA);
         validation.set_issuer(&[&settings.issuer]);
         validation.set_audience(&[&settings.audience]);
@@ -322,20 +332,32 @@ impl KeyRing {
         // the library would ask the machine's clock: `verify` compares with the given time
         validation.validate_exp = false;
         validation.validate_nbf = false;
-        let keys = keys.into_iter().map(|key| {
-            let ready = Ready {
-                encoding: EncodingKey::from_ed_der(&key.seed),
-                decoding: DecodingKey::from_ed_der(&key.public),
-                key,
-            };
-            (ready.key.kid.clone(), ready)
-        });
-        Ok(Self {
-            keys: Arc::new(keys.collect()),
-            signer,
-            settings: Arc::new(settings),
-            validation: Arc::new(validation),
-        })
+        Ok(Self { keys: RwLock::new(ready(keys)), settings, validation })
+    }
+
+    /// Takes these keys instead: tokens of all others are worth nothing from now on.
+    pub fn replace(&self, keys: Vec<SigningKey>) {
+        *self.keys.write().unwrap_or_else(PoisonError::into_inner) = ready(keys);
+    }
+
+    fn keys(&self) -> Arc<[Ready]> {
+        // a panic under this lock leaves the keys of before, or those of after
+        self.keys.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The keys, by when they sign.
+    pub fn published(&self) -> Vec<SigningKey> {
+        self.keys().iter().map(|ready| ready.key.clone()).collect()
+    }
+
+    /// When they sign from, the earliest first.
+    pub fn times(&self) -> Vec<Timestamp> {
+        self.keys().iter().map(|ready| ready.key.signs_from).collect()
+    }
+
+    /// Whether a key is still there: what was checked with it earlier is worth no more than it is.
+    pub fn holds(&self, kid: &str) -> bool {
+        self.keys().iter().any(|ready| *ready.kid == *kid)
     }
 
     /// Makes an access token.
@@ -359,6 +381,7 @@ impl KeyRing {
                 exp,
                 jti: jti()?,
             },
+            now,
             exp,
         )
     }
@@ -391,12 +414,15 @@ impl KeyRing {
                 exp,
                 jti: jti()?,
             },
+            now,
             exp,
         )
     }
 
-    fn sign<C: Claims>(&self, claims: &C, exp: i64) -> Result<Signed, KeyError> {
-        let ready = self.keys.get(&*self.signer).ok_or(KeyError::NoSigner)?;
+    fn sign<C: Claims>(&self, claims: &C, now: Timestamp, exp: i64) -> Result<Signed, KeyError> {
+        let keys = self.keys();
+        let times: Vec<Timestamp> = keys.iter().map(|ready| ready.key.signs_from).collect();
+        let ready = keys.get(signer(&times, now)).ok_or(KeyError::NoSigner)?;
         let mut header = Header::new(Algorithm::EdDSA);
         header.typ = Some(C::TYP.to_owned());
         header.kid = Some(ready.key.kid.clone());
@@ -409,8 +435,8 @@ impl KeyRing {
     ///
     /// # Errors
     /// [`TokenError::Expired`] only when everything else is right.
-    pub fn verify_access(&self, token: &str, now: Timestamp) -> Result<AccessClaims, TokenError> {
-        self.verify(token, now, self.settings.access)
+    pub fn verify_access(&self, token: &str, now: Timestamp) -> Result<Checked, TokenError> {
+        self.verify(token, now, self.settings.access).map(|(kid, claims)| Checked { kid, claims })
     }
 
     /// What a refresh token says, if it is ours and holds at `now`.
@@ -418,10 +444,15 @@ impl KeyRing {
     /// # Errors
     /// [`TokenError::Expired`] only when everything else is right.
     pub fn verify_refresh(&self, token: &str, now: Timestamp) -> Result<RefreshClaims, TokenError> {
-        self.verify(token, now, self.settings.refresh)
+        self.verify(token, now, self.settings.refresh).map(|(_, claims)| claims)
     }
 
-    fn verify<C: Claims>(&self, token: &str, now: Timestamp, lifetime: Duration) -> Result<C, TokenError> {
+    fn verify<C: Claims>(
+        &self,
+        token: &str,
+        now: Timestamp,
+        lifetime: Duration,
+    ) -> Result<(Arc<str>, C), TokenError> {
         let invalid = TokenError::Invalid;
         if token.len() > LONGEST {
             return Err(invalid("too long"));
@@ -436,7 +467,8 @@ impl KeyRing {
         if header.typ != C::TYP {
             return Err(invalid("another kind of token"));
         }
-        let ready = self.keys.get(&header.kid).ok_or(invalid("an unknown key"))?;
+        let keys = self.keys();
+        let ready = keys.iter().find(|ready| *ready.kid == *header.kid).ok_or(invalid("an unknown key"))?;
         let claims = jsonwebtoken::decode::<C>(token, &ready.decoding, &self.validation)
             .map_err(|_| invalid("signature, issuer, audience or a claim"))?
             .claims;
@@ -457,21 +489,31 @@ impl KeyRing {
         if exp.saturating_add(LEEWAY) <= now {
             return Err(TokenError::Expired);
         }
-        Ok(claims)
+        Ok((ready.kid.clone(), claims))
     }
 
-    /// The public keys as a JWK set, newest first: `/.well-known/jwks.json`.
+    /// The public keys as a JWK set, the one that signs last first: `/.well-known/jwks.json`.
     pub fn jwks(&self) -> Value {
-        let mut keys: Vec<&SigningKey> = self.keys.values().map(|ready| &ready.key).collect();
-        keys.sort_by(|a, b| (b.created_at, &b.kid).cmp(&(a.created_at, &a.kid)));
+        let keys = self.keys();
         let jwk = |key: &SigningKey| {
             json!({
                 "kty": "OKP", "crv": "Ed25519", "use": "sig", "alg": "EdDSA",
                 "kid": key.kid, "x": URL_SAFE_NO_PAD.encode(key.public),
             })
         };
-        json!({ "keys": keys.into_iter().map(jwk).collect::<Vec<_>>() })
+        json!({ "keys": keys.iter().rev().map(|ready| jwk(&ready.key)).collect::<Vec<_>>() })
     }
+}
+
+fn ready(mut keys: Vec<SigningKey>) -> Arc<[Ready]> {
+    keys.sort_by(|a, b| (a.signs_from, &a.kid).cmp(&(b.signs_from, &b.kid)));
+    let ready = keys.into_iter().map(|key| Ready {
+        kid: key.kid.as_str().into(),
+        encoding: EncodingKey::from_ed_der(&key.seed),
+        decoding: DecodingKey::from_ed_der(&key.public),
+        key,
+    });
+    ready.collect()
 }
 
 fn jti() -> Result<String, KeyError> {

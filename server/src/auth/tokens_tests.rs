@@ -11,11 +11,11 @@ fn after(seconds: u64) -> Timestamp {
 }
 
 fn key() -> SigningKey {
-    SigningKey::from_seed(&[1; 32], NOW, None).unwrap()
+    SigningKey::from_seed(&[1; 32], NOW).unwrap()
 }
 
 fn ring() -> KeyRing {
-    KeyRing::new(TokenSettings::default(), vec![key()], NOW).unwrap()
+    KeyRing::new(TokenSettings::default(), vec![key()]).unwrap()
 }
 
 fn access(ring: &KeyRing) -> String {
@@ -62,7 +62,7 @@ const HEADER: &str = "the header is not like ours";
 #[test]
 fn reads_what_it_signed() {
     let ring = ring();
-    let claims = ring.verify_access(&access(&ring), NOW).unwrap();
+    let claims = ring.verify_access(&access(&ring), NOW).unwrap().claims;
     assert_eq!((claims.email.as_str(), claims.roles.len()), ("ann@example.com", 1));
     assert_eq!(claims.exp - claims.iat, 900);
     let claims = ring.verify_refresh(&refresh(&ring), NOW).unwrap();
@@ -116,8 +116,8 @@ fn takes_keys_from_its_map_only() {
     assert_eq!(refused(&ring, |header, _| header["kid"] = 7.into()), HEADER);
     assert_eq!(refused(&ring, |header, _| drop(header.as_object_mut().unwrap().remove("kid"))), HEADER);
     // a key of somebody else, under our name
-    let theirs = SigningKey { kid: key().kid, ..SigningKey::from_seed(&[2; 32], NOW, None).unwrap() };
-    let theirs = KeyRing::new(TokenSettings::default(), vec![theirs], NOW).unwrap();
+    let theirs = SigningKey { kid: key().kid, ..SigningKey::from_seed(&[2; 32], NOW).unwrap() };
+    let theirs = KeyRing::new(TokenSettings::default(), vec![theirs]).unwrap();
     assert_eq!(ring.verify_access(&access(&theirs), NOW), Err(TokenError::Invalid(CLAIMS)));
 }
 
@@ -235,38 +235,49 @@ fn notices_every_changed_letter() {
     }
 }
 
+/// Which key signs at this time.
+fn signs(ring: &KeyRing, now: Timestamp) -> String {
+    let token = ring.sign_refresh(UserId::new(), SessionId::new(), 1, now, after(60)).unwrap().token;
+    part(&token, 0)["kid"].as_str().unwrap().to_owned()
+}
+
 #[test]
-fn the_newest_key_signs_and_all_verify() {
+fn a_key_signs_when_its_time_has_come_and_all_verify() {
     let old = key();
-    let new = SigningKey::from_seed(&[2; 32], after(10), None).unwrap();
-    let before = ring();
-    let token = access(&before);
-    let both = KeyRing::new(TokenSettings::default(), vec![new.clone(), old.clone()], after(10)).unwrap();
-    assert_eq!(*both.signer, *new.kid);
-    assert!(both.verify_access(&token, NOW).is_ok());
+    let new = SigningKey::from_seed(&[2; 32], after(10)).unwrap();
+    let ring = ring();
+    let token = access(&ring);
+    // in whatever order they come from the store
+    ring.replace(vec![new.clone(), old.clone()]);
+    assert_eq!(signs(&ring, after(9)), old.kid);
+    assert_eq!(signs(&ring, after(10)), new.kid);
+    // a clock that is behind all of them
+    assert_eq!(signs(&ring, NOW - Duration::from_secs(5)), old.kid);
+    assert_eq!(*ring.verify_access(&token, after(10)).unwrap().kid, *old.kid);
     let kids: Vec<Value> =
-        both.jwks()["keys"].as_array().unwrap().iter().map(|key| key["kid"].clone()).collect();
+        ring.jwks()["keys"].as_array().unwrap().iter().map(|key| key["kid"].clone()).collect();
     assert_eq!(kids, [new.kid.clone(), old.kid.clone()]);
 
-    // a retired key signs no more, and without it its tokens are worth nothing
-    let retired = SigningKey { retired_at: Some(after(20)), ..new.clone() };
-    let ring = KeyRing::new(TokenSettings::default(), vec![retired.clone(), old], after(20)).unwrap();
-    assert_eq!(*ring.signer, *key().kid);
+    // without its key a token is worth nothing
+    ring.replace(vec![new.clone()]);
+    assert_eq!(ring.verify_access(&token, NOW), Err(TokenError::Invalid("an unknown key")));
+    assert!(ring.holds(&new.kid) && !ring.holds(&old.kid));
+    assert_eq!(signs(&ring, NOW), new.kid);
+    ring.replace(Vec::new());
     assert_eq!(
-        KeyRing::new(TokenSettings::default(), vec![retired], after(20)).unwrap_err(),
+        ring.sign_refresh(UserId::new(), SessionId::new(), 1, NOW, after(60)).unwrap_err(),
         KeyError::NoSigner
     );
-    let ring = KeyRing::new(TokenSettings::default(), vec![new], after(10)).unwrap();
-    assert_eq!(ring.verify_access(&token, NOW), Err(TokenError::Invalid("an unknown key")));
-    assert_eq!(SigningKey::from_seed(&[1; 31], NOW, None).unwrap_err(), KeyError::BadSeed);
+    assert_eq!(KeyRing::new(TokenSettings::default(), Vec::new()).unwrap_err(), KeyError::NoSigner);
+    assert_eq!(SigningKey::from_seed(&[1; 31], NOW).unwrap_err(), KeyError::BadSeed);
 }
 
 #[test]
 fn publishes_keys_in_standard_form() {
     // the key and its thumbprint from RFC 8037, appendix A
     let seed = URL_SAFE_NO_PAD.decode("nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A").unwrap();
-    let key = SigningKey::from_seed(&seed, NOW, None).unwrap();
-    let ring = KeyRing::new(TokenSettings::default(), vec![key], NOW).unwrap();
+    let key = SigningKey::from_seed(&seed, NOW).unwrap();
+    let ring = KeyRing::new(TokenSettings::default(), vec![key]).unwrap();
     assert_eq!(
         ring.jwks(),
         json!({"keys": [{

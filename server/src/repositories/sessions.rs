@@ -152,6 +152,18 @@ pub fn revoke_of_user(
     Ok(live)
 }
 
+/// Ends all live sessions of everybody; answers how many.
+pub fn revoke_all(conn: &mut Conn, now: Timestamp) -> Result<u64> {
+    if let Conn::Pg(pg) = conn {
+        // there may be a million of them, and what is usual is meant for requests
+        diesel::sql_query("SET LOCAL statement_timeout = '5min'").execute(pg)?;
+    }
+    let live =
+        sessions::table.filter(sessions::revoked_at.is_null()).filter(sessions::expires_at.gt(now.micros()));
+    let ended = diesel::update(live).set(sessions::revoked_at.eq(now.micros())).execute(conn)?;
+    Ok(ended as u64)
+}
+
 /// The live sessions of these people, newest first, at most `limit` each and one more to tell that
 /// there are more; one query for all.
 pub fn of_users(

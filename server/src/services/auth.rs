@@ -178,8 +178,8 @@ fn tokens(
     let now = cx.now();
     let who = Who { user: user.id, session, email: user.email.as_str(), roles: &user.roles };
     let fault = |why: crate::auth::KeyError| broken("signing a token")(Box::new(why));
-    let access = cx.app.keys.sign_access(who, now).map_err(fault)?;
-    let refresh = cx.app.keys.sign_refresh(user.id, session, generation, now, ends_at).map_err(fault)?;
+    let access = cx.app.keys.ring.sign_access(who, now).map_err(fault)?;
+    let refresh = cx.app.keys.ring.sign_refresh(user.id, session, generation, now, ends_at).map_err(fault)?;
     Ok(Tokens {
         access_token: access.token,
         access_expires_at: access.expires_at,
@@ -209,7 +209,7 @@ pub fn session_revoked() -> Error {
 /// successor if it comes with the same key: an answer was lost. Anything else is a theft, of this
 /// token or of its successor, and ends the session.
 pub async fn refresh(cx: Cx<()>, op: Refresh) -> Result<Tokens> {
-    let claims = cx.app.keys.verify_refresh(op.refresh_token.as_str(), cx.now()).map_err(token_error)?;
+    let claims = cx.app.keys.ring.verify_refresh(op.refresh_token.as_str(), cx.now()).map_err(token_error)?;
     let key_hash = cx.beside.key.as_deref().map(digest);
     let lives = cx.app.config.refresh_ttl;
     let (ip, sub, sid, offered) = (cx.beside.ip, claims.sub, claims.sid, claims.generation);
@@ -267,7 +267,7 @@ pub async fn logout(cx: Cx<Caller>, op: Logout) -> Result<Done> {
     let session = match &op.refresh_token {
         None => caller.session,
         Some(token) => {
-            let claims = cx.app.keys.verify_refresh(token.as_str(), cx.now()).map_err(token_error)?;
+            let claims = cx.app.keys.ring.verify_refresh(token.as_str(), cx.now()).map_err(token_error)?;
             if claims.sub != caller.user {
                 return Err(refuse(ErrorCode::TokenInvalid, "The token belongs to somebody else."));
             }

@@ -25,6 +25,7 @@ pub(super) fn visible(held: Permissions) -> Vec<String> {
         ("role", Permission::RolesRead),
         ("account", Permission::AccountsRead),
         ("transfer", Permission::TransfersRead),
+        ("signing_key", Permission::SystemRead),
     ]
     .into_iter()
     .filter(|(_, needs)| held.has(*needs))
