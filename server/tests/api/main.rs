@@ -16,6 +16,7 @@ mod bank;
 mod clocks;
 mod faults;
 mod hostile;
+mod kept;
 mod lists;
 mod log;
 mod model;
