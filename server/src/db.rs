@@ -6,6 +6,7 @@
 mod ballast;
 mod batch;
 mod conn;
+mod kept;
 mod keys;
 mod lanes;
 mod money;
@@ -219,7 +220,6 @@ impl Db {
             bus: bus.clone(),
             figures: figures.clone(),
             room: room.clone(),
-            rush: std::cell::Cell::default(),
         };
         let thread = |name: &str| std::thread::Builder::new().name(name.to_owned());
         let writer = match location.engine() {
@@ -236,9 +236,10 @@ impl Db {
                 // a transaction a request wants many connections, as every other write has them
                 money: if group > 1 {
                     let money = Money(Arc::new(lanes::Lanes::new(MONEY_WRITERS, QUEUE)));
+                    let kept = Arc::new(kept::Kept::default());
                     for lane in 0..MONEY_WRITERS {
-                        let (worker, lanes) = (worker(), money.0.clone());
-                        thread("bursar-money").spawn(move || worker.run_lane(&lanes, lane, group))?;
+                        let (worker, lanes, kept) = (worker(), money.0.clone(), kept.clone());
+                        thread("bursar-money").spawn(move || worker.run_lane(&lanes, &kept, lane, group))?;
                     }
                     Some(money)
                 } else {

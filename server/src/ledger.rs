@@ -9,11 +9,16 @@ mod books;
 mod store;
 mod told;
 
+use std::collections::{BTreeSet, HashMap};
+
 use bursar_shared::{
     error::{ApiError, ErrorCode},
     field::Reason,
     id::{SessionId, TransferId, UserId},
-    operations::transfers::{CaptureTransfer, CreateTransfer, ReverseTransfer, Transfer},
+    operations::{
+        accounts::AccountRef,
+        transfers::{CaptureTransfer, CreateTransfer, ReverseTransfer, Transfer},
+    },
     permission::Permissions,
     time::Timestamp,
 };
@@ -39,6 +44,19 @@ pub enum What {
     Expire(TransferId),
     /// Move it back.
     Reverse(ReverseTransfer),
+}
+
+impl What {
+    /// The transfer that it follows.
+    pub fn follows(&self) -> Option<TransferId> {
+        match self {
+            Self::Create(_) => None,
+            Self::Capture(CaptureTransfer { id, .. }) | Self::Reverse(ReverseTransfer { id, .. }) => {
+                Some(*id)
+            }
+            Self::Void(id, _) | Self::Expire(id) => Some(*id),
+        }
+    }
 }
 
 /// A command, and on whose behalf.
@@ -114,6 +132,53 @@ pub fn withdrawn(conn: &mut Conn, askers: &[Option<Asker>], now: Timestamp) -> R
         roles::still(asker.permissions, standing).err()
     };
     Ok(askers.iter().map(|asker| asker.as_ref().and_then(judge)).collect())
+}
+
+/// Which rows commands touch, and which of them somebody else's transaction holds at this moment.
+#[derive(Debug)]
+pub struct Look {
+    /// The accounts and transfers that each touches, by their ids.
+    pub touched: Vec<Vec<String>>,
+    /// Those that are held, and the number of the transaction that does.
+    pub held: HashMap<String, String>,
+}
+
+/// Looks at the rows that these touch, and at `others`. It waits for none of them, and holds what is free until
+/// the transaction ends.
+///
+/// # Errors
+/// Those of the database.
+pub fn look(conn: &mut Conn, whats: &[Option<&What>], others: impl Iterator<Item = String>) -> Result<Look> {
+    let mut touched: Vec<Vec<String>> = Vec::with_capacity(whats.len());
+    for what in whats {
+        let mut of = Vec::new();
+        if let Some(What::Create(op)) = what {
+            for side in [op.from_account_id, op.to_account_id] {
+                match side {
+                    AccountRef::Id(id) => of.push(id.to_string()),
+                    AccountRef::System(key, currency) => {
+                        of.extend(store::system(conn, key.as_str(), currency.code())?);
+                    }
+                }
+            }
+        }
+        of.extend(what.and_then(What::follows).map(|id| id.to_string()));
+        touched.push(of);
+    }
+    let followed: Vec<String> =
+        whats.iter().flatten().filter_map(|what| what.follows()).map(|id| id.to_string()).collect();
+    let accounts_of: HashMap<String, [String; 2]> = store::transfers(conn, &followed)?
+        .into_iter()
+        .map(|row| (row.id, [row.from_account_id, row.to_account_id]))
+        .collect();
+    for of in &mut touched {
+        let accounts: Vec<String> =
+            of.iter().filter_map(|id| accounts_of.get(id)).flatten().cloned().collect();
+        of.extend(accounts);
+    }
+    let ids: BTreeSet<String> = touched.iter().flatten().cloned().chain(others).collect();
+    let held = store::held(conn, &ids.into_iter().collect::<Vec<_>>())?;
+    Ok(Look { touched, held })
 }
 
 /// What a broken rule of the database means to the caller. All of them are looked at in memory first, so

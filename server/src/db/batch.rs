@@ -37,7 +37,9 @@ use super::{
 };
 use crate::{
     clock::Clock,
-    error::{Error, Refusal, Result, Trouble, broken, database_error, refuse, trouble},
+    error::{
+        Error, Refusal, Result, Trouble, broken, database_error, later, refuse, trouble, waited_for_a_lock,
+    },
     ledger::{self, Command, Verdict as Moved, What},
     log::{self, Bus, Draft, Row, Stamp},
 };
@@ -365,6 +367,13 @@ pub(super) fn waited_too_long() -> Error {
     refuse(ErrorCode::Timeout, "The write waited too long; nothing was changed.")
 }
 
+/// A write that needs what somebody else's transaction does not let go.
+pub(super) fn kept_by_others() -> Error {
+    let message = "Somebody else's transaction in the database holds what this needs, and did not let go in time; \
+                   nothing was changed. Try again.";
+    later(ErrorCode::DatabaseUnavailable, message, Duration::from_secs(1))
+}
+
 /// A statement of a write that took too long: what a reader can do about it, a writer cannot.
 fn too_slow(why: Error) -> Error {
     if database_error(&why).map(trouble) != Some(Trouble::TooSlow) {
@@ -460,6 +469,9 @@ fn attempt(
 
 /// The answer to a write that is not tried again.
 pub(super) fn given_up(why: &Error) -> Error {
+    if database_error(why).is_some_and(waited_for_a_lock) {
+        return kept_by_others();
+    }
     too_slow(told(super::broken_like(why)))
 }
 

@@ -8,10 +8,14 @@ use std::{
     collections::{HashMap, HashSet, VecDeque},
     hash::{DefaultHasher, Hash, Hasher as _},
     sync::{Condvar, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
 };
 
 use super::batch::{Job, Work};
 use crate::ledger::What;
+
+/// After how long what waits apart looks again whether it can be run.
+const LOOKS: Duration = Duration::from_millis(100);
 
 /// What a movement touches: its accounts as they are named, the transfer that it follows, its key. Two that
 /// are the same by chance, or an account that is named in two ways, cost a little waiting and nothing else.
@@ -29,9 +33,7 @@ fn spots(job: &Job) -> impl Iterator<Item = Spot> + Clone {
             What::Create(transfer) => {
                 (Some(spot(transfer.from_account_id)), Some(spot(transfer.to_account_id)))
             }
-            What::Capture(of) => (Some(spot(of.id)), None),
-            What::Void(id, _) | What::Expire(id) => (Some(spot(id)), None),
-            What::Reverse(of) => (Some(spot(of.id)), None),
+            other => (other.follows().map(spot), None),
         },
         Work::Change(_) => (None, None),
     };
@@ -42,6 +44,9 @@ fn spots(job: &Job) -> impl Iterator<Item = Spot> + Clone {
 #[derive(Default)]
 struct State {
     waiting: VecDeque<Job>,
+    /// What needs a row that somebody keeps, and when it comes back to look again.
+    apart: Vec<Job>,
+    back_at: Option<Instant>,
     /// Which lane is at which spot.
     held: HashMap<Spot, usize>,
     /// How many movements each lane is at.
@@ -52,6 +57,28 @@ struct State {
 }
 
 impl State {
+    fn len(&self) -> usize {
+        self.waiting.len() + self.apart.len()
+    }
+
+    /// Puts a job at the end, and says whether a lane is to be woken for it.
+    fn push(&mut self, job: Job) -> bool {
+        // when somebody is at it already, they take it when they come back
+        let free = !spots(&job).any(|spot| self.held.contains_key(&spot));
+        self.waiting.push_back(job);
+        free
+    }
+
+    /// Brings back what waited apart, once it is time: before all that came later.
+    fn bring_back(&mut self, now: Instant) {
+        if self.back_at.is_some_and(|at| at <= now) {
+            self.back_at = None;
+            for job in self.apart.drain(..).rev() {
+                self.waiting.push_front(job);
+            }
+        }
+    }
+
     /// Takes what this lane can run together, in its order.
     fn take(&mut self, lane: usize, most: usize) -> Vec<Job> {
         let others = self.running.iter().enumerate().filter(|(other, _)| *other != lane);
@@ -61,11 +88,11 @@ impl State {
         let mut taken: Vec<Job> = Vec::new();
         // what stays must not be overtaken on its accounts
         let mut stays: HashSet<Spot> = HashSet::new();
-        let mut left = VecDeque::with_capacity(self.waiting.len());
+        let mut left: Vec<Job> = Vec::new();
         while let Some(job) = self.waiting.pop_front() {
             let full = taken.len() >= most || taken.first().is_some_and(|first| first.how.dry_run);
             if full {
-                left.push_back(job);
+                left.push(job);
                 break;
             }
             let holder = |spot: Spot| self.held.get(&spot).copied();
@@ -79,13 +106,24 @@ impl State {
                 taken.push(job);
             } else {
                 stays.extend(spots(&job));
-                left.push_back(job);
+                left.push(job);
             }
         }
-        left.append(&mut self.waiting);
-        self.waiting = left;
+        for job in left.into_iter().rev() {
+            self.waiting.push_front(job);
+        }
         self.running[lane] = taken.len();
         taken
+    }
+
+    /// Notes what a lane is still at.
+    fn still<'a>(&mut self, lane: usize, jobs: impl Iterator<Item = &'a Job>) {
+        self.held.retain(|_, holder| *holder != lane);
+        self.running[lane] = 0;
+        for job in jobs {
+            self.held.extend(spots(job).map(|spot| (spot, lane)));
+            self.running[lane] += 1;
+        }
     }
 }
 
@@ -124,14 +162,12 @@ impl Lanes {
         if state.closed {
             return Err(NotTaken::Closed);
         }
-        if state.waiting.len() >= self.capacity {
+        if state.len() >= self.capacity {
             return Err(NotTaken::Full);
         }
-        // when somebody is at it already, they take it when they come back
-        let free = !spots(&job).any(|spot| state.held.contains_key(&spot));
-        state.waiting.push_back(job);
+        let wake = state.push(job);
         drop(state);
-        if free {
+        if wake {
             self.moved.notify_one();
         }
         Ok(())
@@ -141,22 +177,38 @@ impl Lanes {
     pub(super) fn take(&self, lane: usize, most: usize) -> Option<Vec<Job>> {
         let mut state = self.state();
         loop {
+            let now = Instant::now();
+            state.bring_back(now);
             let taken = state.take(lane, most);
             if !taken.is_empty() {
                 return Some(taken);
             }
-            if state.closed && state.waiting.is_empty() {
+            if state.closed && state.len() == 0 {
                 return None;
             }
-            state = self.moved.wait(state).unwrap_or_else(PoisonError::into_inner);
+            let wait = state.back_at.map_or(Duration::MAX, |at| at.saturating_duration_since(now));
+            let woken = self.moved.wait_timeout(state, wait);
+            state = woken.unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 
-    /// A lane has run what it took.
-    pub(super) fn done(&self, lane: usize) {
+    /// What a lane is still at, of what it took.
+    pub(super) fn still<'a>(&self, lane: usize, jobs: impl Iterator<Item = &'a Job>) {
         let mut state = self.state();
-        state.held.retain(|_, holder| *holder != lane);
-        state.running[lane] = 0;
+        state.still(lane, jobs);
+        drop(state);
+        self.moved.notify_all();
+    }
+
+    /// What needs a row that somebody keeps comes back after a while. It holds up nobody meanwhile, and may be
+    /// overtaken: as long as it is not answered, nobody can tell.
+    pub(super) fn set_apart(&self, jobs: Vec<Job>) {
+        if jobs.is_empty() {
+            return;
+        }
+        let mut state = self.state();
+        state.apart.extend(jobs);
+        state.back_at.get_or_insert_with(|| Instant::now() + LOOKS);
         drop(state);
         self.moved.notify_all();
     }
@@ -164,12 +216,13 @@ impl Lanes {
     /// A lane ends: nothing is taken into the queue any more. With the last one goes what waits, so that its
     /// callers hear of it.
     pub(super) fn leave(&self, lane: usize) {
-        self.done(lane);
+        self.still(lane, std::iter::empty());
         self.close();
         let mut state = self.state();
         state.left += 1;
         if state.left == state.running.len() {
             state.waiting.clear();
+            state.apart.clear();
         }
     }
 
@@ -186,117 +239,10 @@ impl Lanes {
 
     /// How many wait.
     pub(super) fn len(&self) -> usize {
-        self.state().waiting.len()
+        self.state().len()
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::time::{Duration, Instant};
-
-    use bursar_shared::{
-        id::AccountId,
-        money::Amount,
-        operations::{accounts::AccountRef, transfers::CreateTransfer},
-    };
-
-    use super::*;
-    use crate::{
-        db::{How, money::Order},
-        log::Stamp,
-    };
-
-    fn job(from: AccountRef, to: AccountRef, amount: i64, dry_run: bool) -> Job {
-        let transfer = CreateTransfer {
-            from_account_id: from,
-            to_account_id: to,
-            amount: Amount::new(amount).unwrap(),
-            currency: "EUR".parse().unwrap(),
-            mode: None,
-            expires_in_seconds: None,
-            reason: None,
-            description: None,
-            external_id: None,
-            metadata: None,
-        };
-        let how = How { stamp: Stamp::system("test"), key: None, dry_run };
-        let order = Order { what: What::Create(Box::new(transfer)), issues: true, asker: None };
-        Job::money(how, Instant::now() + Duration::from_secs(9), order).0
-    }
-
-    fn amounts(jobs: Option<Vec<Job>>) -> Vec<i64> {
-        let amount = |job: &Job| match &job.work {
-            Work::Money(order) => match &order.what {
-                What::Create(transfer) => transfer.amount.minor(),
-                _ => 0,
-            },
-            Work::Change(_) => 0,
-        };
-        jobs.unwrap().iter().map(amount).collect()
-    }
-
-    #[test]
-    fn what_meets_on_an_account_runs_in_its_order_and_the_rest_beside_it() {
-        let [a, b, c, d, e]: [AccountRef; 5] = std::array::from_fn(|_| AccountId::new().into());
-        let lanes = Lanes::new(2, 7);
-        let push = |from, to, amount| assert!(lanes.push(job(from, to, amount, false)).is_ok());
-        push(a, b, 1);
-        assert_eq!(amounts(lanes.take(0, 9)), [1]);
-        push(b, c, 2);
-        push(d, e, 3);
-        // nothing of lane 0 is in it, but it would overtake the second
-        push(c, d, 4);
-        push(e, d, 5);
-        assert_eq!(amounts(lanes.take(1, 9)), [3]);
-        push(a, b, 6);
-        lanes.done(0);
-        assert_eq!(amounts(lanes.take(0, 9)), [2, 6], "4 meets 3, and 5 meets 4");
-        lanes.done(1);
-        lanes.done(0);
-        assert_eq!(amounts(lanes.take(1, 1)), [4]);
-        lanes.done(1);
-        assert_eq!(amounts(lanes.take(0, 9)), [5]);
-    }
-
-    #[test]
-    fn lanes_share_what_there_is() {
-        let lanes = Lanes::new(2, 99);
-        for amount in 1..=9 {
-            let job = job(AccountId::new().into(), AccountId::new().into(), amount, false);
-            assert!(lanes.push(job).is_ok());
-        }
-        assert_eq!(amounts(lanes.take(0, 99)), [1, 2, 3, 4, 5]);
-        assert_eq!(amounts(lanes.take(1, 99)), [6, 7, 8, 9]);
-        lanes.done(0);
-        lanes.done(1);
-        // what all meets on one account is nobody else's share
-        let hot: AccountRef = AccountId::new().into();
-        for amount in 1..=9 {
-            assert!(lanes.push(job(hot, AccountId::new().into(), amount, false)).is_ok());
-        }
-        assert_eq!(amounts(lanes.take(1, 99)), [1, 2, 3, 4, 5, 6, 7, 8, 9]);
-    }
-
-    #[test]
-    fn a_dry_run_stands_alone_and_a_full_or_closed_queue_takes_nothing() {
-        let [a, b, c, d]: [AccountRef; 4] = std::array::from_fn(|_| AccountId::new().into());
-        let lanes = Lanes::new(2, 3);
-        assert!(lanes.push(job(a, b, 1, false)).is_ok());
-        assert!(lanes.push(job(a, c, 2, true)).is_ok());
-        assert!(lanes.push(job(b, d, 3, false)).is_ok());
-        assert_eq!(lanes.push(job(a, b, 4, false)), Err(NotTaken::Full));
-        assert_eq!(amounts(lanes.take(0, 9)), [1, 3]);
-        lanes.done(0);
-        assert_eq!((amounts(lanes.take(1, 9)), lanes.len()), (vec![2], 0));
-        lanes.done(1);
-        assert!(lanes.push(job(a, b, 6, false)).is_ok());
-        // one that ends leaves what waits to the other, with the last one it is gone
-        lanes.leave(1);
-        assert_eq!(lanes.len(), 1);
-        lanes.leave(0);
-        assert_eq!(lanes.len(), 0);
-        assert_eq!(lanes.push(job(a, b, 5, false)), Err(NotTaken::Closed));
-        assert!(lanes.is_closed());
-        assert!(lanes.take(0, 9).is_none());
-    }
-}
+#[path = "lanes_tests.rs"]
+mod tests;

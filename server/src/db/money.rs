@@ -18,7 +18,7 @@ use super::{
 use crate::{
     clock::Clock,
     error::{Error, Result, later, refuse},
-    ledger::{self, Asker, Command, What},
+    ledger::{self, Asker, Command, Look, What},
     log::Row,
 };
 use diesel::connection::TransactionManager as _;
@@ -123,6 +123,23 @@ pub(super) fn run(
         Manager::rollback_transaction(conn)?;
     }
     Ok(())
+}
+
+/// Looks at the rows that these jobs touch, and at others, and lets them go again.
+pub(super) fn look<'a>(
+    conn: &mut Conn,
+    jobs: &'a [Job],
+    others: impl Iterator<Item = &'a String>,
+) -> Result<Look> {
+    let what = |job: &'a Job| match &job.work {
+        Work::Money(order) => Some(&order.what),
+        Work::Change(_) => None,
+    };
+    let whats: Vec<Option<&What>> = jobs.iter().map(what).collect();
+    Manager::begin_transaction(conn)?;
+    let found = ledger::look(conn, &whats, others.cloned());
+    Manager::rollback_transaction(conn)?;
+    found
 }
 
 /// No money moves by a clock that cannot be right.

@@ -1,11 +1,6 @@
 //! The threads that write: they take what is queued, run it, and again.
 
-use std::{
-    cell::Cell,
-    collections::VecDeque,
-    sync::atomic::Ordering,
-    time::{Duration, Instant},
-};
+use std::{collections::VecDeque, sync::atomic::Ordering};
 
 use diesel::connection::SimpleConnection;
 use tokio::sync::mpsc;
@@ -14,6 +9,7 @@ use super::{
     Conn, Figures, Location,
     ballast::Room,
     batch::{self, Job, Settled},
+    kept::Kept,
     lanes::Lanes,
     open::{self, Purpose},
 };
@@ -24,23 +20,26 @@ use crate::{
     log::Bus,
 };
 
-/// How long a statement waits for what others hold; two that wait in a row, each on the other's heels, wait twice
-/// as long.
+/// How long a statement of money waits for what others hold; two that wait in a row, each on the other's heels,
+/// wait twice as long. Our own transactions hold what they need for less, but where a disk is slow.
 const PATIENT: &str = "1s";
-/// And when it did so in vain once: then somebody keeps a row to themselves, and neither the parts of the group
-/// nor those behind it are to wait as long again. Our own transactions hold what they need for less.
+/// And once it did so in vain: who waits for what cannot be told is found by trying parts of the group.
 const HURRIED: &str = "300ms";
-/// How long it is hurried after that.
-const RUSH: Duration = Duration::from_secs(10);
 
 /// Writes that are tried together.
 struct Turn {
     jobs: Vec<Job>,
     tries: u32,
-    /// Whether it waited in vain before.
-    hurried: bool,
+    /// Whether it waited in vain for what somebody else holds.
+    in_vain: bool,
     /// Whether room was made for it before.
     relieved: bool,
+}
+
+impl Turn {
+    fn first(jobs: Vec<Job>) -> Self {
+        Self { jobs, tries: 0, in_vain: false, relieved: false }
+    }
 }
 
 /// The one writer of a SQLite file, or one of those of money on PostgreSQL.
@@ -51,8 +50,6 @@ pub(super) struct Worker {
     pub(super) figures: std::sync::Arc<Figures>,
     /// Whether there is any on the disk.
     pub(super) room: Room,
-    /// Until when it is in a hurry.
-    pub(super) rush: Cell<Option<Instant>>,
 }
 
 impl Worker {
@@ -80,7 +77,7 @@ impl Worker {
     }
 
     /// The same for one of the threads that move money, until the queue is closed and empty.
-    pub(super) fn run_lane(self, lanes: &Lanes, lane: usize, most: usize) {
+    pub(super) fn run_lane(self, lanes: &Lanes, kept: &Kept, lane: usize, most: usize) {
         /// A thread that ends, however it does, leaves the queue.
         struct Ending<'a>(&'a Lanes, usize);
         impl Drop for Ending<'_> {
@@ -91,8 +88,23 @@ impl Worker {
         let _ending = Ending(lanes, lane);
         let mut conn: Option<Conn> = None;
         while let Some(group) = lanes.take(lane, most) {
-            self.settle(&mut conn, group);
-            lanes.done(lane);
+            let mut turns = VecDeque::from([Turn::first(group)]);
+            // what was answered or set apart holds up nobody behind it
+            let still = |now: &[Job], turns: &VecDeque<Turn>| {
+                lanes.still(lane, now.iter().chain(turns.iter().flat_map(|turn| &turn.jobs)));
+            };
+            while let Some(mut turn) = turns.pop_front() {
+                if turn.in_vain || kept.some() {
+                    // without a connection the turn ends below, and says why
+                    conn = conn.or_else(|| self.connect().ok());
+                    lanes.set_apart(kept.take_out(&mut conn, &mut turn.jobs, turn.in_vain, &self.clock));
+                    still(&turn.jobs, &turns);
+                }
+                if !turn.jobs.is_empty() {
+                    self.take(&mut conn, turn, &mut turns);
+                }
+                still(&[], &turns);
+            }
         }
     }
 
@@ -104,7 +116,7 @@ impl Worker {
         if group.is_empty() {
             return;
         }
-        let mut turns = VecDeque::from([Turn { jobs: group, tries: 0, hurried: false, relieved: false }]);
+        let mut turns = VecDeque::from([Turn::first(group)]);
         while let Some(turn) = turns.pop_front() {
             self.take(conn, turn, &mut turns);
         }
@@ -131,7 +143,7 @@ impl Worker {
             self.room.set_spent(true);
             self.refuse(jobs);
         } else if !jobs.is_empty() {
-            turns.push_front(Turn { jobs, tries: 0, hurried: false, relieved: true });
+            turns.push_front(Turn { relieved: true, ..Turn::first(jobs) });
         }
     }
 
@@ -144,7 +156,7 @@ impl Worker {
 
     /// Takes a turn; what is to be tried again has another.
     fn take(&self, conn: &mut Option<Conn>, turn: Turn, turns: &mut VecDeque<Turn>) {
-        let Turn { jobs, tries, hurried, relieved } = turn;
+        let Turn { jobs, tries, in_vain, relieved } = turn;
         let open = match conn.take() {
             Some(open) => Ok(open),
             None => self.connect(),
@@ -162,8 +174,7 @@ impl Worker {
                 return;
             }
         };
-        let rushed = hurried || self.rush.get().is_some_and(|until| Instant::now() < until);
-        if rushed {
+        if in_vain {
             // a connection that cannot even do this fails at once below
             let _ = wait_for_locks(&mut open, HURRIED);
         }
@@ -172,8 +183,8 @@ impl Worker {
                 if relieved {
                     self.room.set_spent(false);
                 }
-                let fit = !rushed || wait_for_locks(&mut open, PATIENT).is_ok();
-                *conn = fit.then_some(open);
+                // the next are to be patient again
+                *conn = (!in_vain).then_some(open);
             }
             Settled::Unknown => {
                 drop(open);
@@ -193,30 +204,18 @@ impl Worker {
                     matches!(database_error(&why).map(trouble), Some(Trouble::Transient | Trouble::Lost));
                 // a rule that only the database saw broken: another daemon was quicker, and what it did is seen now
                 let overtaken = tries == 0 && ledger::refusal(&why).is_some();
-                // somebody keeps a row to themselves: only who needs that row waits for it, and not much longer
+                // once more, for who keeps what it needs is taken out of it now
                 let locked = database_error(&why).is_some_and(waited_for_a_lock);
-                // only a patient wait says so: those in a hurry also fail when a disk is slow, and must not keep
-                // each other in a hurry
-                if locked && !rushed {
-                    self.rush.set(Some(Instant::now() + RUSH));
+                let in_vain = in_vain || locked;
+                if (passing && tries < if locked { 1 } else { 3 }) || overtaken {
+                    return turns.push_front(Turn { jobs, tries: tries + 1, in_vain, relieved });
                 }
-                if locked && (jobs.len() > 1 || !hurried || tries < 2) {
-                    let tries = if jobs.len() > 1 { tries } else { tries + 1 };
-                    let rest = jobs.split_off(jobs.len() / 2);
-                    for jobs in [jobs, rest].into_iter().filter(|half| !half.is_empty()) {
-                        turns.push_back(Turn { jobs, tries, hurried: true, relieved });
-                    }
-                    return;
-                }
-                if !locked && ((passing && tries < 3) || overtaken) {
-                    return turns.push_front(Turn { jobs, tries: tries + 1, hurried, relieved });
-                }
-                // only a mistake is somebody's own; what the disk or a neighbour does concerns all alike
+                // a mistake is somebody's own, and so is what only they wait for; what the disk does concerns all
                 let somebodys = matches!(database_error(&why).map(trouble), Some(Trouble::Mistake) | None);
-                if jobs.len() > 1 && somebodys {
+                if jobs.len() > 1 && (somebodys || locked) {
                     let rest = jobs.split_off(jobs.len() / 2);
-                    turns.push_front(Turn { jobs: rest, tries, hurried, relieved });
-                    return turns.push_front(Turn { jobs, tries, hurried, relieved });
+                    turns.push_front(Turn { jobs: rest, tries, in_vain, relieved });
+                    return turns.push_front(Turn { jobs, tries, in_vain, relieved });
                 }
                 for job in jobs {
                     if ledger::refusal(&why).is_none() {

@@ -178,9 +178,7 @@ impl Books {
                     }
                     externals.extend(op.external_id.as_ref().map(|id| id.as_str().to_owned()));
                 }
-                What::Capture(op) => drop(parents.insert(op.id.to_string())),
-                What::Void(id, _) | What::Expire(id) => drop(parents.insert(id.to_string())),
-                What::Reverse(op) => drop(parents.insert(op.id.to_string())),
+                other => parents.extend(other.follows().map(|id| id.to_string())),
             }
         }
         let parents: Vec<String> = parents.into_iter().collect();

@@ -1,7 +1,10 @@
 //! What the ledger reads and writes: few statements, prepared once, each for many rows where the engine
 //! can (PostgreSQL: arrays), else a row at a time (SQLite, where a statement is a function call).
 
-use std::{collections::BTreeSet, marker::PhantomData};
+use std::{
+    collections::{BTreeSet, HashMap},
+    marker::PhantomData,
+};
 
 use diesel::{
     ExpressionMethods, OptionalExtension, QueryDsl, QueryResult, RunQueryDsl, SelectableHelper,
@@ -51,6 +54,16 @@ statement! {
     /// Accounts, held in one order everywhere, so that nobody waits in a circle.
     postgres LockAccounts { ids: &'a [String] as Array<Text> } -> Columns,
     account!("WHERE id = ANY(?) ORDER BY id FOR NO KEY UPDATE")
+}
+statement! {
+    /// Accounts and transfers that somebody else holds, and which transaction does. It waits for nobody.
+    postgres FindHeld { ids: &'a [String] as Array<Text> } -> (Text, Text),
+    "WITH these AS (SELECT ?::text[] AS ids), \
+     a AS (SELECT id FROM accounts WHERE id = ANY ((SELECT ids FROM these)::text[]) FOR NO KEY UPDATE SKIP LOCKED), \
+     t AS (SELECT id FROM transfers WHERE id = ANY ((SELECT ids FROM these)::text[]) FOR NO KEY UPDATE SKIP LOCKED) \
+     SELECT id, xmax::text FROM accounts WHERE id = ANY ((SELECT ids FROM these)::text[]) AND id NOT IN (SELECT id FROM a) \
+     UNION ALL \
+     SELECT id, xmax::text FROM transfers WHERE id = ANY ((SELECT ids FROM these)::text[]) AND id NOT IN (SELECT id FROM t)"
 }
 statement! {
     /// A system account.
@@ -236,6 +249,16 @@ pub(super) fn lock(conn: &mut Conn, ids: &[String]) -> Result<Vec<Account>> {
         }
     };
     found.into_iter().map(account).collect()
+}
+
+/// Which of these accounts and transfers somebody else holds at this moment, and the number of their transaction.
+pub(super) fn held(conn: &mut Conn, ids: &[String]) -> Result<HashMap<String, String>> {
+    let held: Vec<(String, String)> = match conn {
+        Conn::Pg(pg) => FindHeld { ids, _of: PhantomData }.load(pg)?,
+        // nobody else writes
+        Conn::Sqlite(_) => Vec::new(),
+    };
+    Ok(held.into_iter().collect())
 }
 
 /// The id of a system account, if it was opened.

@@ -17,6 +17,7 @@ mod bank;
 mod clocks;
 mod faults;
 mod hostile;
+mod kept;
 mod keys;
 mod lists;
 mod log;

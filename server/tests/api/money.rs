@@ -60,7 +60,8 @@ pub fn transfer(from: &Account, to: &Account, minor: i64) -> CreateTransfer {
     between(from.id.into(), to.id.into(), minor, from.currency.code())
 }
 
-fn between(from: AccountRef, to: AccountRef, minor: i64, currency: &str) -> CreateTransfer {
+/// A transfer between accounts as they are named.
+pub fn between(from: AccountRef, to: AccountRef, minor: i64, currency: &str) -> CreateTransfer {
     CreateTransfer {
         from_account_id: from,
         to_account_id: to,
@@ -80,7 +81,8 @@ pub fn hold(from: &Account, to: &Account, minor: i64) -> CreateTransfer {
     CreateTransfer { mode: Some(TransferMode::Hold), ..transfer(from, to, minor) }
 }
 
-fn system(text: &str) -> AccountRef {
+/// An account by its name.
+pub fn system(text: &str) -> AccountRef {
     text.parse().unwrap()
 }
 

@@ -147,50 +147,6 @@ async fn sessions_that_meet_head_on_wait_and_do_not_deadlock() {
     books.found("transfer_unlogged", &[id("trf", '0')]).await;
 }
 
-#[tokio::test]
-async fn who_holds_a_row_holds_up_those_alone_who_need_it() {
-    let books = Books::open().await;
-    if !books.s.is_postgres() {
-        return;
-    }
-    let owner = &books.owner;
-    let mut pairs = Vec::new();
-    for pair in 0..6 {
-        let (from, to) =
-            (open(owner, &format!("f{pair}"), "EUR").await, open(owner, &format!("t{pair}"), "EUR").await);
-        fund(owner, &from, 1_000).await;
-        pairs.push((from, to));
-    }
-    let held = open(owner, "held", "EUR").await;
-    let mut one = shell(&books);
-    one(&format!("BEGIN; SELECT 1 FROM accounts WHERE id = '{}' FOR UPDATE", held.id)).unwrap();
-    let begun = std::time::Instant::now();
-    let guilty = (0..3).map(|_| {
-        let (owner, op) = (owner.clone(), crate::money::transfer(&books.a, &held, 1));
-        let once = bursar_shared::client::How { once: true, ..Default::default() };
-        tokio::spawn(async move { owner.send(&op, &once).await.map(drop) })
-    });
-    let guilty: Vec<_> = guilty.collect();
-    let innocent = (0..40).map(|place| {
-        let (from, to) = &pairs[place % pairs.len()];
-        let (owner, op) = (owner.clone(), crate::money::transfer(from, to, 1));
-        tokio::spawn(async move { owner.call(&op).await.map(drop) })
-    });
-    for done in futures_util::future::join_all(innocent).await {
-        done.unwrap().unwrap();
-    }
-    let innocent = begun.elapsed();
-    for done in guilty {
-        let refused = crate::support::refusal(done.await.unwrap());
-        assert_eq!(refused.code, bursar_shared::error::ErrorCode::DatabaseUnavailable);
-    }
-    println!("others waited {innocent:?}, those who needed it {:?}", begun.elapsed());
-    assert!(innocent.as_secs_f64() < 5.0, "{innocent:?}");
-    one("ROLLBACK").unwrap();
-    pay(owner, &books.a, &held, 1).await;
-    assert!(owner.call(&VerifyLedger {}).await.unwrap().ok);
-}
-
 /// The statement of a handbook.
 fn handbook() -> String {
     let text = include_str!("../../../docs/operations.md");
