@@ -2,7 +2,7 @@
 //!
 //! `neighbours hello` serves a bare axum hello; `argon2 SECONDS` hashes on every core; `writes FILE
 //! SECONDS` makes people by Diesel, one transaction each; `bank URL EMAIL PASSWORD NUMBER` opens accounts
-//! for transfers and says their ids.
+//! for transfers and says their ids; `sync FILE` says what a sync costs.
 
 use std::{
     env,
@@ -37,10 +37,10 @@ fn main() -> Done {
         ["argon2", seconds] => hashes(Duration::from_secs_f64(seconds.parse()?)),
         ["writes", file, seconds] => writes(file, Duration::from_secs_f64(seconds.parse()?)),
         ["bank", url, email, password, number] => bank(url, email, password, number.parse()?),
-        _ => {
-            Err("neighbours hello | argon2 SECONDS | writes FILE SECONDS | bank URL EMAIL PASSWORD NUMBER"
-                .into())
-        }
+        ["sync", file] => sync(file),
+        _ => Err("neighbours hello | argon2 SECONDS | writes FILE SECONDS | bank URL EMAIL PASSWORD NUMBER \
+                  | sync FILE"
+            .into()),
     }
 }
 
@@ -171,4 +171,20 @@ fn bank(url: &str, email: &str, password: &str, number: usize) -> Done {
         }
         ids.iter().try_for_each(|id| say(id))
     })
+}
+
+/// Milliseconds that a sync costs of as many pages as a transfer alone writes; the median of many.
+fn sync(file: &str) -> Done {
+    let mut to = std::fs::File::create(file)?;
+    let pages = vec![7; 22 * 4096];
+    let mut costs = Vec::new();
+    for _ in 0..200 {
+        to.write_all(&pages)?;
+        let begun = Instant::now();
+        to.sync_all()?;
+        costs.push(begun.elapsed());
+    }
+    std::fs::remove_file(file)?;
+    costs.sort();
+    say(&format!("{:.3}", costs[100].as_secs_f64() * 1_000.0))
 }

@@ -3,18 +3,25 @@
 
 use std::process::Command;
 
-use bursar_server::testing::{TestServer, eventually, postgres_url};
+use bursar_server::{
+    Location,
+    testing::{TestServer, eventually, postgres_url},
+};
 use bursar_shared::{
     client::{Client, Error, How},
     error::ErrorCode,
+    field::BulkMode,
     operation::Created,
     operations::{
         accounts::Account,
         ledger::VerifyLedger,
+        log::VerifyAudit,
         transfers::{CreateTransfer, Seconds, Transfer},
+        users::{BulkItem, BulkOp, BulkUsers},
     },
 };
 use diesel::{Connection, PgConnection, connection::SimpleConnection};
+use serde_json::json;
 
 use crate::{
     faults::{Daemon, paused},
@@ -254,4 +261,46 @@ async fn a_hold_that_cannot_be_let_go_is_tried_again_in_its_time_and_no_sooner()
     fails(&s, 14, "XX000", "nothing").await;
     eventually("it is let go", || async { now(&owner, &a).await.balances.pending_out == 0 }).await;
     assert!(owner.call(&VerifyLedger {}).await.unwrap().ok);
+}
+
+/// How long the write-ahead log is on disk.
+fn log_length(s: &TestServer) -> u64 {
+    let Location::Sqlite(store) = s.location() else { return 0 };
+    let mut log = store.clone().into_os_string();
+    log.push("-wal");
+    std::fs::metadata(log).map_or(0, |facts| facts.len())
+}
+
+/// Writes without a pause until so many bytes went through the log; answers how long it ever was.
+async fn written(s: &TestServer, client: &Client, bytes: u64) -> u64 {
+    let (mut done, mut longest) = (0, 0);
+    while done < bytes {
+        let person = |_| {
+            let text = "x".repeat(1_500);
+            let data = json!({ "email": format!("{}@example.com", key()), "name": "Some Body",
+                "metadata": { "a": text, "b": text } });
+            BulkItem { op: BulkOp::Create, id: None, if_match: None, data: Some(data) }
+        };
+        let items = (0..200).map(person).collect();
+        client.call(&BulkUsers { mode: BulkMode::Independent, items }).await.unwrap();
+        // each leaves two rows with these texts
+        done += 200 * 2 * 3_000;
+        longest = longest.max(log_length(s));
+    }
+    longest
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_write_ahead_log_stays_short_while_everybody_writes() {
+    let s = TestServer::start().await;
+    if s.is_postgres() {
+        println!("PostgreSQL minds its own log");
+        return;
+    }
+    let owner = s.signed_in("owner", "owner").await;
+    let (first, second) = tokio::join!(written(&s, &owner, 40 << 20), written(&s, &owner, 40 << 20));
+    let longest = first.max(second) >> 20;
+    assert!(longest < 48, "the log was {longest} MiB long, and 80 went through it");
+    let whole = owner.call(&VerifyAudit {}).await.unwrap();
+    assert!(whole.ok, "{whole:?}");
 }
