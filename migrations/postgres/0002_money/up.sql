@@ -211,8 +211,9 @@ BEGIN
           AND (SELECT SUM(r.amount) FROM transfers AS r WHERE r.parent_id = p.id AND r.kind = 'reversal') <= p.amount, FALSE)
         THEN 'transfers_reverse_within_amount'
       -- an entry belongs to one transfer: what debits it would else be taken for what credits another
-      WHEN EXISTS (SELECT FROM transfers AS o WHERE o.to_account_id = t.from_account_id AND o.to_seq = t.from_seq)
-          OR EXISTS (SELECT FROM transfers AS o WHERE o.from_account_id = t.to_account_id AND o.from_seq = t.to_seq)
+      -- (no EXISTS: PostgreSQL may answer many of those by reading the whole table into a hash)
+      WHEN (SELECT TRUE FROM transfers AS o WHERE o.to_account_id = t.from_account_id AND o.to_seq = t.from_seq)
+          OR (SELECT TRUE FROM transfers AS o WHERE o.from_account_id = t.to_account_id AND o.from_seq = t.to_seq)
         THEN 'transfers_share_no_entry'
       END AS what
     FROM fresh AS t JOIN accounts AS a ON a.id = t.from_account_id JOIN accounts AS b ON b.id = t.to_account_id
