@@ -80,6 +80,13 @@ pub async fn listen(app: Shared, mut stop: watch::Receiver<bool>) {
             Ok(((head, rows, keys), _)) => {
                 if let Some(stored) = keys {
                     app.keys.take(&stored);
+                    for row in rows.iter().flatten().filter(|row| keys::tells_of_keys(row)) {
+                        tracing::info!(
+                            event = row.kind,
+                            kid = row.resource_id,
+                            "the keys that sign tokens changed"
+                        );
+                    }
                 }
                 match rows {
                     Some(rows) => {

@@ -257,6 +257,9 @@ fn check(cx: &Cx, state: &SchemaState) -> Result<()> {
 
 /// Works on a store directly.
 pub(crate) fn admin(cx: &Cx, command: Admin) -> Result<()> {
+    if cx.globals.as_curl {
+        return Err(Failure::usage("--as-curl: this works on the store itself, and calls no daemon"));
+    }
     match command {
         Admin::Create(args) => create(cx, *args),
         Admin::RotateKeys(args) => rotate_keys(cx, *args),

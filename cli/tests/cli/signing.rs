@@ -211,6 +211,9 @@ async fn keys_are_rotated_beside_the_daemon_and_a_leaked_one_is_revoked_at_once(
     assert_eq!(now["kid"], next["kid"]);
     home.run(&["auth", "whoami"]).ok();
     // everybody does
+    let shown = rotate(&["--revoke-old", "--yes", "--as-curl"]).fails(2);
+    assert!(shown.contains("calls no daemon"), "{shown}");
+    home.run(&["auth", "whoami"]).ok();
     let asked = rotate(&["--revoke-old"]).fails(2);
     assert!(asked.contains("1 sessions end") && asked.contains("everybody signs in again"), "{asked}");
     assert!(asked.contains("Really revoke 2 keys?"), "{asked}");

@@ -38,7 +38,7 @@ const HALF: u64 = BALLAST / 2;
 const PROBE: usize = 64 << 10;
 /// When who is refused should come again: room is looked for more often.
 const COME_AGAIN: Duration = Duration::from_secs(5);
-/// How long readers may hold up that the WAL is written back.
+/// How long others may hold up that the WAL is written back, or a look for room, in milliseconds.
 const PATIENT: &str = "500";
 
 /// Whether a write may use what is kept back for a full disk.
@@ -169,13 +169,17 @@ impl Room {
     }
 
     /// What those are told whose write has no room.
-    pub(super) fn refusal(&self) -> Error {
+    pub(super) fn refusal(&self, label: Label) -> Error {
         let spent = self.0.as_ref().is_some_and(|kept| kept.spent.load(Ordering::Relaxed));
-        let what = match spent {
-            false => {
+        let what = match (spent, label.reserve) {
+            (true, _) => "The disk of the store is full, and what was kept back for that is used up",
+            // a failed sign-in, say: that it failed could not be written down, and so is not said
+            (false, Reserve::Half) => {
+                "The disk of the store is full, and what is left of what was kept back is not for records like this"
+            }
+            (false, _) => {
                 "The disk of the store is full, and what was kept back is for sign-ins and for taking access away"
             }
-            true => "The disk of the store is full, and what was kept back for that is used up",
         };
         let next =
             "nothing was changed. Whoever runs the daemon has to make room; writes go on by themselves then.";
@@ -258,9 +262,10 @@ impl Room {
             Err(why) if is_why(&why) => {
                 kept.give_up();
                 work().map_err(|why| match is_why(&why) {
+                    // what SQLite makes of it, a damaged store perhaps, would mislead
                     true => format!(
-                        "{why}: the disk is full, and nothing that was kept back is left; make room on the disk \
-                         of {}, then start again",
+                        "the disk of {} is full, and nothing that was kept back is left; make room on it, then \
+                         start again",
                         kept.store.display()
                     )
                     .into(),
@@ -352,14 +357,13 @@ impl Kept {
         let short = self.short.load(Ordering::Acquire);
         let found = self.is_whole(told.state.is_none());
         let taken = if short { self.takes_writes() } else { Ok(()) };
-        let tried = taken.is_ok();
         let made = taken.and_then(|()| if found { Ok(()) } else { self.make() });
         let goes_on = match &made {
             Ok(()) => true,
             // it is something else that stands in its way: then what is free decides
             Err(why) => !short || (!is_full(why) && self.is_roomy()),
         };
-        told.in_vain = (tried && !goes_on).then(Instant::now);
+        told.in_vain = (!goes_on && self.is_roomy()).then(Instant::now);
         self.bytes.store(there(&self.ballast).unwrap_or(0), Ordering::Relaxed);
         if goes_on {
             self.short.store(false, Ordering::Release);
@@ -410,7 +414,11 @@ impl Kept {
         if !self.is_roomy() {
             return Err(full("too little is free on the disk".into()));
         }
-        self.on_store(open::mark).map_err(full)
+        self.on_store(|sqlite| {
+            sqlite.batch_execute(&format!("PRAGMA busy_timeout={PATIENT};"))?;
+            open::mark(sqlite)
+        })
+        .map_err(full)
     }
 
     /// Whether all of the ballast is there; that it has blocks and no holes is asked once, because some file

@@ -1,4 +1,5 @@
-//! Running writes: a group of them in one transaction, each under a savepoint of its own.
+//! Running writes: a group of them in one transaction, each under a savepoint of its own, but for those that move
+//! money, which are one batch and need none (docs/adr/0013).
 //!
 //! A refusal or a fault of one leaves its neighbours alone. When the whole transaction fails, the
 //! group is halved until the guilty one stands alone. Nobody is answered before COMMIT returned, and
@@ -150,7 +151,11 @@ impl Tx<'_> {
             }
             Err(why) => {
                 self.rows.truncate(before);
-                Manager::rollback_transaction(self.conn)?;
+                let undone = Manager::rollback_transaction(self.conn);
+                // if SQLite ended the whole transaction there is no savepoint to go back to; why it did says more
+                if database_error(&why).is_none() {
+                    undone?;
+                }
                 Err(why)
             }
         }

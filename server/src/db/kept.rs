@@ -25,6 +25,8 @@ const WAITS: Duration = Duration::from_secs(2);
 struct Keeper {
     transaction: String,
     since: Instant,
+    /// Whether the log was told: once a keeper, not once a movement.
+    told: bool,
 }
 
 /// The rows that were waited for in vain, by their ids.
@@ -63,7 +65,7 @@ impl Kept {
         rows.retain(|row, by| !known.contains_key(row) || keeps(row, by));
         if in_vain {
             for (row, transaction) in &held {
-                let keeper = || Keeper { transaction: transaction.clone(), since: now };
+                let keeper = || Keeper { transaction: transaction.clone(), since: now, told: false };
                 rows.entry(row.clone()).or_insert_with(keeper);
             }
         }
@@ -80,11 +82,9 @@ impl Kept {
                 // what has a verdict needs no row
                 Some((row, by)) if !has_verdict(open, &job, clock) => {
                     if now >= job.deadline.min(by.since + WAITS) {
-                        tracing::warn!(
-                            label = job.label.name,
-                            row,
-                            "somebody else's transaction keeps a row"
-                        );
+                        if !by.told {
+                            self.tell(row);
+                        }
                         job.fail(batch::kept_by_others());
                     } else {
                         apart.push(job);
@@ -94,6 +94,15 @@ impl Kept {
             }
         }
         apart
+    }
+
+    /// Says that a row is kept, once as long as the same transaction does.
+    fn tell(&self, row: &str) {
+        if let Some(by) = self.rows().get_mut(row)
+            && !std::mem::replace(&mut by.told, true)
+        {
+            tracing::warn!(row, transaction = by.transaction, "somebody else's transaction keeps a row");
+        }
     }
 }
 

@@ -434,18 +434,17 @@ fn keep_private(location: &Location) -> Result<(), BoxError> {
     let Location::Sqlite(path) = location else { return Ok(()) };
     let cannot = |why: std::io::Error| format!("cannot make {} private: {why}", path.display());
     let mut options = std::fs::OpenOptions::new();
-    let file = options
+    options
         .create(true)
         .truncate(false)
         .write(true)
         .mode(0o600)
         .open(path)
         .map_err(|why| format!("cannot write to {}: {why}", path.display()))?;
-    if file.metadata().map_err(cannot)?.permissions().mode() & 0o077 != 0 {
-        for name in [path.clone(), path.with_extension("db-wal"), path.with_extension("db-shm")] {
-            if name.exists() {
-                std::fs::set_permissions(&name, std::fs::Permissions::from_mode(0o600)).map_err(cannot)?;
-            }
+    for name in [path.clone(), path.with_extension("db-wal"), path.with_extension("db-shm")] {
+        // others may not read them; and one that we may not write to comes of a store that was so once
+        if name.metadata().is_ok_and(|facts| facts.permissions().mode() & 0o777 != 0o600) {
+            std::fs::set_permissions(&name, std::fs::Permissions::from_mode(0o600)).map_err(cannot)?;
         }
     }
     Ok(())
@@ -463,6 +462,11 @@ fn refuse_foreign_file(location: &Location) -> Result<(), BoxError> {
     if !facts.is_file() {
         return Err(format!("{} is not a file", path.display()).into());
     }
+    // first: who may only read leaves files beside it that nobody can write to
+    std::fs::OpenOptions::new()
+        .write(true)
+        .open(path)
+        .map_err(|why| format!("cannot write to {}: {why}", path.display()))?;
     if facts.len() == 0 {
         return Ok(());
     }

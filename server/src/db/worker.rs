@@ -131,7 +131,8 @@ impl Worker {
 
     fn refuse(&self, jobs: Vec<Job>) {
         for job in jobs {
-            job.fail(self.room.refusal());
+            let why = self.room.refusal(job.label);
+            job.fail(why);
         }
     }
 
