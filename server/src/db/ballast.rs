@@ -264,8 +264,8 @@ impl Room {
                 work().map_err(|why| match is_why(&why) {
                     // what SQLite makes of it, a damaged store perhaps, would mislead
                     true => format!(
-                        "the disk of {} is full, and nothing that was kept back is left; make room on it, then \
-                         start again",
+                        "the disk is full, and nothing that was kept back is left: make room on the disk of {}, \
+                         then start again",
                         kept.store.display()
                     )
                     .into(),
@@ -357,13 +357,14 @@ impl Kept {
         let short = self.short.load(Ordering::Acquire);
         let found = self.is_whole(told.state.is_none());
         let taken = if short { self.takes_writes() } else { Ok(()) };
+        let tried = taken.is_ok();
         let made = taken.and_then(|()| if found { Ok(()) } else { self.make() });
         let goes_on = match &made {
             Ok(()) => true,
             // it is something else that stands in its way: then what is free decides
             Err(why) => !short || (!is_full(why) && self.is_roomy()),
         };
-        told.in_vain = (!goes_on && self.is_roomy()).then(Instant::now);
+        told.in_vain = (tried && !goes_on).then(Instant::now);
         self.bytes.store(there(&self.ballast).unwrap_or(0), Ordering::Relaxed);
         if goes_on {
             self.short.store(false, Ordering::Release);
