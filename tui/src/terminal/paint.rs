@@ -223,10 +223,24 @@ impl Run {
         }
     }
 
-    fn add(&mut self, cell: &Cell) {
+    /// Whether these can be written in its style, one after the other: the first letter decides for blanks.
+    fn takes_all<'a>(&self, mut cells: impl Iterator<Item = &'a Cell>) -> bool {
+        let mut like = Self { bytes: Vec::new(), ..*self };
+        cells.all(|cell| {
+            let takes = like.takes(cell);
+            like.dress(cell);
+            takes
+        })
+    }
+
+    fn dress(&mut self, cell: &Cell) {
         if self.blank && !is_blank(cell) {
             (self.fg, self.modifier, self.blank) = (cell.fg, cell.modifier, false);
         }
+    }
+
+    fn add(&mut self, cell: &Cell) {
+        self.dress(cell);
         self.bytes.extend_from_slice(cell.symbol().as_bytes());
     }
 }
@@ -270,8 +284,8 @@ fn runs(shown: &Buffer, next: &Buffer) -> Vec<Run> {
                 let mut gap = end..x;
                 end <= x
                     && x - end <= GAP
-                    && run.takes(cell)
-                    && gap.all(|at| is_plain(&next[(at, y)]) && run.takes(&next[(at, y)]))
+                    && gap.all(|at| is_plain(&next[(at, y)]))
+                    && run.takes_all((end..=x).map(|at| &next[(at, y)]))
             });
             if !joins {
                 runs.extend(open.take());
@@ -517,6 +531,14 @@ mod tests {
             }
             agrees(&frames)?;
         }
+    }
+
+    #[test]
+    fn a_blank_run_takes_the_style_of_its_first_letter_and_no_other() {
+        let (before, mut after) = (list(10, 1, 0), list(0, 1, 0));
+        // between the blank that comes and this letter stands one of another style
+        after.set_string(7, 4, "é", style(1));
+        agrees(&[before, after]).unwrap();
     }
 
     #[test]
