@@ -83,6 +83,13 @@ pub(crate) const KEYS: View = View {
     ],
 };
 
+/// Changes that were sent again, and what they came to.
+pub(crate) const RESUMED: View = View {
+    name: "pending",
+    key: "key",
+    columns: &[col("Key", "key"), col("Done before", "replayed"), col("Made", "data.id")],
+};
+
 const LOG: &[Column] = &[
     col("Seq", "seq"),
     col("Time", "timestamp"),

@@ -9,14 +9,15 @@ use bursar_shared::{
 };
 use serde_json::json;
 
+pub use crate::keys::{Rotation, Turned};
 use crate::{
     auth::Hasher,
     clock::Clock,
     config::Config,
-    db::{Db, How, Outcome, Plain, Room, Written, schema_state, urgent},
+    db::{Db, How, Outcome, Plain, Written, schema_state, urgent},
     error::{BoxError, refuse},
-    keys::{self, Turned, Wish},
-    log::{Bus, Draft, Stamp},
+    keys::{self, Wish},
+    log::{Draft, Stamp},
     repositories::{roles, users},
     services::auth::end_sessions,
 };
@@ -52,10 +53,7 @@ pub async fn create(
         return Err(format!("the password is too weak: it {why}").into());
     }
     let hash = hasher.hash(password.as_str()).await?;
-    // what is kept back belongs to the daemon that holds the store; what it gave up is there for us too
-    let room = Room::unkept();
-    let (clock, bus) = (Clock::default(), Bus::default());
-    let db = Db::open(&config.location, 1, config.group, clock, bus, Default::default(), room)?;
+    let db = Db::for_command(config, Clock::default())?;
     let how = How { stamp: Stamp::system("admin"), key: None, dry_run: false };
     let made = db
         .write(urgent("admin.create"), how, move |tx| {
@@ -105,20 +103,6 @@ pub async fn create(
     }
 }
 
-/// How the keys that sign tokens are rotated by hand.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Rotation {
-    /// Another key is published, and signs in a day, when everybody knows it.
-    Soon,
-    /// Another key signs within ten seconds, when all daemons know it; other services may not.
-    Now,
-    /// Another key signs at once; all tokens and sessions of before are over.
-    RevokeOld,
-}
-
-/// What a rotation came to, or would.
-pub type Rotated = Turned;
-
 /// Rotates the keys that sign tokens: works beside running daemons, which hear of it within a quarter of a
 /// second. `dry_run` does it and undoes it; a key that would be made has no name then.
 ///
@@ -130,7 +114,7 @@ pub async fn rotate_keys(
     clock: Clock,
     rotation: Rotation,
     dry_run: bool,
-) -> Result<Rotated, BoxError> {
+) -> Result<Turned, BoxError> {
     let state = schema_state(&config.location)?;
     if state.applied.is_empty() {
         return Err(format!("there is no store at {:?}", config.location).into());
@@ -139,20 +123,13 @@ pub async fn rotate_keys(
         return Err("the store is of an older version: run bursar migrate first".into());
     }
     let sealer = Arc::new(keys::sealer(config)?);
-    let room = Room::unkept();
-    let db =
-        Db::open(&config.location, 1, config.group, clock.clone(), Bus::default(), Default::default(), room)?;
-    let wish = match rotation {
-        Rotation::Soon => Wish::Soon,
-        Rotation::Now => Wish::Now,
-        Rotation::RevokeOld => Wish::Revoke,
-    };
+    let db = Db::for_command(config, clock.clone())?;
     // a key that leaked is revoked by whatever clock
-    if let Some(why) = clock.distrust().filter(|_| wish != Wish::Revoke) {
+    if let Some(why) = clock.distrust().filter(|_| rotation != Rotation::RevokeOld) {
         return Err(format!("no key is rotated by a clock that is wrong: {why}").into());
     }
     let how = How { stamp: Stamp::system("admin"), key: None, dry_run };
-    let mut turned = keys::turn(&db, sealer, how, wish).await.map_err(keys::said)?;
+    let mut turned = keys::turn(&db, sealer, how, Wish::Hand(rotation)).await.map_err(keys::said)?;
     if dry_run && turned.published {
         turned.kid = None;
     }

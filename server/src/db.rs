@@ -50,6 +50,7 @@ use self::{
 pub(crate) use self::{open::compare_clocks, statement::statement};
 use crate::{
     clock::Clock,
+    config::Config,
     error::{BoxError, Error, Result, Trouble, broken, database_error, later, trouble},
     log::{Bus, Stamp},
     metrics::Metrics,
@@ -236,7 +237,7 @@ impl Db {
                 // a transaction a request wants many connections, as every other write has them
                 money: if group > 1 {
                     let money = Money(Arc::new(lanes::Lanes::new(MONEY_WRITERS, QUEUE)));
-                    let kept = Arc::new(kept::Kept::default());
+                    let kept = Arc::new(kept::KeptRows::default());
                     for lane in 0..MONEY_WRITERS {
                         let (worker, lanes, kept) = (worker(), money.0.clone(), kept.clone());
                         thread("bursar-money").spawn(move || worker.run_lane(&lanes, &kept, lane, group))?;
@@ -261,6 +262,14 @@ impl Db {
             room,
         };
         Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// The same for a command, perhaps beside a daemon, to whom belongs what is kept back for a full disk.
+    ///
+    /// # Errors
+    /// When the database cannot be reached.
+    pub fn for_command(config: &Config, clock: Clock) -> std::result::Result<Self, BoxError> {
+        Self::open(&config.location, 1, config.group, clock, Bus::default(), Arc::default(), Room::unkept())
     }
 
     /// Which program holds the store.
@@ -289,9 +298,7 @@ impl Db {
     /// Keeps room back for a full disk, and looks whether there is some again.
     pub async fn keep_room(&self) {
         let room = self.inner.room.clone();
-        if room.is_kept()
-            && let Err(why) = blocking(move || room.keep()).await
-        {
+        if let Err(why) = blocking(move || room.keep()).await {
             tracing::error!(why = %why, "nothing could be kept back for a full disk");
         }
     }

@@ -17,9 +17,9 @@ use crate::{
     auth::Hasher,
     clock::Clock,
     config::Config,
-    db::{Conn, Db, How, Outcome, Plain, Room, Tx, both, migrate},
+    db::{Conn, Db, How, Outcome, Plain, Tx, both, migrate},
     error::{BoxError, Error, Result},
-    log::{Bus, Draft, Stamp},
+    log::{Draft, Stamp},
     repositories::{roles, sessions, users},
     schema,
 };
@@ -283,15 +283,7 @@ pub async fn fill(
     crate::check_folder(config)?;
     migrate(&config.location)?;
     let clock = Clock::default();
-    let db = Db::open(
-        &config.location,
-        1,
-        config.group,
-        clock.clone(),
-        Bus::default(),
-        Default::default(),
-        Room::unkept(),
-    )?;
+    let db = Db::for_command(config, clock.clone())?;
     let (anybody, _) = db.read(users::count_by_status).await.map_err(fault)?;
     if !anybody.is_empty() {
         return Err("the store has people already; a demo fills only an empty one".into());

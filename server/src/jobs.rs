@@ -184,13 +184,9 @@ pub async fn rotate(app: Shared, mut stop: watch::Receiver<bool>) {
             continue;
         }
         rested = app.clock.monotonic() + REST;
-        match app.keys.rotate(&app.db).await {
-            Ok(turned) => {
-                if let (Some(kid), Some(signs_from)) = (turned.kid, turned.signs_from) {
-                    tracing::info!(kid, %signs_from, "another key was published, which signs from then on");
-                }
-            }
-            Err(why) => tracing::warn!(why = %why, "the keys could not be rotated"),
+        // what came of it is heard of in the log, whoever did it
+        if let Err(why) = app.keys.rotate(&app.db).await {
+            tracing::warn!(why = %why, "the keys could not be rotated");
         }
     }
 }

@@ -267,17 +267,24 @@ fn due(times: &[Timestamp], now: Timestamp, period: Option<Duration>) -> Vec<Ste
     steps
 }
 
+/// How the keys that sign tokens are rotated by hand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rotation {
+    /// Another key is published, and signs in a day, when everybody knows it.
+    Soon,
+    /// Another key signs within ten seconds, when all daemons know it; other services may not.
+    Now,
+    /// Another key signs at once; all tokens and sessions of before are over.
+    RevokeOld,
+}
+
 /// What somebody wants of the keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wish {
     /// What time asks for, when a key is to sign for so long.
     Age(Option<Duration>),
-    /// Another key, published now and signing in a day.
-    Soon,
-    /// Another key, signing in a moment.
-    Now,
-    /// Another key, and all tokens and sessions of before ended.
-    Revoke,
+    /// What somebody asks for.
+    Hand(Rotation),
 }
 
 /// What became of it.
@@ -303,15 +310,18 @@ pub struct Turned {
 /// When the store has no keys yet, or the master key is not that of the store; those of the database.
 pub async fn turn(db: &Db, sealer: Arc<Sealer>, how: How, wish: Wish) -> Result<Turned> {
     // on a full disk a leaked key can be made worthless; the others wait
-    let label = if wish == Wish::Revoke { urgent("keys.turn") } else { Label::from("keys.turn") };
+    let label = match wish {
+        Wish::Hand(Rotation::RevokeOld) => urgent("keys.turn"),
+        _ => Label::from("keys.turn"),
+    };
     let written = db.write(label, how, move |tx| {
         let stored = secrets::lock(tx)?;
         let keys = all_open(&sealer, &stored)?;
         let turned = match wish {
             Wish::Age(period) => by_age(tx, &sealer, &keys, period)?,
-            Wish::Soon => ahead(tx, &sealer, &keys, AHEAD)?,
-            Wish::Now => ahead(tx, &sealer, &keys, MOMENT)?,
-            Wish::Revoke => revoke(tx, &sealer, &keys)?,
+            Wish::Hand(Rotation::Soon) => ahead(tx, &sealer, &keys, AHEAD)?,
+            Wish::Hand(Rotation::Now) => ahead(tx, &sealer, &keys, MOMENT)?,
+            Wish::Hand(Rotation::RevokeOld) => revoke(tx, &sealer, &keys)?,
         };
         Ok(Outcome::Done(Plain(turned)))
     });

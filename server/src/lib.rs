@@ -165,7 +165,9 @@ pub async fn start_at(config: Config, clock: Clock) -> Result<Running, StartErro
     }
     tasks.spawn(jobs::listen(app.clone(), stopped.clone()));
     tasks.spawn(jobs::expire(app.clone(), stopped.clone()));
-    tasks.spawn(jobs::keep_room(app.clone(), stopped.clone()));
+    if app.db.room().is_kept() {
+        tasks.spawn(jobs::keep_room(app.clone(), stopped.clone()));
+    }
     tasks.spawn(jobs::rotate(app.clone(), stopped.clone()));
     tasks.spawn(jobs::purge(app.clone(), stopped));
     Ok(Running { address, metrics_address, has_owner, migrated, app, stop, tasks, _lock: lock })

@@ -93,7 +93,7 @@ pub(crate) fn run(cx: &Cx, command: PendingCommands) -> Result<()> {
         PendingCommands::Resume(args) => {
             let chosen = chosen(&args.keys)?;
             say_if_none(cx, &chosen);
-            let mut sink = Sink::new(cx.style()?, &views::ANYTHING, true);
+            let mut sink = Sink::new(cx.style()?, &views::RESUMED, true);
             let mut failed = None;
             for pending in &chosen {
                 match block_on(resume(cx, &journal, pending)) {

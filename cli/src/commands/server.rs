@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, path::PathBuf};
 
 use bursar_server::{
     SchemaState,
-    admin::{self, Made, Rotated, Rotation},
+    admin::{self, Made, Rotation, Turned},
     clock::Clock,
     config::{Config, SETTINGS, Sources},
 };
@@ -309,7 +309,7 @@ fn rotate_keys(cx: &Cx, args: RotateKeys) -> Result<()> {
 }
 
 /// What is asked before it is done, where it cannot be undone and somebody notices.
-fn question(rotation: Rotation, tried: impl FnOnce() -> Result<Rotated>) -> Result<Option<String>> {
+fn question(rotation: Rotation, tried: impl FnOnce() -> Result<Turned>) -> Result<Option<String>> {
     Ok(match rotation {
         Rotation::Soon => None,
         Rotation::Now => Some(
@@ -319,20 +319,24 @@ fn question(rotation: Rotation, tried: impl FnOnce() -> Result<Rotated>) -> Resu
         ),
         Rotation::RevokeOld => {
             let would = tried()?;
+            let keys = match would.revoked.len() {
+                1 => "the key".to_owned(),
+                several => format!("{several} keys"),
+            };
             Some(format!(
-                "{} sessions end, every token is refused at once, and everybody signs in again. Really revoke {} keys?",
-                would.sessions_ended,
-                would.revoked.len()
+                "Every token is refused at once, and everybody signs in again (sessions that end: {}). Really revoke \
+                 {keys}?",
+                would.sessions_ended
             ))
         }
     })
 }
 
-fn told(rotation: Rotation, done: &Rotated) -> String {
+fn told(rotation: Rotation, done: &Turned) -> String {
     let from = done.signs_from.map(|from| from.to_string()).unwrap_or_default();
     match rotation {
         Rotation::RevokeOld => format!(
-            "{} keys were revoked and {} sessions ended: everybody signs in again; other services refuse old tokens \
+            "keys revoked: {}, sessions ended: {}; everybody signs in again; other services refuse old tokens \
              once they fetch /.well-known/jwks.json again, within 5 minutes if they heed its Cache-Control",
             done.revoked.len(),
             done.sessions_ended

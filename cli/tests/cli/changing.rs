@@ -151,6 +151,13 @@ async fn a_change_whose_answer_was_lost_is_finished_and_made_once() {
     line.garbling.store(false, Ordering::Relaxed);
     assert_eq!(home.run(&["pending", "resume", "--jq", ".replayed"]).ok(), "true\n");
     assert_eq!(home.run(&["pending", "list"]).ok(), "");
+    // into a pipe goes what became of it, too
+    line.lossy.store(true, Ordering::Relaxed);
+    home.run(&["users", "create", "--email", "dan@example.com", "--name", "Dan"]).fails(11);
+    line.lossy.store(false, Ordering::Relaxed);
+    let told = home.run(&["pending", "resume"]).ok();
+    let told: Vec<&str> = told.trim_end().split('\t').collect();
+    assert!(told.len() == 3 && told[1] == "true" && told[2].starts_with("usr_"), "{told:?}");
     let count = home.run(&["users", "list", "--filter", "email:bob@example.com", "-o", "name"]).ok();
     assert_eq!(count.lines().count(), 1);
     home.run(&["pending", "resume", "nothing"]).fails(3);

@@ -76,10 +76,10 @@ pub const fn recorded(name: &'static str) -> Label {
 
 /// Whether there is room for all writes, for some or for none, and the ballast that keeps some back.
 #[derive(Debug, Clone)]
-pub struct Room(Option<Arc<Kept>>);
+pub struct Room(Option<Arc<Ballast>>);
 
 #[derive(Debug)]
-struct Kept {
+struct Ballast {
     store: PathBuf,
     ballast: PathBuf,
     /// Only those write who may use what was kept back.
@@ -123,7 +123,7 @@ impl Room {
         let Location::Sqlite(store) = location else { return Self::unkept() };
         let ballast = store.with_extension("ballast");
         let length = there(&ballast);
-        Self(Some(Arc::new(Kept {
+        Self(Some(Arc::new(Ballast {
             store: store.clone(),
             ballast,
             short: AtomicBool::new(length == Some(0)),
@@ -277,7 +277,7 @@ impl Room {
     }
 }
 
-impl Kept {
+impl Ballast {
     fn told(&self) -> MutexGuard<'_, Told> {
         self.told.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -334,12 +334,16 @@ impl Kept {
         self.write_back();
         if told.state != Some(State::Short) {
             told.state = Some(State::Short);
-            tracing::error!(
-                store = %self.store.display(),
-                kept_back = had,
-                "the disk is full: what was kept back is given up, and until there is room only sign-ins and what \
-                 takes access away is written; all else is answered STORAGE_FULL"
-            );
+            let what = match had {
+                0 => {
+                    "the disk is full, and nothing was kept back: until there is room little or nothing is written"
+                }
+                _ => {
+                    "the disk is full: what was kept back is given up, and until there is room only sign-ins and \
+                     what takes access away is written; all else is answered STORAGE_FULL"
+                }
+            };
+            tracing::error!(store = %self.store.display(), kept_back = had, "{what}");
         }
     }
 

@@ -31,9 +31,9 @@ struct Keeper {
 
 /// The rows that were waited for in vain, by their ids.
 #[derive(Default)]
-pub(super) struct Kept(Mutex<HashMap<String, Keeper>>);
+pub(super) struct KeptRows(Mutex<HashMap<String, Keeper>>);
 
-impl Kept {
+impl KeptRows {
     fn rows(&self) -> MutexGuard<'_, HashMap<String, Keeper>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -315,6 +315,8 @@ pub struct SchemaState {
 /// With one line that names the cause and what helps.
 pub fn migrate(location: &Location) -> Result<Vec<String>, BoxError> {
     refuse_old_sqlite(location)?;
+    // first: whoever opens a store that they may only read leaves files beside it that nobody can write to
+    refuse_unwritable_file(location)?;
     refuse_foreign_file(location)?;
     keep_private(location)?;
     let mut conn = connect(location, Purpose::Write)?;
@@ -441,7 +443,10 @@ fn keep_private(location: &Location) -> Result<(), BoxError> {
         .mode(0o600)
         .open(path)
         .map_err(|why| format!("cannot write to {}: {why}", path.display()))?;
-    for name in [path.clone(), path.with_extension("db-wal"), path.with_extension("db-shm")] {
+    for suffix in ["", "-wal", "-shm"] {
+        let mut name = path.clone().into_os_string();
+        name.push(suffix);
+        let name = PathBuf::from(name);
         // others may not read them; and one that we may not write to comes of a store that was so once
         if name.metadata().is_ok_and(|facts| facts.permissions().mode() & 0o777 != 0o600) {
             std::fs::set_permissions(&name, std::fs::Permissions::from_mode(0o600)).map_err(cannot)?;
@@ -455,6 +460,14 @@ fn keep_private(_: &Location) -> Result<(), BoxError> {
     Ok(())
 }
 
+fn refuse_unwritable_file(location: &Location) -> Result<(), BoxError> {
+    let Location::Sqlite(path) = location else { return Ok(()) };
+    match std::fs::OpenOptions::new().write(true).open(path) {
+        Err(why) if path.is_file() => Err(format!("cannot write to {}: {why}", path.display()).into()),
+        _ => Ok(()),
+    }
+}
+
 /// A file that is there must be a SQLite database, and ours.
 fn refuse_foreign_file(location: &Location) -> Result<(), BoxError> {
     let Location::Sqlite(path) = location else { return Ok(()) };
@@ -462,11 +475,6 @@ fn refuse_foreign_file(location: &Location) -> Result<(), BoxError> {
     if !facts.is_file() {
         return Err(format!("{} is not a file", path.display()).into());
     }
-    // first: who may only read leaves files beside it that nobody can write to
-    std::fs::OpenOptions::new()
-        .write(true)
-        .open(path)
-        .map_err(|why| format!("cannot write to {}: {why}", path.display()))?;
     if facts.len() == 0 {
         return Ok(());
     }

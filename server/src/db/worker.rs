@@ -9,7 +9,7 @@ use super::{
     Conn, Figures, Location,
     ballast::Room,
     batch::{self, Job, Settled},
-    kept::Kept,
+    kept::KeptRows,
     lanes::Lanes,
     open::{self, Purpose},
 };
@@ -77,7 +77,7 @@ impl Worker {
     }
 
     /// The same for one of the threads that move money, until the queue is closed and empty.
-    pub(super) fn run_lane(self, lanes: &Lanes, kept: &Kept, lane: usize, most: usize) {
+    pub(super) fn run_lane(self, lanes: &Lanes, kept: &KeptRows, lane: usize, most: usize) {
         /// A thread that ends, however it does, leaves the queue.
         struct Ending<'a>(&'a Lanes, usize);
         impl Drop for Ending<'_> {

@@ -51,6 +51,14 @@ pub async fn kept_back() -> Option<(SmallDisk, TestServer)> {
     Some((disk, s))
 }
 
+/// The same with an owner and two accounts, some money in the first.
+async fn bank_kept_back() -> Option<(SmallDisk, TestServer, Client, [Account; 2])> {
+    let (disk, s) = kept_back().await?;
+    let owner = s.signed_in("owner", "owner").await;
+    let (a, b) = pair(&owner).await;
+    Some((disk, s, owner, [a, b]))
+}
+
 fn ballast(disk: &SmallDisk) -> PathBuf {
     disk.path().join("bursar.ballast")
 }
@@ -118,9 +126,7 @@ async fn goes_on(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn on_a_full_disk_access_is_taken_away_and_nothing_else_is_written() {
-    let Some((disk, mut s)) = kept_back().await else { return };
-    let owner = s.signed_in("owner", "owner").await;
-    let (a, b) = pair(&owner).await;
+    let Some((disk, mut s, owner, [a, b])) = bank_kept_back().await else { return };
     let [thief, clerk, other] = [
         s.person("thief", "admin").await,
         s.person("clerk", "support").await,
@@ -226,9 +232,7 @@ async fn on_a_full_disk_access_is_taken_away_and_nothing_else_is_written() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_write_says_whether_it_goes_on_on_a_full_disk() {
-    let Some((disk, s)) = kept_back().await else { return };
-    let owner = s.signed_in("owner", "owner").await;
-    let (a, b) = pair(&owner).await;
+    let Some((disk, s, owner, [a, b])) = bank_kept_back().await else { return };
     let caller = s.person("caller", "owner").await;
     let (session, spare) = (tokens(&s, &caller).await, tokens(&s, &caller).await);
     let forgetful = s.person("forgetful", "support").await;
@@ -304,9 +308,7 @@ fn few_writes_may_use_what_is_kept_back() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn strangers_do_not_use_up_what_is_kept_back() {
-    let Some((disk, s)) = kept_back().await else { return };
-    let owner = s.signed_in("owner", "owner").await;
-    let (a, b) = pair(&owner).await;
+    let Some((disk, s, owner, [a, b])) = bank_kept_back().await else { return };
     let customer = s.person("customer", "customer").await;
     let denied = access(&s.sign_in(&customer).await).await;
     disk.fill(0);
@@ -331,9 +333,7 @@ async fn strangers_do_not_use_up_what_is_kept_back() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn when_even_that_is_used_up_nothing_is_written_until_there_is_room() {
-    let Some((disk, mut s)) = kept_back().await else { return };
-    let owner = s.signed_in("owner", "owner").await;
-    let (a, b) = pair(&owner).await;
+    let Some((disk, mut s, owner, [a, b])) = bank_kept_back().await else { return };
     let person = s.person("person", "support").await;
     // the address stays, and with it the session of the client
     s.restart_in_place().await;
@@ -373,9 +373,7 @@ async fn when_even_that_is_used_up_nothing_is_written_until_there_is_room() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_start_on_a_full_disk_gives_up_what_is_kept_back() {
-    let Some((disk, mut s)) = kept_back().await else { return };
-    let owner = s.signed_in("owner", "owner").await;
-    let (a, b) = pair(&owner).await;
+    let Some((disk, mut s, owner, [a, b])) = bank_kept_back().await else { return };
     let person = s.person("person", "support").await;
     s.restart_in_place().await;
     s.pause().await;
@@ -471,9 +469,7 @@ async fn a_full_disk_is_told_once_a_change_and_not_once_a_request() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_ballast_that_somebody_took_is_made_again_and_its_lack_stops_nobody() {
-    let Some((disk, mut s)) = kept_back().await else { return };
-    let owner = s.signed_in("owner", "owner").await;
-    let (a, b) = pair(&owner).await;
+    let Some((disk, mut s, owner, [a, b])) = bank_kept_back().await else { return };
     let file = ballast(&disk);
     fs::remove_file(&file).unwrap();
     eventually("it is made again", || async { held(&file) == BALLAST }).await;

@@ -641,13 +641,26 @@ async fn files_that_are_not_ours_are_left_as_they_are() {
 #[tokio::test]
 async fn nobody_else_may_read_the_store() {
     use std::os::unix::fs::PermissionsExt;
-    let s = TestServer::start().await;
-    let Location::Sqlite(path) = s.location() else { return };
+    let mut s = TestServer::start().await;
+    let Location::Sqlite(path) = s.location().clone() else { return };
+    let are_private = || {
+        for name in ["db", "db-wal", "db-shm"] {
+            let mode = std::fs::metadata(path.with_extension(name)).unwrap().permissions().mode();
+            assert_eq!(mode & 0o777, 0o600, "{name}");
+        }
+    };
     s.signed_in("owner", "owner").await;
-    for name in ["db", "db-wal", "db-shm"] {
-        let mode = std::fs::metadata(path.with_extension(name)).unwrap().permissions().mode();
-        assert_eq!(mode & 0o777, 0o600, "{name}");
+    are_private();
+    // nor does anything stay unwritable that was made beside a store which could only be read
+    s.pause().await;
+    eventually("all connections are closed", || async { !path.with_extension("db-shm").exists() }).await;
+    for name in ["db-wal", "db-shm"] {
+        std::fs::write(path.with_extension(name), "").unwrap();
+        std::fs::set_permissions(path.with_extension(name), std::fs::Permissions::from_mode(0o400)).unwrap();
     }
+    s.resume().await;
+    s.signed_in("another", "owner").await;
+    are_private();
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use std::{
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD as BASE64};
 use bursar_server::{
     Location,
-    admin::{Rotated, Rotation, rotate_keys},
+    admin::{Rotation, Turned, rotate_keys},
     testing::{TestServer, eventually},
 };
 use bursar_shared::{
@@ -60,7 +60,7 @@ async fn refresh(s: &TestServer, pair: &Tokens) -> Answer {
     refresh.header("idempotency-key", key()).send(s).await
 }
 
-async fn by_hand(s: &TestServer, rotation: Rotation) -> Rotated {
+async fn by_hand(s: &TestServer, rotation: Rotation) -> Turned {
     rotate_keys(s.config(), s.clock.clone(), rotation, false).await.unwrap()
 }
 
