@@ -223,7 +223,9 @@ async fn keys_are_rotated_beside_the_daemon_and_a_leaked_one_is_revoked_at_once(
     let revoked = revoked.json();
     assert_eq!((revoked["revoked"].as_array().unwrap().len(), &revoked["sessionsEnded"]), (2, &json!(1)));
     assert_ne!(revoked["kid"], next["kid"]);
-    eventually("the daemon heard of it", || async { home.run(&["auth", "whoami"]).code != 0 }).await;
+    // until then the session is over, and its token is still one
+    let heard = || async { home.run(&["auth", "whoami"]).err.contains("TOKEN_INVALID") };
+    eventually("the daemon heard of it", heard).await;
     let over = home.run(&["auth", "whoami"]).fails(4);
     assert!(over.contains("TOKEN_INVALID") && over.contains("bursar auth login"), "{over}");
     home.feed(&["auth", "login", "--email", "ann@example.com", "--password-stdin"], &format!("{PASSWORD}\n"))
