@@ -255,12 +255,7 @@ pub fn append(conn: &mut Conn, rows: &mut [Row]) -> QueryResult<()> {
         row.hash = row.hash_after(&hash);
         hash.clone_from(&row.hash);
     }
-    insert(conn, rows)?;
-    match conn {
-        Conn::Pg(pg) => StoreHashToo { hash: &hash, _of: PhantomData }.execute(pg)?,
-        Conn::Sqlite(sqlite) => StoreHash { hash: &hash, _of: PhantomData }.execute(sqlite)?,
-    };
-    Ok(())
+    insert(conn, rows, &hash)
 }
 
 statement! {
@@ -274,13 +269,8 @@ statement! {
     "UPDATE log_head SET seq = seq + ? WHERE id = 1 RETURNING seq, hash"
 }
 statement! {
-    /// The last hash from now on.
+    /// The last hash, from now on.
     sqlite StoreHash { hash: &'a str as Text },
-    "UPDATE log_head SET hash = ? WHERE id = 1"
-}
-statement! {
-    /// The same.
-    postgres StoreHashToo { hash: &'a str as Text },
     "UPDATE log_head SET hash = ? WHERE id = 1"
 }
 statement! {
@@ -305,8 +295,9 @@ statement! {
      VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 }
 statement! {
-    /// Rows of the log.
+    /// Rows of the log, and the last hash from now on.
     postgres InsertRows {
+        last: &'a str as Text,
         seq: Vec<i64> as Array<BigInt>,
         id: Vec<&'a str> as Array<Text>,
         kind: Vec<&'a str> as Array<Text>,
@@ -322,11 +313,13 @@ statement! {
         changes: Vec<&'a str> as Array<Text>,
         hash: Vec<&'a str> as Array<Text>,
     },
-    "INSERT INTO log (seq, id, type, at, actor_id, actor_kind, actor_ip, request_id, resource_type, resource_id, resource_version, data, changes, hash) \
+    "WITH head AS (UPDATE log_head SET hash = ? WHERE id = 1) \
+     INSERT INTO log (seq, id, type, at, actor_id, actor_kind, actor_ip, request_id, resource_type, resource_id, resource_version, data, changes, hash) \
      SELECT * FROM unnest(?::bigint[], ?::text[], ?::text[], ?::bigint[], ?::text[], ?::text[], ?::text[], ?::text[], ?::text[], ?::text[], ?::bigint[], ?::text[], ?::text[], ?::text[])"
 }
 
-fn insert(conn: &mut Conn, rows: &[Row]) -> QueryResult<()> {
+/// Writes rows, and the hash of the last of them to where the next will begin.
+fn insert(conn: &mut Conn, rows: &[Row], last: &str) -> QueryResult<()> {
     match conn {
         Conn::Sqlite(sqlite) => {
             for row in rows {
@@ -349,9 +342,11 @@ fn insert(conn: &mut Conn, rows: &[Row]) -> QueryResult<()> {
                 }
                 .execute(sqlite)?;
             }
+            StoreHash { hash: last, _of: PhantomData }.execute(sqlite)?;
         }
         Conn::Pg(pg) => {
             InsertRows {
+                last,
                 seq: rows.iter().map(|row| row.seq).collect(),
                 id: rows.iter().map(|row| row.id.as_str()).collect(),
                 kind: rows.iter().map(|row| row.kind.as_str()).collect(),

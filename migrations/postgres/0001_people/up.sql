@@ -129,7 +129,8 @@ CREATE TABLE idempotency_keys (
   created_at  BIGINT NOT NULL,
   expires_at  BIGINT NOT NULL,
   CONSTRAINT idempotency_keys_pk PRIMARY KEY (principal, key)
-);
+-- room for the verdict, several times as long as its key: a new version beside the old one touches no index
+) WITH (fillfactor = 20);
 CREATE INDEX idempotency_keys_by_expiry ON idempotency_keys (expires_at);
 
 -- keys that sign tokens and cursors, shared by all daemons on this database; one that signs tokens has its kid as id
@@ -176,13 +177,19 @@ CREATE FUNCTION log_is_not_deleted() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN RAISE EXCEPTION 'log_is_append_only' USING ERRCODE = 'check_violation', CONSTRAINT = 'log_is_append_only'; END $$;
 CREATE TRIGGER log_is_not_deleted BEFORE DELETE ON log
 FOR EACH ROW EXECUTE FUNCTION log_is_not_deleted();
-CREATE FUNCTION log_has_no_gaps() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION log_has_no_gaps() RETURNS trigger LANGUAGE plpgsql
+SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
+DECLARE first BIGINT; last BIGINT; many BIGINT;
 BEGIN
-  IF NEW.seq <> 1 + (SELECT COALESCE(MAX(seq), 0) FROM log) THEN RAISE EXCEPTION 'log_has_no_gaps' USING ERRCODE = 'check_violation', CONSTRAINT = 'log_has_no_gaps'; END IF;
-  RETURN NEW;
+  SELECT MIN(f.seq), MAX(f.seq), COUNT(*) INTO first, last, many FROM fresh AS f;
+  IF last - first + 1 <> many OR last <> (SELECT MAX(l.seq) FROM log AS l)
+    OR first > 1 AND NOT EXISTS (SELECT FROM log AS l WHERE l.seq = first - 1)
+  THEN RAISE EXCEPTION 'log_has_no_gaps' USING ERRCODE = 'check_violation', CONSTRAINT = 'log_has_no_gaps'; END IF;
+  RETURN NULL;
 END $$;
-CREATE TRIGGER log_has_no_gaps BEFORE INSERT ON log
-FOR EACH ROW EXECUTE FUNCTION log_has_no_gaps();
+-- once a statement: a function call a row costs a quarter of what the row costs
+CREATE TRIGGER log_has_no_gaps AFTER INSERT ON log
+REFERENCING NEW TABLE AS fresh FOR EACH STATEMENT EXECUTE FUNCTION log_has_no_gaps();
 
 -- TRUNCATE passes row triggers by
 CREATE FUNCTION tables_are_not_truncated() RETURNS trigger LANGUAGE plpgsql AS $$

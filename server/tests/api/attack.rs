@@ -272,6 +272,37 @@ async fn an_honest_transfer_by_hand_is_let_through_and_each_lie_in_it_is_not() {
             "accounts_follow_entries",
         )
         .await;
+    // one statement for both, true of one and a lie about the other
+    let both = |and: i64| {
+        let mut all = honest();
+        let (from, to) = (all.remove("4 from").unwrap(), all.remove("5 to").unwrap());
+        let of = |sql: &str, column: &str| -> i64 {
+            let (_, rest) = sql.split_once(&format!("{column} = ")).unwrap();
+            rest.split([',', ' ']).next().unwrap().parse().unwrap()
+        };
+        let set = ["debits_posted", "credits_posted", "debits_pending", "credits_pending", "entry_seq"].map(
+            |column| {
+                let more = if column == "credits_posted" { and } else { 0 };
+                format!(
+                    "{column} = CASE id WHEN '{}' THEN {} ELSE {} END",
+                    books.a.id,
+                    of(&from, column),
+                    of(&to, column) + more
+                )
+            },
+        );
+        let update = format!(
+            "UPDATE accounts SET {}, moved_at = {LATER} WHERE id IN ('{}', '{}');",
+            set.join(", "),
+            books.a.id,
+            books.b.id
+        );
+        all.into_values().chain([update])
+    };
+    books
+        .refuses("one account of two holds more than its entry says", both(1), "accounts_follow_entries")
+        .await;
+    books.attempt(both(0).chain(["ROLLBACK; BEGIN;".to_owned()])).await.unwrap();
     books
         .refuses(
             "counters without an entry",

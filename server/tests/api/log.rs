@@ -213,6 +213,33 @@ async fn the_database_refuses_to_change_the_log() {
     for attack in attacks {
         assert!(s.sql(attack).await.is_err(), "{attack}");
     }
+    // several rows at once: so far after the last, and with these ids
+    let rows = |places: &[(i64, char)]| {
+        let places: Vec<String> =
+            places.iter().map(|(after, id)| format!("SELECT {after} AS after, 'evt_{id}' AS id")).collect();
+        format!(
+            "INSERT INTO log SELECT n.after + (SELECT MAX(seq) FROM log), n.id, type, at, actor_id, actor_kind, actor_ip, request_id, resource_type, resource_id, resource_version, data, changes, hash FROM log JOIN ({}) AS n ON 1 = 1 WHERE seq = 1 ORDER BY 1",
+            places.join(" UNION ALL ")
+        )
+    };
+    for (places, rule) in [
+        (&[(2, 'a')][..], "log_has_no_gaps"),
+        (&[(1, 'a'), (3, 'b')], "log_has_no_gaps"),
+        (&[(2, 'a'), (3, 'b')], "log_has_no_gaps"),
+        (&[(-99, 'a'), (1, 'b')], "log_"),
+        (&[(1, 'a'), (2, 'b'), (2, 'c')], "log"),
+        (&[(1, 'a'), (2, 'a')], "log"),
+    ] {
+        let why = s
+            .sql(&format!("BEGIN; {}; COMMIT;", rows(places)))
+            .await
+            .expect_err(&format!("{places:?}"))
+            .to_lowercase();
+        assert!(why.contains(rule), "{places:?}: {why}");
+        assert_eq!(log(&owner).await, before, "{places:?}");
+    }
+    // in their places they are let in: what is refused above is not refused for how it is said
+    s.sql(&format!("BEGIN; {}; ROLLBACK;", rows(&[(1, 'a'), (2, 'b')]))).await.unwrap();
     assert_eq!(log(&owner).await, before);
     assert!(verify(&owner).await.ok);
 }
