@@ -44,7 +44,7 @@ pub use self::{
 };
 use self::{
     batch::{Job, Settled},
-    lanes::NotTaken,
+    lanes::{Beside, Lanes, NotTaken},
     open::{Manager, Purpose},
 };
 pub(crate) use self::{open::compare_clocks, statement::statement};
@@ -132,7 +132,7 @@ enum Writer {
 }
 
 /// The queue of the threads that move money, which end with it.
-struct Money(Arc<lanes::Lanes>);
+struct Money(Arc<Lanes>);
 
 impl Drop for Money {
     fn drop(&mut self) {
@@ -236,7 +236,7 @@ impl Db {
                 waiting: Arc::default(),
                 // a transaction a request wants many connections, as every other write has them
                 money: if group > 1 {
-                    let money = Money(Arc::new(lanes::Lanes::new(MONEY_WRITERS, QUEUE)));
+                    let money = Money(Arc::new(Lanes::new(MONEY_WRITERS, QUEUE)));
                     let kept = Arc::new(kept::KeptRows::default());
                     for lane in 0..MONEY_WRITERS {
                         let (worker, lanes, kept) = (worker(), money.0.clone(), kept.clone());
@@ -444,11 +444,9 @@ impl Db {
 
 /// Puts a job into a queue that is never longer than it may be.
 fn enqueue(queue: &mpsc::Sender<Job>, job: Job) -> Result<()> {
-    queue.try_send(job).map_err(|refused| {
-        not_taken(match refused {
-            mpsc::error::TrySendError::Full(_) => NotTaken::Full,
-            mpsc::error::TrySendError::Closed(_) => NotTaken::Closed,
-        })
+    queue.try_send(job).map_err(|refused| match refused {
+        mpsc::error::TrySendError::Full(_) => not_taken(NotTaken::Full),
+        mpsc::error::TrySendError::Closed(_) => not_taken(NotTaken::Closed),
     })
 }
 
@@ -471,7 +469,8 @@ impl Inner {
                 Ok(pooled) => pooled,
                 Err(why) => return batch.into_iter().for_each(|job| job.fail(broken_like(&why))),
             };
-            match batch::run(&mut pooled.conn, batch, &self.location, &self.clock, &self.bus, &self.figures) {
+            let Self { location, clock, bus, figures, .. } = self;
+            match batch::run(&mut pooled.conn, batch, Beside::Nobody, location, clock, bus, figures) {
                 Settled::All | Settled::Unknown => return,
                 Settled::Again(jobs, why) => {
                     tries += 1;

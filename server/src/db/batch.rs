@@ -31,6 +31,7 @@ use super::{
     ballast::Label,
     keys,
     keys::{Claim, Stored},
+    lanes::Beside,
     money::{self, Order},
     open,
     open::Purpose,
@@ -299,6 +300,7 @@ fn catching<T>(doing: &'static str, work: impl FnOnce() -> Result<T>) -> Result<
 pub(super) fn run(
     conn: &mut Conn,
     jobs: Vec<Job>,
+    beside: Beside<'_>,
     location: &Location,
     clock: &Clock,
     bus: &Bus,
@@ -307,7 +309,8 @@ pub(super) fn run(
     watch::start_counting();
     let now = clock.now();
     let mut rows: Vec<Row> = Vec::new();
-    let replies = match catching("a group of writes", || attempt(conn, &jobs, clock, now, &mut rows)) {
+    let replies = match catching("a group of writes", || attempt(conn, &jobs, beside, clock, now, &mut rows))
+    {
         Ok(replies) => replies,
         Err(why) => {
             // a rollback of a dead connection fails, and says nothing new
@@ -315,7 +318,7 @@ pub(super) fn run(
             return Settled::Again(jobs, why);
         }
     };
-    let committed = catching("a commit", || commit(conn, figures));
+    let committed = beside.committing(|| catching("a commit", || commit(conn, figures)));
     figures.shown.queries.add(watch::counted().into());
     if let Err(why) = committed {
         let _ = Manager::rollback_transaction(conn);
@@ -415,6 +418,7 @@ fn happened(location: &Location, rows: &[Row]) -> Option<bool> {
 fn attempt(
     conn: &mut Conn,
     jobs: &[Job],
+    beside: Beside<'_>,
     clock: &Clock,
     now: Timestamp,
     rows: &mut Vec<Row>,
@@ -425,7 +429,7 @@ fn attempt(
         Conn::Pg(pg) => AnsiTransactionManager::begin_transaction_sql(pg, "BEGIN")?,
     }
     let mut replies: Vec<Option<Reply>> = jobs.iter().map(|_| None).collect();
-    money::run(conn, jobs, clock, now, rows, &mut replies)?;
+    money::run(conn, jobs, beside, clock, now, rows, &mut replies)?;
     for (job, replied) in jobs.iter().zip(&mut replies) {
         let Work::Change(work) = &job.work else { continue };
         let before = rows.len();

@@ -2,7 +2,8 @@
 //!
 //! Two transactions that touch one account run one after the other, whatever threads they are on: the second
 //! waits for the first to be durable, and holds all its other accounts meanwhile. So a thread takes what is
-//! queued except for what the other one is at, in the order in which it came for each account.
+//! queued except for what the other one is at, in the order in which it came for each account. While one
+//! commits, the next may begin with what touches no account yet.
 
 use std::{
     collections::{HashMap, HashSet, VecDeque},
@@ -51,6 +52,10 @@ struct State {
     held: HashMap<Spot, usize>,
     /// How many movements each lane is at.
     running: Vec<usize>,
+    /// How often each lane began to commit, and at which spots it is while it does.
+    commits: Vec<(u64, Option<HashSet<Spot>>)>,
+    /// For each lane, which commits must be over before it may hold an account.
+    behind: Vec<Vec<(usize, u64)>>,
     /// How many lanes ended.
     left: usize,
     closed: bool,
@@ -113,7 +118,29 @@ impl State {
             self.waiting.push_front(job);
         }
         self.running[lane] = taken.len();
+        let meets = |at: &HashSet<Spot>| taken.iter().flat_map(spots).any(|spot| at.contains(&spot));
+        let committing =
+            self.commits.iter().enumerate().filter(|(_, (_, at))| at.as_ref().is_some_and(meets));
+        self.behind[lane] = committing.map(|(other, (count, _))| (other, *count)).collect();
         taken
+    }
+
+    /// A lane commits what it is at: others may take what comes next there, and begin with it.
+    fn commits(&mut self, lane: usize) {
+        let at: HashSet<Spot> =
+            self.held.extract_if(|_, holder| *holder == lane).map(|(spot, _)| spot).collect();
+        self.running[lane] = 0;
+        let (count, spots) = &mut self.commits[lane];
+        *count += 1;
+        *spots = Some(at);
+    }
+
+    /// Whether what this lane took begins where another is committing.
+    fn is_behind(&self, lane: usize) -> bool {
+        self.behind[lane].iter().any(|(other, count)| {
+            let (now, at) = &self.commits[*other];
+            now == count && at.is_some()
+        })
     }
 
     /// Notes what a lane is still at.
@@ -121,7 +148,10 @@ impl State {
         self.held.retain(|_, holder| *holder != lane);
         self.running[lane] = 0;
         for job in jobs {
-            self.held.extend(spots(job).map(|spot| (spot, lane)));
+            for spot in spots(job) {
+                // after a commit that failed somebody else may be there: they meet in the database
+                self.held.entry(spot).or_insert(lane);
+            }
             self.running[lane] += 1;
         }
     }
@@ -145,7 +175,12 @@ pub(super) struct Lanes {
 
 impl Lanes {
     pub(super) fn new(lanes: usize, capacity: usize) -> Self {
-        let state = State { running: vec![0; lanes], ..State::default() };
+        let state = State {
+            running: vec![0; lanes],
+            commits: vec![(0, None); lanes],
+            behind: vec![Vec::new(); lanes],
+            ..State::default()
+        };
         Self { state: Mutex::new(state), moved: Condvar::new(), capacity }
     }
 
@@ -200,6 +235,23 @@ impl Lanes {
         self.moved.notify_all();
     }
 
+    /// Runs a commit of all that a lane is at. Others begin meanwhile with what comes next there.
+    fn committing<T>(&self, lane: usize, commit: impl FnOnce() -> T) -> T {
+        self.state().commits(lane);
+        self.moved.notify_all();
+        let done = commit();
+        self.state().commits[lane].1 = None;
+        self.moved.notify_all();
+        done
+    }
+
+    /// Waits until nobody commits any more where this lane is to begin. Whoever held an account earlier would wait
+    /// for the same in the database, where nobody could tell it from a row that somebody keeps.
+    pub(super) fn wait_for_commits(&self, lane: usize) {
+        let behind = self.moved.wait_while(self.state(), |state| state.is_behind(lane));
+        drop(behind);
+    }
+
     /// What needs a row that somebody keeps comes back after a while. It holds up nobody meanwhile, and may be
     /// overtaken: as long as it is not answered, nobody can tell.
     pub(super) fn set_apart(&self, jobs: Vec<Job>) {
@@ -240,6 +292,32 @@ impl Lanes {
     /// How many wait.
     pub(super) fn len(&self) -> usize {
         self.state().len()
+    }
+}
+
+/// Where a group runs beside others of the same daemon.
+#[derive(Clone, Copy)]
+pub(super) enum Beside<'a> {
+    /// For itself: what others do, it meets in the database.
+    Nobody,
+    /// On a lane, and whether it is all that this is at.
+    Lanes { lanes: &'a Lanes, lane: usize, all: bool },
+}
+
+impl Beside<'_> {
+    /// Before the first account is held.
+    pub(super) fn wait(self) {
+        if let Self::Lanes { lanes, lane, .. } = self {
+            lanes.wait_for_commits(lane);
+        }
+    }
+
+    /// Runs the commit.
+    pub(super) fn committing<T>(self, commit: impl FnOnce() -> T) -> T {
+        match self {
+            Self::Lanes { lanes, lane, all: true } => lanes.committing(lane, commit),
+            _ => commit(),
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! The queue of the money threads: by hand, against a model, and with real threads.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     iter,
     sync::atomic::{AtomicBool, AtomicU32, Ordering},
     thread,
@@ -89,6 +89,35 @@ fn lanes_share_what_there_is() {
         assert!(lanes.push(job(hot, AccountId::new().into(), amount, false)).is_ok());
     }
     assert_eq!(amounts(lanes.take(1, 99)), [1, 2, 3, 4, 5, 6, 7, 8, 9]);
+}
+
+#[test]
+fn while_one_commits_the_next_begins_and_waits_for_it_before_it_holds_anything() {
+    let [a, b, c, d]: [AccountRef; 4] = std::array::from_fn(|_| AccountId::new().into());
+    let lanes = Lanes::new(2, 9);
+    let push = |from, to, amount| assert!(lanes.push(job(from, to, amount, false)).is_ok());
+    push(a, b, 1);
+    assert_eq!(amounts(lanes.take(0, 9)), [1]);
+    push(b, c, 2);
+    let begun = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let (next, committing) = lanes.committing(0, || {
+            let next = scope.spawn(|| {
+                assert_eq!(amounts(lanes.take(1, 9)), [2]);
+                begun.store(true, Ordering::Release);
+                lanes.wait_for_commits(1);
+                Instant::now()
+            });
+            while !begun.load(Ordering::Acquire) {
+                thread::yield_now();
+            }
+            (next, Instant::now())
+        });
+        // another of its commits, elsewhere, is not waited for
+        push(a, d, 3);
+        assert_eq!(amounts(lanes.take(0, 9)), [3]);
+        lanes.committing(0, || assert!(next.join().unwrap() >= committing));
+    });
 }
 
 #[test]
@@ -181,6 +210,8 @@ enum Step {
     Push(Move),
     /// A lane that is awake and has nothing takes, so many at most.
     Take(usize, usize),
+    /// A lane commits all that it is at.
+    Commit(usize),
     /// So many of what a lane is at are answered, from the first on; and some are set apart.
     End(usize, usize, usize),
     /// It is time for those who wait apart.
@@ -200,6 +231,7 @@ fn steps() -> impl Strategy<Value = Step> {
     prop_oneof![
         5 => moves().prop_map(Step::Push),
         4 => (0..LANES, 1..6_usize).prop_map(|(lane, most)| Step::Take(lane, most)),
+        2 => (0..LANES).prop_map(Step::Commit),
         4 => (0..LANES, 0..6_usize, 0..3_usize).prop_map(|(lane, ended, apart)| Step::End(lane, ended, apart)),
         1 => Just(Step::Look),
     ]
@@ -213,6 +245,11 @@ struct Model {
     waiting: Vec<usize>,
     apart: Vec<usize>,
     at: Vec<BTreeMap<usize, Job>>,
+    /// Which lanes are committing, and how often they did.
+    committing: Vec<bool>,
+    commits: Vec<u64>,
+    /// For each lane, the commits of others that were under way where it took something.
+    behind: Vec<Vec<(usize, u64)>>,
     /// Which lanes found nothing and were not woken since.
     asleep: Vec<bool>,
     ended: Vec<usize>,
@@ -226,14 +263,25 @@ impl Model {
             waiting: Vec::new(),
             apart: Vec::new(),
             at: iter::repeat_with(BTreeMap::new).take(LANES).collect(),
+            committing: vec![false; LANES],
+            commits: vec![0; LANES],
+            behind: vec![Vec::new(); LANES],
             asleep: vec![false; LANES],
             ended: Vec::new(),
         }
     }
 
-    /// Whether a lane is at something that this one meets.
+    /// The lanes that are at something that this one meets.
+    fn meeting(&self, number: usize) -> impl Iterator<Item = usize> {
+        let meets = move |lane: &usize| {
+            self.at[*lane].keys().any(|at| *at != number && self.moves[*at].meets(&self.moves[number]))
+        };
+        (0..LANES).filter(meets)
+    }
+
+    /// Whether a lane that does not commit yet is at something that this one meets.
     fn is_held(&self, number: usize) -> bool {
-        self.at.iter().flat_map(BTreeMap::keys).any(|at| self.moves[*at].meets(&self.moves[number]))
+        self.meeting(number).any(|lane| !self.committing[lane])
     }
 
     /// Those that nothing keeps from running: nobody is at what they touch, and nobody before them waits for it.
@@ -287,12 +335,41 @@ impl Model {
             self.waiting.remove(place);
         }
         self.asleep[lane] = numbers.is_empty();
+        let ahead: BTreeSet<usize> = numbers.iter().flat_map(|number| self.meeting(*number)).collect();
+        self.behind[lane] = ahead.into_iter().map(|other| (other, self.commits[other])).collect();
         self.at[lane] = numbers.into_iter().zip(taken).collect();
     }
 
-    fn end(&mut self, lane: usize, ended: usize, apart: usize) {
+    fn commit(&mut self, lane: usize) {
+        if self.at[lane].is_empty() || self.committing[lane] {
+            return;
+        }
+        self.lanes.state().commits(lane);
+        self.committing[lane] = true;
+        self.commits[lane] += 1;
+        self.asleep.fill(false);
+    }
+
+    /// Nobody holds an account before those are through who are ahead of them there, and nobody waits longer.
+    fn waits_for_commits(&self) {
+        for lane in 0..LANES {
+            let through =
+                |(other, commit): &(usize, u64)| !self.committing[*other] || self.commits[*other] != *commit;
+            assert_eq!(
+                self.lanes.state().is_behind(lane),
+                !self.behind[lane].iter().all(through),
+                "lane {lane}"
+            );
+        }
+    }
+
+    fn end(&mut self, lane: usize, mut ended: usize, apart: usize) {
         if self.at[lane].is_empty() {
             return;
+        }
+        if std::mem::take(&mut self.committing[lane]) {
+            ended = usize::MAX;
+            self.lanes.state().commits[lane].1 = None;
         }
         let mut jobs = std::mem::take(&mut self.at[lane]).into_values();
         self.ended.extend(jobs.by_ref().take(ended).map(|job| number(&job)));
@@ -336,10 +413,12 @@ proptest! {
             match step {
                 Step::Push(of) => model.push(&world, of),
                 Step::Take(lane, most) => model.take(lane, most),
+                Step::Commit(lane) => model.commit(lane),
                 Step::End(lane, ended, apart) => model.end(lane, ended, apart),
                 Step::Look => model.look(),
             }
             model.is_live();
+            model.waits_for_commits();
             prop_assert_eq!(model.lanes.len(), model.waiting.len() + model.apart.len());
         }
         // nothing comes any more, and what is there is run all the same
@@ -377,6 +456,7 @@ fn threads_run_everything_once_and_never_meet() {
     let held: Mutex<HashMap<Spot, usize>> = Mutex::default();
     let run = |lane: usize| {
         while let Some(mut group) = lanes.take(lane, 16) {
+            lanes.wait_for_commits(lane);
             for spot in group.iter().flat_map(spots) {
                 let holder = *held.lock().unwrap().entry(spot).or_insert(lane);
                 assert_eq!(holder, lane, "two lanes meet");
@@ -384,9 +464,17 @@ fn threads_run_everything_once_and_never_meet() {
             // some of the group end before the others, and now and then one is set apart
             while !group.is_empty() {
                 let mut ended = group.split_off(group.len() / 2);
-                held.lock().unwrap().retain(|_, holder| *holder != lane);
-                let left = group.iter().flat_map(spots).map(|spot| (spot, lane));
-                held.lock().unwrap().extend(left);
+                let let_go = || {
+                    thread::yield_now();
+                    held.lock().unwrap().retain(|_, holder| *holder != lane);
+                };
+                if group.is_empty() {
+                    lanes.committing(lane, let_go);
+                } else {
+                    let_go();
+                    let left = group.iter().flat_map(spots).map(|spot| (spot, lane));
+                    held.lock().unwrap().extend(left);
+                }
                 let was = |one: &Job| apart[number(one)].swap(true, Ordering::Relaxed);
                 lanes.set_apart(
                     ended.pop_if(|one| number(one).is_multiple_of(97) && !was(one)).into_iter().collect(),

@@ -14,6 +14,7 @@ use super::{
     Conn,
     batch::{Job, Manager, Reply, Work, outcome_unknown, waited_too_long},
     keys::{self, Claim, Keyed},
+    lanes::Beside,
 };
 use crate::{
     clock::Clock,
@@ -38,6 +39,7 @@ pub struct Order {
 pub(super) fn run(
     conn: &mut Conn,
     jobs: &[Job],
+    beside: Beside<'_>,
     clock: &Clock,
     now: Timestamp,
     rows: &mut Vec<Row>,
@@ -86,6 +88,7 @@ pub(super) fn run(
         issues: order.issues,
     };
     let commands: Vec<Command> = waiting.iter().map(|(_, job, order)| command(job, order)).collect();
+    beside.wait();
     let verdicts = ledger::apply(conn, &commands, now, rows)?;
     let mut settled: Vec<keys::Verdict<'_>> = Vec::with_capacity(verdicts.len());
     // what those are told who sent the same

@@ -10,7 +10,7 @@ use super::{
     ballast::Room,
     batch::{self, Job, Settled},
     kept::KeptRows,
-    lanes::Lanes,
+    lanes::{Beside, Lanes},
     open::{self, Purpose},
 };
 use crate::{
@@ -95,13 +95,15 @@ impl Worker {
             };
             while let Some(mut turn) = turns.pop_front() {
                 if turn.in_vain || kept.some() {
+                    lanes.wait_for_commits(lane);
                     // without a connection the turn ends below, and says why
                     conn = conn.or_else(|| self.connect().ok());
                     lanes.set_apart(kept.take_out(&mut conn, &mut turn.jobs, turn.in_vain, &self.clock));
                     still(&turn.jobs, &turns);
                 }
                 if !turn.jobs.is_empty() {
-                    self.take(&mut conn, turn, &mut turns);
+                    let beside = Beside::Lanes { lanes, lane, all: turns.is_empty() };
+                    self.take(&mut conn, turn, beside, &mut turns);
                 }
                 still(&[], &turns);
             }
@@ -118,7 +120,7 @@ impl Worker {
         }
         let mut turns = VecDeque::from([Turn::first(group)]);
         while let Some(turn) = turns.pop_front() {
-            self.take(conn, turn, &mut turns);
+            self.take(conn, turn, Beside::Nobody, &mut turns);
         }
     }
 
@@ -156,7 +158,7 @@ impl Worker {
     }
 
     /// Takes a turn; what is to be tried again has another.
-    fn take(&self, conn: &mut Option<Conn>, turn: Turn, turns: &mut VecDeque<Turn>) {
+    fn take(&self, conn: &mut Option<Conn>, turn: Turn, beside: Beside<'_>, turns: &mut VecDeque<Turn>) {
         let Turn { jobs, tries, in_vain, relieved } = turn;
         let open = match conn.take() {
             Some(open) => Ok(open),
@@ -179,7 +181,7 @@ impl Worker {
             // a connection that cannot even do this fails at once below
             let _ = wait_for_locks(&mut open, HURRIED);
         }
-        match batch::run(&mut open, jobs, &self.location, &self.clock, &self.bus, &self.figures) {
+        match batch::run(&mut open, jobs, beside, &self.location, &self.clock, &self.bus, &self.figures) {
             Settled::All => {
                 if relieved {
                     self.room.set_spent(false);
