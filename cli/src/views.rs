@@ -219,6 +219,9 @@ pub(crate) const ENTRIES: View = View {
         col("Change", "change"),
         col("Posted", "posted"),
         col("Currency", "currency"),
+        far("Counterparty", "counterpartyId"),
+        col("Reason", "reason"),
+        far("Description", "description"),
         col("Transfer", "transferId"),
     ],
 };

@@ -40,6 +40,23 @@ pub fn clean(text: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
+/// Whether a spreadsheet would read a number, and nothing else, in it.
+pub fn is_number(text: &str) -> bool {
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    digits.starts_with(|first: char| first.is_ascii_digit())
+        && digits.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.')
+}
+
+/// A cell of a CSV file (RFC 4180). A text that a spreadsheet would take for a formula gets a `'` in front.
+pub fn csv_cell(text: &str) -> Cow<'_, str> {
+    let formula = text.starts_with(['=', '+', '-', '@', '\t', '\r']) && !is_number(text);
+    let mark = if formula { "'" } else { "" };
+    if text.contains([',', '"', '\n', '\r']) {
+        return format!("\"{mark}{}\"", text.replace('"', "\"\"")).into();
+    }
+    if formula { format!("{mark}{text}").into() } else { text.into() }
+}
+
 /// The known word that was probably meant by one that is not known: written otherwise, cut short, or
 /// mistyped by a letter or two.
 pub fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a str> {

@@ -413,6 +413,7 @@ async fn statement(cx: &Cx, client: &Client, args: Statement) -> Result<()> {
     let total = |kind: &str, at: Timestamp, balances: &Balances| {
         serde_json::to_vec(&json!({
             "accountId": statement.account_id, "seq": null, "transferId": null, "kind": kind, "side": null,
+            "counterpartyId": null, "reason": null, "description": null,
             "amount": null, "change": null, "posted": balances.posted, "pendingOut": balances.pending_out,
             "pendingIn": balances.pending_in, "currency": statement.currency, "createdAt": at,
         }))

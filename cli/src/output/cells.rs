@@ -2,7 +2,10 @@
 
 use std::borrow::Cow;
 
-use bursar_shared::{money::Currency, text::clean};
+use bursar_shared::{
+    money::Currency,
+    text::{clean, csv_cell, is_number},
+};
 use serde_json::Value;
 use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
@@ -38,13 +41,6 @@ pub(crate) fn shown<'v>(row: &'v Value, path: &str) -> Cow<'v, Value> {
         (Some(minor), Some(currency)) => Cow::Owned(Value::String(currency.decimal(minor))),
         _ => Cow::Borrowed(value),
     }
-}
-
-/// Whether a spreadsheet would read a number, and nothing else, in it.
-fn is_number(text: &str) -> bool {
-    let digits = text.strip_prefix('-').unwrap_or(text);
-    digits.starts_with(|first: char| first.is_ascii_digit())
-        && digits.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.')
 }
 
 /// A value as one text: lists by commas, objects as JSON, nothing for null.
@@ -98,24 +94,9 @@ pub(crate) fn tsv(value: &Value, out: &mut Vec<u8>) {
     }
 }
 
-/// For CSV (RFC 4180). A text that a spreadsheet would take for a formula gets a `'` in front.
+/// For CSV.
 pub(crate) fn csv(value: &Value, out: &mut Vec<u8>) {
-    let text = plain(value);
-    let text: Cow<'_, str> = match value {
-        Value::String(_) | Value::Array(_)
-            if text.starts_with(['=', '+', '-', '@', '\t', '\r']) && !is_number(&text) =>
-        {
-            format!("'{text}").into()
-        }
-        _ => text.into(),
-    };
-    if text.contains([',', '"', '\n', '\r']) {
-        out.push(b'"');
-        out.extend(text.replace('"', "\"\"").bytes());
-        out.push(b'"');
-    } else {
-        out.extend(text.bytes());
-    }
+    out.extend(csv_cell(&plain(value)).bytes());
 }
 
 /// Whether a value is of no use when it is cut: an id, a time, a figure.

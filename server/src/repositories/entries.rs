@@ -8,6 +8,7 @@ use bursar_shared::{
     time::Timestamp,
 };
 use diesel::prelude::*;
+use serde_json::Value;
 
 use super::{
     page::{CountOf, Fetch, Key, Source, compare_text, compare_time},
@@ -46,18 +47,41 @@ pub struct Row {
     pub created_at: i64,
 }
 
+/// What the transfer of an entry says about it.
+#[derive(Debug, Clone, PartialEq, Queryable, Selectable)]
+#[diesel(table_name = transfers)]
+pub struct Origin {
+    /// What it does.
+    pub kind: String,
+    /// Where the money comes from.
+    pub from_account_id: String,
+    /// Where it goes.
+    pub to_account_id: String,
+    /// Why.
+    pub reason: Option<String>,
+    /// What for.
+    pub description: String,
+}
+
+/// An entry and what it comes from.
+pub type Line = (Row, Origin);
+
 fn damaged<T, E: std::error::Error + Send + Sync + 'static>(read: std::result::Result<T, E>) -> Result<T> {
     read.map_err(|why| broken("a value of the store")(Box::new(why)))
 }
 
-/// An entry as the API shows it: what its transfer does stands there.
-pub fn shown((row, kind): &(Row, String), currency: Currency) -> Result<Entry> {
-    let kind: TransferKind = damaged(kind.parse())?;
+/// An entry as the API shows it.
+pub fn shown((row, origin): &Line, currency: Currency) -> Result<Entry> {
+    let kind: TransferKind = damaged(origin.kind.parse())?;
     let side: Side = damaged(row.side.parse())?;
     let change = match side {
         _ if !posts(kind) => 0,
         Side::Debit => -row.amount,
         Side::Credit => row.amount,
+    };
+    let counterparty = match side {
+        Side::Debit => &origin.to_account_id,
+        Side::Credit => &origin.from_account_id,
     };
     Ok(Entry {
         account_id: damaged(row.account_id.parse())?,
@@ -65,12 +89,15 @@ pub fn shown((row, kind): &(Row, String), currency: Currency) -> Result<Entry> {
         transfer_id: damaged(row.transfer_id.parse())?,
         kind,
         side,
+        counterparty_id: damaged(counterparty.parse())?,
         amount: row.amount,
         change,
         posted: row.credits_posted - row.debits_posted,
         pending_out: row.debits_pending,
         pending_in: row.credits_pending,
         currency,
+        reason: origin.reason.clone().map(Value::from).map(serde_json::from_value).transpose()?,
+        description: serde_json::from_value(origin.description.clone().into())?,
         created_at: Timestamp::from_micros(row.created_at),
     })
 }
@@ -111,15 +138,8 @@ pub fn seq_at(conn: &mut Conn, account: &str, at: Timestamp) -> QueryResult<i64>
     Ok(low)
 }
 
-/// Entries of an account after one place and up to another, oldest first, at most `limit`; with the kind
-/// of their transfers.
-pub fn between(
-    conn: &mut Conn,
-    account: &str,
-    after: i64,
-    upto: i64,
-    limit: i64,
-) -> Result<Vec<(Row, String)>> {
+/// Entries of an account after one place and up to another, oldest first, at most `limit`.
+pub fn between(conn: &mut Conn, account: &str, after: i64, upto: i64, limit: i64) -> Result<Vec<Line>> {
     Ok(entries::table
         .inner_join(transfers::table)
         .filter(entries::account_id.eq(account))
@@ -127,7 +147,7 @@ pub fn between(
         .filter(entries::seq.le(upto))
         .order(entries::seq)
         .limit(limit)
-        .select((Row::as_select(), transfers::kind))
+        .select((Row::as_select(), Origin::as_select()))
         .load(conn)?)
 }
 
@@ -141,7 +161,7 @@ pub fn page(
     list: &ListEntries,
     cursors: &CursorKey,
     now: Timestamp,
-) -> Result<Page<(Row, String)>> {
+) -> Result<Page<Line>> {
     super::page::page(conn, &Entries { account, list }, &list.list, cursors, now)
 }
 
@@ -170,9 +190,9 @@ macro_rules! filtered {
 }
 
 impl Source<Entry> for Entries<'_> {
-    type Row = (Row, String);
+    type Row = Line;
 
-    fn rows(&self, conn: &mut Conn, fetch: &Fetch) -> QueryResult<Vec<(Row, String)>> {
+    fn rows(&self, conn: &mut Conn, fetch: &Fetch) -> QueryResult<Vec<Line>> {
         let mut query = filtered!(self, fetch.now);
         // places are unique: there is no tie to break
         if let Some((key, _)) = &fetch.after {
@@ -189,24 +209,28 @@ impl Source<Entry> for Entries<'_> {
         } else {
             query.order_by(entries::seq.asc())
         };
-        query.limit(fetch.limit).offset(fetch.offset).select((Row::as_select(), transfers::kind)).load(conn)
+        query
+            .limit(fetch.limit)
+            .offset(fetch.offset)
+            .select((Row::as_select(), Origin::as_select()))
+            .load(conn)
     }
 
     fn count(&self, conn: &mut Conn, most: i64, now: Timestamp) -> QueryResult<i64> {
         CountOf(filtered!(self, now).select(entries::seq).limit(most)).get_result(conn)
     }
 
-    fn key((row, _): &(Row, String), _: &'static str) -> (Key, String) {
+    fn key((row, _): &Line, _: &'static str) -> (Key, String) {
         (Key::Integer(row.seq), row.seq.to_string())
     }
 
-    fn locate(&self, conn: &mut Conn, id: &str) -> QueryResult<Option<(Row, String)>> {
+    fn locate(&self, conn: &mut Conn, id: &str) -> QueryResult<Option<Line>> {
         let Ok(seq) = id.parse::<i64>() else { return Ok(None) };
         entries::table
             .inner_join(transfers::table)
             .filter(entries::account_id.eq(self.account))
             .filter(entries::seq.eq(seq))
-            .select((Row::as_select(), transfers::kind))
+            .select((Row::as_select(), Origin::as_select()))
             .first(conn)
             .optional()
     }

@@ -791,7 +791,19 @@ async fn entries_statement_and_balance_tell_one_story() {
     let mut times = Vec::new();
     for n in 1..=25 {
         s.clock.forward(Duration::from_secs(60));
-        let made = if n == 1 { fund(&owner, &a, 1_000).await } else { pay(&owner, &a, &b, n).await };
+        let made = match n {
+            1 => fund(&owner, &a, 1_000).await,
+            6 => {
+                let (reason, description) = ("=1+1".parse().unwrap(), "coffee, \"black\"".parse().unwrap());
+                let told = CreateTransfer {
+                    reason: Some(reason),
+                    description: Some(description),
+                    ..transfer(&a, &b, n)
+                };
+                owner.call(&told).await.unwrap().0
+            }
+            _ => pay(&owner, &a, &b, n).await,
+        };
         times.push(made.created_at);
     }
     let held = owner.call(&hold(&a, &b, 100)).await.unwrap().0;
@@ -801,6 +813,10 @@ async fn entries_statement_and_balance_tell_one_story() {
         (all[0].transfer_id, all[0].kind, all[0].side, all[0].change, all[0].pending_out),
         (held.id, TransferKind::Hold, Side::Debit, 0, 100)
     );
+    let with: Vec<_> = all.iter().map(|entry| entry.counterparty_id).collect();
+    assert!(with[..25].iter().all(|other| *other == b.id) && with[25] != b.id, "{with:?}");
+    let other = owner.call(&entries_of(&b, |list| list.page_size = Some(1))).await.unwrap().rows;
+    assert_eq!((other[0].counterparty_id, other[0].reason.as_ref()), (a.id, None));
     for pair in all.windows(2) {
         assert_eq!(pair[1].posted + pair[0].change, pair[0].posted);
         assert!(pair[0].created_at > pair[1].created_at);
@@ -885,10 +901,21 @@ async fn entries_statement_and_balance_tell_one_story() {
     let text = String::from_utf8(table.body).unwrap();
     let lines: Vec<&str> = text.split("\r\n").collect();
     assert_eq!(lines.len(), 1 + 1 + 5 + 1 + 1);
-    assert_eq!(lines[0], "time,seq,transfer,kind,side,amount,change,posted,currency");
-    assert!(lines[1].ends_with(&format!(",opening,,,,{},EUR", statement.opening.posted)), "{}", lines[1]);
+    assert_eq!(
+        lines[0],
+        "time,seq,transfer,kind,side,amount,change,posted,currency,counterparty,reason,description"
+    );
+    assert!(lines[1].ends_with(&format!(",opening,,,,{},EUR,,,", statement.opening.posted)), "{}", lines[1]);
     assert!(lines[2].contains(",transfer,debit,5,-5,"), "{}", lines[2]);
-    assert!(lines[7].ends_with(&format!(",closing,,,,{},EUR", statement.closing.posted)), "{}", lines[7]);
+    assert!(lines[2].ends_with(&format!(",EUR,{},,", b.id)), "{}", lines[2]);
+    // no formula, and one cell each
+    assert!(lines[3].ends_with(&format!(",EUR,{},'=1+1,\"coffee, \"\"black\"\"\"", b.id)), "{}", lines[3]);
+    let told = &statement.entries[1];
+    assert_eq!(
+        (told.reason.as_ref().map(|it| it.as_str()), told.description.as_str()),
+        (Some("=1+1"), "coffee, \"black\"")
+    );
+    assert!(lines[7].ends_with(&format!(",closing,,,,{},EUR,,,", statement.closing.posted)), "{}", lines[7]);
     let wrong = get(format!("/v1/accounts/{}/statement?from=today", a.id))
         .header("accept", "text/csv")
         .bearer(&token)

@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::{
     decode::{Change, Decode, Decoder},
     field::{
-        AccountStatus, ExternalId, Fault, Metadata, MetadataPatch, Name, Reason, Side, SystemKey,
+        AccountStatus, ExternalId, Fault, Metadata, MetadataPatch, Name, Note, Reason, Side, SystemKey,
         TransferKind,
     },
     id::{AccountId, TransferId, UserId},
@@ -17,6 +17,7 @@ use crate::{
     operation::{Located, plain},
     page::{Field, Holds, Kind, Op, Resource, Sort, Within},
     request,
+    text::csv_cell,
     time::{TimeExpr, Timestamp},
 };
 
@@ -308,6 +309,8 @@ pub struct Entry {
     pub kind: TransferKind,
     /// Money out or in.
     pub side: Side,
+    /// The other account of the transfer.
+    pub counterparty_id: AccountId,
     /// The amount of the transfer.
     pub amount: i64,
     /// What it added to `posted`: holds, voids and expiries add nothing.
@@ -320,6 +323,10 @@ pub struct Entry {
     pub pending_in: i64,
     /// The account's currency.
     pub currency: Currency,
+    /// Why the money moved.
+    pub reason: Option<Reason>,
+    /// What for.
+    pub description: Note,
     /// When; every entry of an account is later than the one before.
     pub created_at: Timestamp,
 }
@@ -386,18 +393,22 @@ impl Statement {
     /// A line an entry, opening and closing around them; money in minor units, as everywhere on the wire.
     pub fn csv(&self) -> String {
         use fmt::Write;
-        let mut out = String::from("time,seq,transfer,kind,side,amount,change,posted,currency\r\n");
+        let mut out = String::from(
+            "time,seq,transfer,kind,side,amount,change,posted,currency,counterparty,reason,description\r\n",
+        );
         let currency = self.currency;
         // writing to a string cannot fail
-        let _ = write!(out, "{},,,opening,,,,{},{currency}\r\n", self.from, self.opening.posted);
+        let _ = write!(out, "{},,,opening,,,,{},{currency},,,\r\n", self.from, self.opening.posted);
         for entry in &self.entries {
             let Entry { created_at, seq, transfer_id, kind, side, amount, change, posted, .. } = entry;
+            let reason = csv_cell(entry.reason.as_ref().map_or("", Reason::as_str));
+            let (counterparty, description) = (entry.counterparty_id, csv_cell(entry.description.as_str()));
             let _ = write!(
                 out,
-                "{created_at},{seq},{transfer_id},{kind},{side},{amount},{change},{posted},{currency}\r\n"
+                "{created_at},{seq},{transfer_id},{kind},{side},{amount},{change},{posted},{currency},{counterparty},{reason},{description}\r\n"
             );
         }
-        let _ = write!(out, "{},,,closing,,,,{},{currency}\r\n", self.to, self.closing.posted);
+        let _ = write!(out, "{},,,closing,,,,{},{currency},,,\r\n", self.to, self.closing.posted);
         out
     }
 }

@@ -14,7 +14,7 @@ use super::{
 use crate::{
     change::shell,
     model::{Model, Screen},
-    screens::{money::Money, statement},
+    screens::money::Money,
 };
 
 const fn about_accounts(screen: Screen) -> bool {
@@ -49,7 +49,7 @@ pub(super) fn has_statement(model: &Model) -> State {
 pub(crate) fn other_side(model: &Model) -> Option<AccountId> {
     match model.screen {
         Screen::Transfers => Money::transfer(model).map(|transfer| transfer.to_account_id),
-        Screen::Statement => statement::other_id(&model.money.statement.window.current()?.record, model),
+        Screen::Statement => model.money.statement.window.current().map(|row| row.record.counterparty_id),
         _ => None,
     }
 }
@@ -58,7 +58,6 @@ pub(super) fn has_other_side(model: &Model) -> State {
     match model.screen {
         Screen::Statement | Screen::Transfers => match on_row(model) {
             State::On if model.is_offline() => State::Off(GONE),
-            State::On if other_side(model).is_none() => State::Off("the transfer behind it is not read"),
             State::On => reads_accounts(model),
             other => other,
         },

@@ -304,7 +304,7 @@ fn latest(account: &Account, model: &Model, width: u16) -> Vec<Vec<Bit>> {
     let known = model.money.beside.as_ref().filter(|(known, _)| *known == key);
     match known.map(|(_, answer)| answer) {
         _ if account.entry_seq == 0 => lines.push(vec![bit("no money has moved yet", theme.dim)]),
-        Some(Ok(Beside::Latest(entries, _))) => {
+        Some(Ok(Beside::Latest(entries))) => {
             lines.extend(entries.iter().map(|entry| line(entry, model, width)));
         }
         Some(Err(trouble)) => {
@@ -324,7 +324,7 @@ fn latest(account: &Account, model: &Model, width: u16) -> Vec<Vec<Bit>> {
 fn line(entry: &Entry, model: &Model, width: u16) -> Vec<Bit> {
     let theme = &model.theme;
     let (change, style) = super::statement::change(entry, 12, theme);
-    let other = super::statement::other(entry, model).unwrap_or_else(|| entry.kind.to_string());
+    let other = super::statement::other(entry, model);
     let room = usize::from(width).saturating_sub(12 + 13);
     vec![
         bit(format!("{:<12}", stamp(entry.created_at, model.now)), theme.dim),

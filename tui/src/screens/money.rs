@@ -36,8 +36,8 @@ const LABELS: usize = 60;
 /// What belongs to the row under the cursor, to be asked for.
 #[derive(Debug, Clone)]
 pub enum Subject {
-    /// The latest entries of an account; with the transfers behind them, if they may be seen.
-    Account(AccountId, bool),
+    /// The latest entries of an account.
+    Account(AccountId),
     /// The entries of a transfer, if they may be seen, what it ends, and what ended it.
     Transfer(Box<Transfer>, bool),
 }
@@ -45,8 +45,8 @@ pub enum Subject {
 /// The same, as it was answered.
 #[derive(Debug, Clone)]
 pub enum Beside {
-    /// The latest entries, newest first, and the transfers behind them.
-    Latest(Vec<Entry>, Vec<Transfer>),
+    /// The latest entries, newest first.
+    Latest(Vec<Entry>),
     /// What a transfer left in both accounts, the one that it came from, and those that came from it.
     Related {
         /// The sender's entry before the receiver's.
@@ -225,8 +225,7 @@ impl Money {
         let (key, subject) = match model.screen {
             Screen::Accounts => {
                 let account = Self::account(model)?;
-                let subject = Subject::Account(account.id, model.may(Permission::TransfersRead));
-                (beside_key(account), subject)
+                (beside_key(account), Subject::Account(account.id))
             }
             Screen::Transfers | Screen::Statement => {
                 let transfer = Self::transfer(model)?;
@@ -271,9 +270,6 @@ impl Money {
     /// What belongs to the row that was asked about, or why that is not known.
     pub fn take_beside(model: &mut Model, answer: Result<Beside, Trouble>) {
         let Some(key) = model.money.asked.take() else { return };
-        if let Ok(Beside::Latest(_, transfers)) = &answer {
-            model.money.keep(transfers.clone());
-        }
         model.money.beside = Some((key, answer));
     }
 
@@ -394,23 +390,18 @@ fn behind(model: &mut Model) -> Option<Task> {
 
 /// Asks what the accounts are called whose ids stand on the screen, once for each.
 fn labels(model: &mut Model) -> Option<Task> {
-    if model.is_offline()
-        || !model.may(Permission::AccountsRead)
-        || model.tickets.waits_for(Slot::Labels)
-        || model.tickets.waits_for(Slot::Behind)
-    {
+    if model.is_offline() || !model.may(Permission::AccountsRead) || model.tickets.waits_for(Slot::Labels) {
         return None;
     }
     let both = |transfer: &Transfer| [transfer.from_account_id, transfer.to_account_id];
     let money = &model.money;
     let wanted: Vec<AccountId> = match model.screen {
         Screen::Transfers => money.transfers.window.visible().flat_map(|row| both(&row.record)).collect(),
-        Screen::Statement => {
-            let visible = money.statement.window.visible();
-            visible.filter_map(|row| money.moved.get(&row.record.transfer_id)).flat_map(both).collect()
-        }
+        Screen::Statement => money.statement.window.visible().map(|row| row.record.counterparty_id).collect(),
         Screen::Accounts => match &money.beside {
-            Some((_, Ok(Beside::Latest(_, transfers)))) => transfers.iter().flat_map(both).collect(),
+            Some((_, Ok(Beside::Latest(entries)))) => {
+                entries.iter().map(|entry| entry.counterparty_id).collect()
+            }
             _ => Vec::new(),
         },
         _ => named::events(model).into_iter().flat_map(named::accounts).collect(),

@@ -108,20 +108,13 @@ pub fn change(entry: &Entry, cells: usize, theme: &Theme) -> (String, Style) {
     }
 }
 
-/// The other account of the transfer behind an entry, with an arrow that says where the money goes.
-pub fn other(entry: &Entry, model: &Model) -> Option<String> {
-    let transfer = model.money.moved.get(&entry.transfer_id)?;
-    let theme = &model.theme;
-    Some(match entry.side {
-        Side::Debit => format!("{} {}", theme.glyphs.arrow, model.money.called(transfer.to_account_id)),
-        Side::Credit => format!("from {}", model.money.called(transfer.from_account_id)),
-    })
-}
-
-/// The other account of the transfer behind an entry.
-pub fn other_id(entry: &Entry, model: &Model) -> Option<AccountId> {
-    let transfer = model.money.moved.get(&entry.transfer_id)?;
-    Some(if entry.side == Side::Debit { transfer.to_account_id } else { transfer.from_account_id })
+/// The other account of an entry, with an arrow that says where the money goes.
+pub fn other(entry: &Entry, model: &Model) -> String {
+    let called = model.money.called(entry.counterparty_id);
+    match entry.side {
+        Side::Debit => format!("{} {called}", model.theme.glyphs.arrow),
+        Side::Credit => format!("from {called}"),
+    }
 }
 
 fn kind(entry: &Entry, theme: &Theme) -> Bit {
@@ -189,7 +182,7 @@ impl Rows for Entry {
             right: false,
             shown: true,
             sort: None,
-            cell: |entry, model, theme| bit(other(entry, model).unwrap_or_default(), theme.text),
+            cell: |entry, model, theme| bit(other(entry, model), theme.text),
         },
         Column {
             title: "REASON",
@@ -198,9 +191,9 @@ impl Rows for Entry {
             right: false,
             shown: true,
             sort: None,
-            cell: |entry, model, theme| {
-                let transfer = model.money.moved.get(&entry.transfer_id);
-                bit(transfer.and_then(transfers::why).unwrap_or_default(), theme.dim)
+            cell: |entry, _, theme| {
+                let why = transfers::why(entry.reason.as_ref(), &entry.description);
+                bit(why.unwrap_or_default(), theme.dim)
             },
         },
         Column {

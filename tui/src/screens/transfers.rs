@@ -1,7 +1,7 @@
 //! Transfers: money that moved, or is held; where it stands, and what it has to do with others.
 
 use bursar_shared::{
-    field::{TransferKind, TransferStatus},
+    field::{Note, Reason, TransferKind, TransferStatus},
     operations::{accounts::Entry, transfers::Transfer},
     page::List,
     permission::Permission,
@@ -106,7 +106,9 @@ impl Rows for Transfer {
             right: false,
             shown: true,
             sort: None,
-            cell: |transfer, _, theme| bit(why(transfer).unwrap_or_default(), theme.dim),
+            cell: |transfer, _, theme| {
+                bit(why(transfer.reason.as_ref(), &transfer.description).unwrap_or_default(), theme.dim)
+            },
         },
         Column {
             title: "KIND",
@@ -170,9 +172,9 @@ impl Rows for Transfer {
 }
 
 /// Why it was done, or what for.
-pub fn why(transfer: &Transfer) -> Option<String> {
-    let reason = transfer.reason.as_ref().map(|reason| reason.as_str().to_owned());
-    let first = transfer.description.as_str().lines().next().map(str::to_owned);
+pub fn why(reason: Option<&Reason>, description: &Note) -> Option<String> {
+    let reason = reason.map(|reason| reason.as_str().to_owned());
+    let first = description.as_str().lines().next().map(str::to_owned);
     reason.or(first).filter(|text| !text.is_empty())
 }
 

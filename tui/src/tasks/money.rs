@@ -99,15 +99,9 @@ async fn behind(
 
 async fn beside(client: &Client, subject: Subject) -> Result<Beside, Error> {
     match subject {
-        Subject::Account(id, may) => {
+        Subject::Account(id) => {
             let list = ListEntries { id: id.into(), list: List::new().size(LATEST) };
-            let entries: Vec<Entry> = client.call(&list).await?.rows;
-            let times = || entries.iter().map(|entry| entry.created_at);
-            let transfers = match (times().min(), times().max()) {
-                (Some(from), Some(to)) if may => behind(client, id, from, to).await?,
-                _ => Vec::new(),
-            };
-            Ok(Beside::Latest(entries, transfers))
+            Ok(Beside::Latest(client.call(&list).await?.rows))
         }
         Subject::Transfer(transfer, may) => {
             let at = transfer.created_at;

@@ -129,11 +129,12 @@ pub fn entry(account: &Account, seq: i64) -> Entry {
     // an account begins with nothing
     let change = if seq == 1 { posted } else { change(seq) };
     let n = u32::try_from(account.entry_seq - seq).unwrap();
+    let Transfer { to_account_id, reason, description, .. } = transfer(n);
     serde_json::from_value(json!({
         "accountId": account.id, "seq": seq, "transferId": transfer_id(n), "kind": if change == 0 { "hold" } else { "transfer" },
         "side": if change > 0 { "credit" } else { "debit" }, "amount": if change == 0 { 1_500 } else { change.abs() }, "change": change,
         "posted": posted, "pendingOut": if change == 0 { 1_500 } else { 0 }, "pendingIn": 0, "currency": account.currency,
-        "createdAt": at(i64::from(n) * 431 + 60),
+        "counterpartyId": to_account_id, "reason": reason, "description": description, "createdAt": at(i64::from(n) * 431 + 60),
     }))
     .unwrap()
 }
@@ -179,11 +180,11 @@ pub fn answer(desk: &Desk, request: Request) -> Answer {
             Answer::Behind(behind.collect())
         }
         Request::Labels(ids) => Answer::Labels(ids.into_iter().map(|id| of(desk, id.into())).collect()),
-        Request::Beside(Subject::Account(id, _)) => {
+        Request::Beside(Subject::Account(id)) => {
             let account = of(desk, id.into());
             let last = account.entry_seq;
             let entries = (0..7).map(|n| entry(&account, last - n)).collect();
-            Answer::Beside(Box::new(Beside::Latest(entries, (0..7).map(transfer).collect())))
+            Answer::Beside(Box::new(Beside::Latest(entries)))
         }
         Request::Beside(Subject::Transfer(of_this, _)) => {
             let sides = [of_this.from_account_id, of_this.to_account_id];

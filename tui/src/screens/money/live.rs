@@ -106,12 +106,15 @@ impl Money {
             transfer_id: transfer.id,
             kind: transfer.kind,
             side: if from { Side::Debit } else { Side::Credit },
+            counterparty_id: if from { transfer.to_account_id } else { transfer.from_account_id },
             amount: transfer.amount,
             change,
             posted: after.balances.posted,
             pending_out: after.balances.pending_out,
             pending_in: after.balances.pending_in,
             currency: transfer.currency,
+            reason: transfer.reason.clone(),
+            description: transfer.description.clone(),
             created_at: transfer.created_at,
         };
         let list = &mut self.statement;
