@@ -257,6 +257,13 @@ pub(crate) const TRIAL_BALANCE: View = View {
     ],
 };
 
+/// What came in and went out.
+pub(crate) const FLOWS: View = View {
+    name: "flows",
+    key: "currency",
+    columns: &[col("Currency", "currency"), col("In", "moneyIn"), col("Out", "moneyOut")],
+};
+
 /// What recomputing the books came to.
 pub(crate) const LEDGER_REPORT: View = View {
     name: "ledger",

@@ -5,6 +5,7 @@
 
 pub mod accounts;
 pub mod entries;
+pub mod flows;
 pub mod ledger;
 pub mod log;
 pub mod page;

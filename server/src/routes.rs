@@ -70,6 +70,7 @@ pub fn router(app: Shared) -> Router {
         .op(transfers::void)
         .op(transfers::reverse)
         .op(ledger::trial_balance)
+        .op(ledger::flows)
         .op(ledger::verify)
         .op(log::events)
         .stream(stream::follow)

@@ -132,6 +132,7 @@ operations! {
     Post   "/v1/transfers/{id}/reverse" Needs<TransfersReverse>, ReverseTransfer as "ReverseTransfer"  -> Created<Transfer>, key true; ! NotFound NotReversible ReversalExceedsTransfer InsufficientFunds BalanceLimit AmountOutOfRange AccountFrozen AccountClosed;
 
     Get    "/v1/ledger/trial-balance" Needs<LedgerRead>,        GetTrialBalance  as "GetTrialBalance"  -> TrialBalance;
+    Get    "/v1/ledger/flows"         Needs<LedgerRead>,        GetFlows         as "GetFlows"         -> Flows;
     Post   "/v1/ledger/verify"        Needs<LedgerVerify>,      VerifyLedger     as "VerifyLedger"     -> LedgerReport;
 
     Get    "/v1/events"               Needs<EventsRead>,        List<Event>      as "ListEvents"       -> Page<Event>; ! NotFound QueryTooBroad;

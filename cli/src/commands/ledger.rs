@@ -1,6 +1,6 @@
 //! `bursar ledger`: the books as a whole.
 
-use bursar_shared::operations::ledger::{GetTrialBalance, VerifyLedger};
+use bursar_shared::operations::ledger::{GetFlows, GetTrialBalance, VerifyLedger};
 use clap::Subcommand;
 
 use crate::{
@@ -16,6 +16,8 @@ use crate::{
 pub(crate) enum Ledger {
     /// All money in and out, by currency
     TrialBalance,
+    /// What came in and went out in the last 24 hours, by currency (-o json: hour by hour)
+    Flows,
     /// Recompute every account, transfer and entry; exit 15 when something does not fit
     Verify,
 }
@@ -33,6 +35,17 @@ pub(crate) fn run(cx: &Cx, command: Ledger) -> Result<()> {
                 let mut sink = Sink::new(cx.style()?, &views::TRIAL_BALANCE, true);
                 for sum in &sums.currencies {
                     sink.row(&serde_json::to_vec(sum)?)?;
+                }
+                sink.end()
+            }
+            Ledger::Flows if cx.globals.as_curl => {
+                curl::print(cx, &client, &GetFlows {}, &Default::default())
+            }
+            Ledger::Flows => {
+                let flows = client.call(&GetFlows {}).await?;
+                let mut sink = Sink::new(cx.style()?, &views::FLOWS, true);
+                for flow in &flows.currencies {
+                    sink.row(&serde_json::to_vec(flow)?)?;
                 }
                 sink.end()
             }

@@ -30,6 +30,8 @@ const MONEY: &[&str] = &[
     "credits",
     "pending",
     "imbalance",
+    "moneyIn",
+    "moneyOut",
 ];
 
 /// The value at a dotted path as people see it: money as decimals of the row's currency.

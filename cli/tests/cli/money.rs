@@ -129,6 +129,9 @@ async fn decimals_for_people_and_minor_units_for_programs() {
     let statement = home.run(&["accounts", "statement", "1", "-o", "json"]).json();
     assert_eq!((&statement["opening"]["posted"], &statement["closing"]["posted"]), (&json!(0), &json!(950)));
     assert_eq!(home.run(&["ledger", "trial-balance"]).ok(), "EUR\t3\t17.48\t17.48\t0.00\t0.00\n");
+    assert_eq!(home.run(&["ledger", "flows"]).ok(), "EUR\t12.50\t0.00\n");
+    let flow = home.run(&["ledger", "flows", "--jq", ".moneyInHourly | [length, add]", "-o", "json"]).json();
+    assert_eq!(flow, json!([24, 1250]));
     assert_eq!(home.run(&["ledger", "verify"]).ok(), "true\t3\t4\t8\t\n");
     let listed = home.run(&["transfers", "list", "--filter", "kind:hold", "-o", "name"]).ok();
     assert_eq!(

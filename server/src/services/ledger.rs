@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use bursar_shared::operations::ledger::{GetTrialBalance, LedgerReport, TrialBalance, VerifyLedger};
+use bursar_shared::operations::ledger::{
+    Flows, GetFlows, GetTrialBalance, LedgerReport, TrialBalance, VerifyLedger,
+};
 
 use crate::{
     app::App,
@@ -10,12 +12,26 @@ use crate::{
     db::{Outcome, recorded},
     error::Result,
     log::Draft,
-    repositories::ledger::{Walk, trial_balance as sums},
+    repositories::{
+        flows,
+        ledger::{Walk, trial_balance as sums},
+    },
 };
 
 /// All money in and out, by currency.
 pub async fn trial_balance(cx: Cx, _: GetTrialBalance) -> Result<TrialBalance> {
     cx.read(sums).await.map(|currencies| TrialBalance { currencies })
+}
+
+/// How many hours of flows are shown.
+const HOURS: u16 = 24;
+
+/// What came into the books and left them.
+pub async fn flows(cx: Cx, _: GetFlows) -> Result<Flows> {
+    let to = cx.now();
+    let from = to - Duration::from_secs(u64::from(HOURS) * 3_600);
+    let currencies = cx.read(move |conn| flows::hourly(conn, HOURS, to)).await?;
+    Ok(Flows { from, to, currencies })
 }
 
 /// Computes everything again and compares; repairs nothing.

@@ -44,7 +44,12 @@ const MIB: usize = 128;
 
 /// A store on a small disk, with its ballast.
 pub async fn kept_back() -> Option<(SmallDisk, TestServer)> {
-    let disk = SmallDisk::of(MIB)?;
+    kept_back_on(MIB).await
+}
+
+/// The same on one of so many MiB: as many more as the store is to grow.
+pub async fn kept_back_on(size: usize) -> Option<(SmallDisk, TestServer)> {
+    let disk = SmallDisk::of(size)?;
     let s = TestServer::start_with(&[("limits", "off"), ("data-dir", disk.path().to_str().unwrap())]).await;
     let ballast = ballast(&disk);
     eventually("room is kept back", || async { held(&ballast) == BALLAST }).await;

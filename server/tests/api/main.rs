@@ -16,6 +16,7 @@ mod ballast;
 mod bank;
 mod clocks;
 mod faults;
+mod flows;
 mod hostile;
 mod kept;
 mod keys;

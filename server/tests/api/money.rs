@@ -123,7 +123,7 @@ fn under(key: &str) -> How {
     How { key: Some(key.to_owned()), ..How::default() }
 }
 
-async fn start() -> (TestServer, Client) {
+pub async fn start() -> (TestServer, Client) {
     let s = TestServer::start().await;
     let owner = s.signed_in("owner", "owner").await;
     (s, owner)

@@ -7,6 +7,7 @@ use crate::{
     money::{Currency, exponents},
     operation::plain,
     request,
+    time::Timestamp,
 };
 
 request! {
@@ -37,6 +38,38 @@ pub struct CurrencyBalance {
     pub pending: i64,
     /// Credits minus debits, and what is held on one side only: always nothing.
     pub imbalance: i64,
+}
+
+request! {
+    /// What came into the books and left them in the last 24 hours, hour by hour, by currency.
+    pub struct GetFlows {}
+}
+
+/// What came into the books and left them.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Flows {
+    /// From this moment on.
+    pub from: Timestamp,
+    /// Until now.
+    pub to: Timestamp,
+    /// By currency, in the order of their codes.
+    pub currencies: Vec<CurrencyFlow>,
+}
+
+/// What came in and went out of one currency: what moved from the account `world` and to it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CurrencyFlow {
+    /// Which.
+    pub currency: Currency,
+    /// All that came in.
+    pub money_in: i64,
+    /// All that went out.
+    pub money_out: i64,
+    /// What came in each hour, oldest first.
+    pub money_in_hourly: Vec<i64>,
+    /// What went out each hour, oldest first.
+    pub money_out_hourly: Vec<i64>,
 }
 
 request! {
@@ -85,5 +118,6 @@ pub struct Problem {
 
 plain! {
     TrialBalance, currencies |balance| exponents(balance.currencies.iter().map(|one| one.currency));
+    Flows, currencies |flows| exponents(flows.currencies.iter().map(|one| one.currency));
     LedgerReport;
 }

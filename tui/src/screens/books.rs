@@ -1,11 +1,12 @@
-//! How the books stand, on the first screen: both sides of every currency, holds that end soon, and what
-//! is frozen.
+//! How the books stand, on the first screen: both sides of every currency, holds that end soon, what is
+//! frozen, and what came in and went out.
 
 use std::time::Duration;
 
+use bursar_shared::operations::ledger::Flows;
 use ratatui::layout::Rect;
 
-use super::money::Books;
+use super::{home::sparks, money::Books};
 use crate::{
     actions::Do,
     look::Theme,
@@ -50,9 +51,45 @@ pub fn draw(canvas: &mut Canvas<'_>, model: &Model, area: Rect) {
         canvas.line(x, area.y + 1, width, &line);
         return;
     }
-    for (one, y) in needs.into_iter().chain(fine).zip(area.y + 1..area.bottom()) {
+    let mut y = area.y + 1;
+    for one in needs.into_iter().chain(fine).take(usize::from(area.height) - 1) {
         canvas.text(x, y, width, &one.text, one.style);
+        y += 1;
     }
+    if let Some(flows) = &books.flows {
+        draw_flows(canvas, flows, Rect { y, height: area.bottom() - y, ..area });
+    }
+}
+
+/// The last day of as many currencies as there is room for, what came in above what went out.
+fn draw_flows(canvas: &mut Canvas<'_>, flows: &Flows, area: Rect) {
+    let theme = canvas.theme;
+    let moved = flows.currencies.iter().filter(|flow| flow.money_in != 0 || flow.money_out != 0);
+    let (x, width) = (area.x + 2, area.width.saturating_sub(3));
+    let mut y = area.y + 1;
+    for flow in moved {
+        if y + 4 > area.bottom() {
+            break;
+        }
+        if y == area.y + 1 {
+            canvas.rule(area.x, area.y, area.width, &[bit("In and out, last 24 h", theme.accent)], &[]);
+        }
+        let (came, went) = (hours(&flow.money_in_hourly), hours(&flow.money_out_hourly));
+        let [came, went] = sparks([&came, &went], width, &theme);
+        for (name, minor, line, style) in
+            [("in", flow.money_in, came, theme.good), ("out", flow.money_out, went, theme.key)]
+        {
+            let text = format!("{} {name:<3} {}", flow.currency, amount(flow.currency, minor));
+            canvas.text(x, y, width, &Clean::of(text), if minor == 0 { theme.dim } else { theme.text });
+            canvas.text(x, y + 1, width, &Clean::of(line), if minor == 0 { theme.rule } else { style });
+            y += 2;
+        }
+    }
+}
+
+/// Totals only rise, so there is nothing below nothing.
+fn hours(minor: &[i64]) -> Vec<u64> {
+    minor.iter().map(|minor| u64::try_from(*minor).unwrap_or(0)).collect()
 }
 
 /// What needs somebody, the worst first, and what is as it should be.

@@ -272,14 +272,25 @@ fn draw_figures(canvas: &mut Canvas<'_>, model: &Model, area: Rect) {
 
 /// Hours as heights; where there is less room, neighbours are added up.
 pub fn spark(hours: &[u64], cells: u16, theme: &Theme) -> String {
+    let [line] = sparks([hours], cells, theme);
+    line
+}
+
+/// Several of these on one scale.
+pub fn sparks<const N: usize>(all: [&[u64]; N], cells: u16, theme: &Theme) -> [String; N] {
     let cells = usize::from(cells);
-    let every = [1, 2, 3, 4, 6, 8, 12, 24].into_iter().find(|every| hours.len().div_ceil(*every) <= cells);
-    let sums: Vec<u64> = hours.chunks(every.unwrap_or(24)).map(|part| part.iter().sum()).collect();
-    let highest = sums.iter().copied().max().unwrap_or(0);
+    let sums = all.map(|hours| -> Vec<u64> {
+        let fits = |every: &usize| hours.len().div_ceil(*every) <= cells;
+        let every = [1, 2, 3, 4, 6, 8, 12, 24].into_iter().find(fits);
+        hours.chunks(every.unwrap_or(24)).map(|part| part.iter().sum()).collect()
+    });
+    let highest = sums.iter().flatten().copied().max().unwrap_or(0).max(1);
     let heights = theme.glyphs.heights;
     let steps = heights.len() as u64 - 1;
-    let height = |count: u64| (count * steps).div_ceil(highest.max(1)) as usize;
-    sums.into_iter().map(|count| heights.get(height(count)).copied().unwrap_or(" ")).collect()
+    // money may be as large as it gets
+    let height = |count: u64| (u128::from(count) * u128::from(steps)).div_ceil(highest.into()) as usize;
+    let drawn = |count: u64| heights.get(height(count)).copied().unwrap_or(" ");
+    sums.map(|sums| sums.into_iter().map(drawn).collect())
 }
 
 fn draw_daemon(canvas: &mut Canvas<'_>, model: &Model, area: Rect) {

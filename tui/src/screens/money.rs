@@ -9,7 +9,7 @@ use bursar_shared::{
     money::Currency,
     operations::{
         accounts::{Account, Entry},
-        ledger::{LedgerReport, TrialBalance},
+        ledger::{Flows, LedgerReport, TrialBalance},
         log::Event,
         transfers::Transfer,
     },
@@ -63,6 +63,8 @@ pub enum Beside {
 pub struct Books {
     /// Both sides of every currency.
     pub trial: Option<TrialBalance>,
+    /// What came in and went out in the last 24 hours.
+    pub flows: Option<Flows>,
     /// How many holds wait, and the oldest of them.
     pub holds: Option<(u64, bool, Vec<Transfer>)>,
     /// How many accounts are frozen.

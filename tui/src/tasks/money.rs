@@ -7,7 +7,7 @@ use bursar_shared::{
         accounts::{
             Account, AccountRef, CloseAccount, Entry, FreezeAccount, GetAccount, ListEntries, UnfreezeAccount,
         },
-        ledger::{GetTrialBalance, VerifyLedger},
+        ledger::{GetFlows, GetTrialBalance, VerifyLedger},
         transfers::{CaptureTransfer, GetTransfer, ReverseTransfer, Transfer, VoidTransfer},
         users::User,
     },
@@ -139,6 +139,12 @@ async fn books(client: &Client, permissions: Permissions) -> Result<Books, Error
             false => Ok(None),
         }
     };
+    let flows = async {
+        match permissions.has(Permission::LedgerRead) {
+            true => client.call(&GetFlows {}).await.map(Some),
+            false => Ok(None),
+        }
+    };
     let holds = async {
         if !permissions.has(Permission::TransfersRead) {
             return Ok(None);
@@ -159,8 +165,8 @@ async fn books(client: &Client, permissions: Permissions) -> Result<Books, Error
         list.total = Some(bursar_shared::field::TotalMode::Bounded);
         Ok(client.call(&list).await?.pagination.total)
     };
-    let (trial, holds, frozen) = future::try_join3(trial, holds, frozen).await?;
-    Ok(Books { trial, holds, frozen })
+    let (trial, flows, holds, frozen) = future::try_join4(trial, flows, holds, frozen).await?;
+    Ok(Books { trial, flows, holds, frozen })
 }
 
 /// Accounts that a text may mean: by id, number or name, and those of people it may mean.

@@ -246,7 +246,23 @@ fn books(desk: &Desk) -> Books {
     ]}))
     .unwrap();
     let holds = (0..40).map(transfer).filter(|one| one.expires_at.is_some()).collect::<Vec<_>>();
-    Books { trial: Some(trial), holds: Some((holds.len() as u64, true, holds)), frozen: Some(1) }
+    let flow = |currency: &str, hours: fn(i64) -> [i64; 2]| {
+        let [came, went] = [0, 1].map(|side| (0..24).map(|hour| hours(hour)[side]).collect::<Vec<i64>>());
+        json!({"currency": currency, "moneyIn": came.iter().sum::<i64>(), "moneyOut": went.iter().sum::<i64>(),
+            "moneyInHourly": came, "moneyOutHourly": went})
+    };
+    let flows = serde_json::from_value(json!({"from": at(86_400), "to": at(0), "currencies": [
+        flow("EUR", |hour| [(hour * 7_919) % 90_000, (hour * 3_571) % 30_000]),
+        flow("JPY", |hour| [if hour == 20 { 40_000 } else { 0 }, 0]),
+        flow("USD", |_| [0, 0]),
+    ]}))
+    .unwrap();
+    Books {
+        trial: Some(trial),
+        flows: Some(flows),
+        holds: Some((holds.len() as u64, true, holds)),
+        frozen: Some(1),
+    }
 }
 
 /// What a change about money does.
