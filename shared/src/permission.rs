@@ -59,7 +59,7 @@ permissions! {
     SessionsRevoke "sessions:revoke" "Sign people out.";
     KeysRead "keys:read" "See API keys.";
     KeysWrite "keys:write" "Create and revoke API keys.";
-    AccountsRead "accounts:read" "See accounts and balances.";
+    AccountsRead "accounts:read" "See accounts, their balances, and their statements: with whom money moved, and why.";
     AccountsWrite "accounts:write" "Create and edit accounts.";
     AccountsLimits "accounts:limits" "Set overdrafts and maxima.";
     AccountsFreeze "accounts:freeze" "Freeze and unfreeze accounts.";

@@ -5,6 +5,10 @@
 -- Text is compared byte by byte (COLLATE "C"), as SQLite does, so both engines sort alike.
 -- Times start at zero so that no clock can push a row before 1970.
 
+-- Guards name tables without their schema. They look here, and last among the temporary tables of a session, which
+-- would else be looked at first and say whatever somebody put there.
+SELECT set_config('search_path', quote_ident(current_schema()) || ', pg_temp', TRUE);
+
 CREATE TABLE users (
   id            TEXT COLLATE "C" NOT NULL CONSTRAINT users_id PRIMARY KEY,
   email         TEXT COLLATE "C" NOT NULL,
@@ -129,8 +133,8 @@ CREATE TABLE idempotency_keys (
   created_at  BIGINT NOT NULL,
   expires_at  BIGINT NOT NULL,
   CONSTRAINT idempotency_keys_pk PRIMARY KEY (principal, key)
--- room for the verdict, several times as long as its key: a new version beside the old one touches no index
-) WITH (fillfactor = 20);
+-- room for the verdict, which is several times as long as its key: a new version beside the old one touches no index
+) WITH (fillfactor = 12);
 CREATE INDEX idempotency_keys_by_expiry ON idempotency_keys (expires_at);
 
 -- keys that sign tokens and cursors, shared by all daemons on this database; one that signs tokens has its kid as id
@@ -178,7 +182,7 @@ BEGIN RAISE EXCEPTION 'log_is_append_only' USING ERRCODE = 'check_violation', CO
 CREATE TRIGGER log_is_not_deleted BEFORE DELETE ON log
 FOR EACH ROW EXECUTE FUNCTION log_is_not_deleted();
 CREATE FUNCTION log_has_no_gaps() RETURNS trigger LANGUAGE plpgsql
-SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
+SET search_path FROM CURRENT SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
 DECLARE first BIGINT; last BIGINT; many BIGINT;
 BEGIN
   SELECT MIN(f.seq), MAX(f.seq), COUNT(*) INTO first, last, many FROM fresh AS f;

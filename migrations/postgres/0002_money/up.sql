@@ -6,6 +6,10 @@
 -- more than the rows. They must find rows by their keys, also where a plan was made for an empty table.
 -- Amounts are whole minor units below 2^53, because a JSON number holds no more.
 
+-- Guards name tables without their schema. They look here, and last among the temporary tables of a session, which
+-- would else be looked at first and say whatever somebody put there.
+SELECT set_config('search_path', quote_ident(current_schema()) || ', pg_temp', TRUE);
+
 -- numbers that people read: one row a kind
 CREATE TABLE counters (
   name  TEXT COLLATE "C" NOT NULL CONSTRAINT counters_pk PRIMARY KEY,
@@ -150,7 +154,7 @@ WHEN (OLD.status = 'closed' AND NEW.status <> 'closed') EXECUTE FUNCTION account
 -- counters change only to what the account's last entry says. Whether all accounts agree with their last entries is
 -- asked first, since pairing each with what it was before costs the square of how many they are.
 CREATE FUNCTION accounts_follow_entries() RETURNS trigger LANGUAGE plpgsql
-SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
+SET search_path FROM CURRENT SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
 BEGIN
   IF NOT EXISTS (
     SELECT 1 FROM after AS n
@@ -177,7 +181,8 @@ CREATE FUNCTION accounts_are_kept() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN RAISE EXCEPTION 'accounts_are_kept' USING ERRCODE = 'check_violation', CONSTRAINT = 'accounts_are_kept'; END $$;
 CREATE TRIGGER accounts_are_kept BEFORE DELETE ON accounts FOR EACH ROW EXECUTE FUNCTION accounts_are_kept();
 -- whoever has money, or could get some, stays
-CREATE FUNCTION users_with_accounts_stay() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION users_with_accounts_stay() RETURNS trigger LANGUAGE plpgsql
+SET search_path FROM CURRENT AS $$
 BEGIN
   IF EXISTS (SELECT 1 FROM accounts AS a WHERE a.owner_id = NEW.id AND a.status <> 'closed')
   THEN RAISE EXCEPTION 'users_with_accounts_stay' USING ERRCODE = 'check_violation', CONSTRAINT = 'users_with_accounts_stay'; END IF;
@@ -189,7 +194,7 @@ WHEN (NEW.status = 'deleted' AND OLD.status <> 'deleted') EXECUTE FUNCTION users
 -- ---------- transfers
 
 CREATE FUNCTION transfers_are_sound() RETURNS trigger LANGUAGE plpgsql
-SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
+SET search_path FROM CURRENT SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
 DECLARE broken text;
 BEGIN
   -- what is judged must not change before this is committed: two who reverse one transfer, or one who freezes while
@@ -239,7 +244,8 @@ WHEN ((NEW.id, NEW.kind, NEW.parent_id, NEW.from_account_id, NEW.from_seq, NEW.t
   IS DISTINCT FROM (OLD.id, OLD.kind, OLD.parent_id, OLD.from_account_id, OLD.from_seq, OLD.to_account_id, OLD.to_seq, OLD.amount, OLD.currency, OLD.reason, OLD.description, OLD.external_id, OLD.actor_id, OLD.request_id, OLD.expires_at, OLD.metadata, OLD.created_at))
 EXECUTE FUNCTION transfers_are_append_only();
 -- the state of a hold, and what was captured and reversed, say what the children say
-CREATE FUNCTION transfers_follow_children() RETURNS trigger LANGUAGE plpgsql AS $$
+CREATE FUNCTION transfers_follow_children() RETURNS trigger LANGUAGE plpgsql
+SET search_path FROM CURRENT AS $$
 BEGIN
   IF (NEW.status <> OLD.status OR NEW.captured_amount <> OLD.captured_amount)
     AND NOT (OLD.status = 'pending' AND EXISTS (SELECT 1 FROM transfers AS c WHERE c.parent_id = OLD.id AND CASE c.kind
@@ -261,7 +267,7 @@ CREATE TRIGGER transfers_are_kept BEFORE DELETE ON transfers FOR EACH ROW EXECUT
 -- An entry belongs to a transfer that names it, continues the one before it by exactly what the transfer
 -- does, is later than it, and leaves the account within its limits, also in the middle of many.
 CREATE FUNCTION entries_chain() RETURNS trigger LANGUAGE plpgsql
-SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
+SET search_path FROM CURRENT SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
 DECLARE broken text;
 BEGIN
   SELECT judged.what INTO broken FROM (

@@ -6,7 +6,7 @@
 //! commits, the next may begin with what touches no account yet.
 
 use std::{
-    collections::{HashMap, HashSet, VecDeque},
+    collections::{HashSet, VecDeque},
     hash::{DefaultHasher, Hash, Hasher as _},
     sync::{Condvar, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
@@ -20,9 +20,13 @@ const LOOKS: Duration = Duration::from_millis(100);
 
 /// What a movement touches: its accounts as they are named, the transfer that it follows, its key. Two that
 /// are the same by chance, or an account that is named in two ways, cost a little waiting and nothing else.
-type Spot = u64;
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Spot {
+    Row(u64),
+    Key(u64),
+}
 
-fn spot(of: impl Hash) -> Spot {
+fn sum(of: impl Hash) -> u64 {
     let mut sum = DefaultHasher::new();
     of.hash(&mut sum);
     sum.finish()
@@ -32,14 +36,14 @@ fn spots(job: &Job) -> impl Iterator<Item = Spot> + Clone {
     let (one, other) = match &job.work {
         Work::Money(order) => match &order.what {
             What::Create(transfer) => {
-                (Some(spot(transfer.from_account_id)), Some(spot(transfer.to_account_id)))
+                (Some(sum(transfer.from_account_id)), Some(sum(transfer.to_account_id)))
             }
-            other => (other.follows().map(spot), None),
+            other => (other.follows().map(sum), None),
         },
         Work::Change(_) => (None, None),
     };
-    let key = job.how.key.as_ref().map(|key| spot((&key.principal, &key.key)));
-    [one, other, key].into_iter().flatten()
+    let key = job.how.key.as_ref().map(|key| Spot::Key(sum((&key.principal, &key.key))));
+    [one.map(Spot::Row), other.map(Spot::Row), key].into_iter().flatten()
 }
 
 #[derive(Default)]
@@ -48,14 +52,14 @@ struct State {
     /// What needs a row that somebody keeps, and when it comes back to look again.
     apart: Vec<Job>,
     back_at: Option<Instant>,
-    /// Which lane is at which spot.
-    held: HashMap<Spot, usize>,
+    /// At which spots each lane is.
+    held: Vec<HashSet<Spot>>,
+    /// At which rows each lane was that is committing.
+    committing: Vec<HashSet<Spot>>,
+    /// Whose commits must be over before each lane may hold an account.
+    behind: Vec<HashSet<usize>>,
     /// How many movements each lane is at.
     running: Vec<usize>,
-    /// How often each lane began to commit, and at which spots it is while it does.
-    commits: Vec<(u64, Option<HashSet<Spot>>)>,
-    /// For each lane, which commits must be over before it may hold an account.
-    behind: Vec<Vec<(usize, u64)>>,
     /// How many lanes ended.
     left: usize,
     closed: bool,
@@ -69,7 +73,7 @@ impl State {
     /// Puts a job at the end, and says whether a lane is to be woken for it.
     fn push(&mut self, job: Job) -> bool {
         // when somebody is at it already, they take it when they come back
-        let free = !spots(&job).any(|spot| self.held.contains_key(&spot));
+        let free = !spots(&job).any(|spot| self.held.iter().any(|held| held.contains(&spot)));
         self.waiting.push_back(job);
         free
     }
@@ -100,14 +104,14 @@ impl State {
                 left.push(job);
                 break;
             }
-            let holder = |spot: Spot| self.held.get(&spot).copied();
-            let elsewhere = |spot: Spot| holder(spot).is_some_and(|holder| holder != lane);
+            let at = |other: usize, spot: Spot| self.held[other].contains(&spot);
+            let elsewhere = |spot: Spot| (0..self.held.len()).any(|other| other != lane && at(other, spot));
             let mut free = !spots(&job).any(|spot| elsewhere(spot) || stays.contains(&spot));
             // beyond the share goes only what no other could run beside this
-            free &= taken.len() < share || spots(&job).any(|spot| holder(spot) == Some(lane));
+            free &= taken.len() < share || spots(&job).any(|spot| at(lane, spot));
             // a dry run stands alone: what it would have done must not be seen by others
             if free && (!job.how.dry_run || taken.is_empty()) {
-                self.held.extend(spots(&job).map(|spot| (spot, lane)));
+                self.held[lane].extend(spots(&job));
                 taken.push(job);
             } else {
                 stays.extend(spots(&job));
@@ -118,40 +122,34 @@ impl State {
             self.waiting.push_front(job);
         }
         self.running[lane] = taken.len();
-        let meets = |at: &HashSet<Spot>| taken.iter().flat_map(spots).any(|spot| at.contains(&spot));
-        let committing =
-            self.commits.iter().enumerate().filter(|(_, (_, at))| at.as_ref().is_some_and(meets));
-        self.behind[lane] = committing.map(|(other, (count, _))| (other, *count)).collect();
+        let ahead =
+            |other: &usize| taken.iter().flat_map(spots).any(|spot| self.committing[*other].contains(&spot));
+        self.behind[lane] = (0..self.committing.len()).filter(ahead).collect();
         taken
     }
 
-    /// A lane commits what it is at: others may take what comes next there, and begin with it.
-    fn commits(&mut self, lane: usize) {
-        let at: HashSet<Spot> =
-            self.held.extract_if(|_, holder| *holder == lane).map(|(spot, _)| spot).collect();
+    /// A lane commits what it is at: others may take what comes next on those rows, and begin with it. Its keys it
+    /// keeps, for there is nothing that could be begun before a key is taken.
+    fn begin_commit(&mut self, lane: usize) {
+        self.committing[lane] = self.held[lane].extract_if(|spot| matches!(spot, Spot::Row(_))).collect();
         self.running[lane] = 0;
-        let (count, spots) = &mut self.commits[lane];
-        *count += 1;
-        *spots = Some(at);
     }
 
-    /// Whether what this lane took begins where another is committing.
-    fn is_behind(&self, lane: usize) -> bool {
-        self.behind[lane].iter().any(|(other, count)| {
-            let (now, at) = &self.commits[*other];
-            now == count && at.is_some()
-        })
+    /// The commit is over, whatever came of it.
+    fn end_commit(&mut self, lane: usize) {
+        self.committing[lane].clear();
+        for behind in &mut self.behind {
+            behind.remove(&lane);
+        }
     }
 
-    /// Notes what a lane is still at.
+    /// Notes what a lane is still at. After a commit that failed another may be there, too: they meet in the
+    /// database.
     fn still<'a>(&mut self, lane: usize, jobs: impl Iterator<Item = &'a Job>) {
-        self.held.retain(|_, holder| *holder != lane);
+        self.held[lane].clear();
         self.running[lane] = 0;
         for job in jobs {
-            for spot in spots(job) {
-                // after a commit that failed somebody else may be there: they meet in the database
-                self.held.entry(spot).or_insert(lane);
-            }
+            self.held[lane].extend(spots(job));
             self.running[lane] += 1;
         }
     }
@@ -170,18 +168,21 @@ pub(super) enum NotTaken {
 pub(super) struct Lanes {
     state: Mutex<State>,
     moved: Condvar,
+    /// Those who wait for commits, apart from those who wait for jobs: one that is woken must be able to go on.
+    committed: Condvar,
     capacity: usize,
 }
 
 impl Lanes {
     pub(super) fn new(lanes: usize, capacity: usize) -> Self {
         let state = State {
+            held: vec![HashSet::new(); lanes],
+            committing: vec![HashSet::new(); lanes],
+            behind: vec![HashSet::new(); lanes],
             running: vec![0; lanes],
-            commits: vec![(0, None); lanes],
-            behind: vec![Vec::new(); lanes],
             ..State::default()
         };
-        Self { state: Mutex::new(state), moved: Condvar::new(), capacity }
+        Self { state: Mutex::new(state), moved: Condvar::new(), committed: Condvar::new(), capacity }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -237,19 +238,22 @@ impl Lanes {
 
     /// Runs a commit of all that a lane is at. Others begin meanwhile with what comes next there.
     fn committing<T>(&self, lane: usize, commit: impl FnOnce() -> T) -> T {
-        self.state().commits(lane);
+        self.state().begin_commit(lane);
         self.moved.notify_all();
         let done = commit();
-        self.state().commits[lane].1 = None;
-        self.moved.notify_all();
+        self.end_commit(lane);
         done
+    }
+
+    fn end_commit(&self, lane: usize) {
+        self.state().end_commit(lane);
+        self.committed.notify_all();
     }
 
     /// Waits until nobody commits any more where this lane is to begin. Whoever held an account earlier would wait
     /// for the same in the database, where nobody could tell it from a row that somebody keeps.
     pub(super) fn wait_for_commits(&self, lane: usize) {
-        let behind = self.moved.wait_while(self.state(), |state| state.is_behind(lane));
-        drop(behind);
+        drop(self.committed.wait_while(self.state(), |state| !state.behind[lane].is_empty()));
     }
 
     /// What needs a row that somebody keeps comes back after a while. It holds up nobody meanwhile, and may be
@@ -268,6 +272,7 @@ impl Lanes {
     /// A lane ends: nothing is taken into the queue any more. With the last one goes what waits, so that its
     /// callers hear of it.
     pub(super) fn leave(&self, lane: usize) {
+        self.end_commit(lane);
         self.still(lane, std::iter::empty());
         self.close();
         let mut state = self.state();

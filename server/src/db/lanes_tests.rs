@@ -1,7 +1,7 @@
 //! The queue of the money threads: by hand, against a model, and with real threads.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     iter,
     sync::atomic::{AtomicBool, AtomicU32, Ordering},
     thread,
@@ -36,6 +36,11 @@ fn job(from: AccountRef, to: AccountRef, amount: i64, dry_run: bool) -> Job {
     let how = How { stamp: Stamp::system("test"), key: None, dry_run };
     let order = Order { what: What::Create(Box::new(transfer)), issues: true, asker: None };
     Job::money(how, Instant::now() + Duration::from_secs(9), order).0
+}
+
+fn key(key: &str) -> Keyed {
+    let (principal, fingerprint) = ("somebody".to_owned(), String::new());
+    Keyed { principal, key: key.to_owned(), fingerprint, keep: Duration::ZERO }
 }
 
 fn amounts(jobs: Option<Vec<Job>>) -> Vec<i64> {
@@ -99,25 +104,51 @@ fn while_one_commits_the_next_begins_and_waits_for_it_before_it_holds_anything()
     push(a, b, 1);
     assert_eq!(amounts(lanes.take(0, 9)), [1]);
     push(b, c, 2);
-    let begun = AtomicBool::new(false);
+    let [begun, waited, over] = [(); 3].map(|()| AtomicBool::new(false));
     thread::scope(|scope| {
-        let (next, committing) = lanes.committing(0, || {
+        let next = lanes.committing(0, || {
             let next = scope.spawn(|| {
                 assert_eq!(amounts(lanes.take(1, 9)), [2]);
                 begun.store(true, Ordering::Release);
                 lanes.wait_for_commits(1);
-                Instant::now()
+                waited.store(true, Ordering::Release);
+                assert!(over.load(Ordering::Acquire), "it held accounts while another committed");
             });
+            // it is given time to go wrong
+            for _ in 0..10_000 {
+                thread::yield_now();
+                if waited.load(Ordering::Acquire) {
+                    break;
+                }
+            }
             while !begun.load(Ordering::Acquire) {
                 thread::yield_now();
             }
-            (next, Instant::now())
+            over.store(true, Ordering::Release);
+            next
         });
         // another of its commits, elsewhere, is not waited for
         push(a, d, 3);
         assert_eq!(amounts(lanes.take(0, 9)), [3]);
-        lanes.committing(0, || assert!(next.join().unwrap() >= committing));
+        lanes.committing(0, || next.join().unwrap());
     });
+}
+
+#[test]
+fn a_key_stays_where_it_is_until_its_commit_is_over() {
+    let [a, b, c, d]: [AccountRef; 4] = std::array::from_fn(|_| AccountId::new().into());
+    let lanes = Lanes::new(2, 9);
+    let keyed = |from, to, amount| {
+        let mut job = job(from, to, amount, false);
+        job.how.key = Some(key("once"));
+        assert!(lanes.push(job).is_ok());
+    };
+    keyed(a, b, 1);
+    assert_eq!(amounts(lanes.take(0, 9)), [1]);
+    keyed(c, d, 2);
+    lanes.committing(0, || assert!(lanes.state().take(1, 9).is_empty(), "it would only wait"));
+    lanes.still(0, iter::empty());
+    assert_eq!(amounts(lanes.take(1, 9)), [2]);
 }
 
 #[test]
@@ -176,12 +207,7 @@ impl World {
             order.what = What::Void(self.transfers[of.follows], None);
         }
         job.how.stamp.request_id = number.to_string();
-        job.how.key = of.key.map(|key| Keyed {
-            principal: "somebody".to_owned(),
-            key: key.to_string(),
-            fingerprint: String::new(),
-            keep: Duration::ZERO,
-        });
+        job.how.key = of.key.map(|number| key(&number.to_string()));
         job
     }
 }
@@ -193,15 +219,21 @@ fn number(job: &Job) -> usize {
 impl Move {
     /// Whether two touch the same: told apart from `spots`, which the queue uses.
     fn meets(&self, other: &Self) -> bool {
-        let same_key = self.key.is_some() && self.key == other.key;
-        same_key
-            || match (self.accounts, other.accounts) {
-                (Some((from, to)), Some(others)) => {
-                    [from, to].iter().any(|one| [others.0, others.1].contains(one))
-                }
-                (None, None) => self.follows == other.follows,
-                _ => false,
+        self.shares_key(other) || self.shares_row(other)
+    }
+
+    fn shares_key(&self, other: &Self) -> bool {
+        self.key.is_some() && self.key == other.key
+    }
+
+    fn shares_row(&self, other: &Self) -> bool {
+        match (self.accounts, other.accounts) {
+            (Some((from, to)), Some(others)) => {
+                [from, to].iter().any(|one| [others.0, others.1].contains(one))
             }
+            (None, None) => self.follows == other.follows,
+            _ => false,
+        }
     }
 }
 
@@ -212,6 +244,8 @@ enum Step {
     Take(usize, usize),
     /// A lane commits all that it is at.
     Commit(usize),
+    /// The commit of a lane fails.
+    Fail(usize),
     /// So many of what a lane is at are answered, from the first on; and some are set apart.
     End(usize, usize, usize),
     /// It is time for those who wait apart.
@@ -232,6 +266,7 @@ fn steps() -> impl Strategy<Value = Step> {
         5 => moves().prop_map(Step::Push),
         4 => (0..LANES, 1..6_usize).prop_map(|(lane, most)| Step::Take(lane, most)),
         2 => (0..LANES).prop_map(Step::Commit),
+        1 => (0..LANES).prop_map(Step::Fail),
         4 => (0..LANES, 0..6_usize, 0..3_usize).prop_map(|(lane, ended, apart)| Step::End(lane, ended, apart)),
         1 => Just(Step::Look),
     ]
@@ -245,11 +280,10 @@ struct Model {
     waiting: Vec<usize>,
     apart: Vec<usize>,
     at: Vec<BTreeMap<usize, Job>>,
-    /// Which lanes are committing, and how often they did.
+    /// Which lanes are committing.
     committing: Vec<bool>,
-    commits: Vec<u64>,
-    /// For each lane, the commits of others that were under way where it took something.
-    behind: Vec<Vec<(usize, u64)>>,
+    /// For each lane, whose commits that are under way it must wait for.
+    behind: Vec<BTreeSet<usize>>,
     /// Which lanes found nothing and were not woken since.
     asleep: Vec<bool>,
     ended: Vec<usize>,
@@ -264,24 +298,24 @@ impl Model {
             apart: Vec::new(),
             at: iter::repeat_with(BTreeMap::new).take(LANES).collect(),
             committing: vec![false; LANES],
-            commits: vec![0; LANES],
-            behind: vec![Vec::new(); LANES],
+            behind: vec![BTreeSet::new(); LANES],
             asleep: vec![false; LANES],
             ended: Vec::new(),
         }
     }
 
-    /// The lanes that are at something that this one meets.
-    fn meeting(&self, number: usize) -> impl Iterator<Item = usize> {
-        let meets = move |lane: &usize| {
-            self.at[*lane].keys().any(|at| *at != number && self.moves[*at].meets(&self.moves[number]))
-        };
-        (0..LANES).filter(meets)
-    }
-
-    /// Whether a lane that does not commit yet is at something that this one meets.
+    /// Whether a lane is at something that keeps this one from running: while it commits its keys do, its rows do not.
     fn is_held(&self, number: usize) -> bool {
-        self.meeting(number).any(|lane| !self.committing[lane])
+        let of = &self.moves[number];
+        let keeps = |(lane, at): (usize, &usize)| {
+            *at != number
+                && if self.committing[lane] {
+                    self.moves[*at].shares_key(of)
+                } else {
+                    self.moves[*at].meets(of)
+                }
+        };
+        self.at.iter().enumerate().flat_map(|(lane, at)| at.keys().map(move |at| (lane, at))).any(keeps)
     }
 
     /// Those that nothing keeps from running: nobody is at what they touch, and nobody before them waits for it.
@@ -335,8 +369,11 @@ impl Model {
             self.waiting.remove(place);
         }
         self.asleep[lane] = numbers.is_empty();
-        let ahead: BTreeSet<usize> = numbers.iter().flat_map(|number| self.meeting(*number)).collect();
-        self.behind[lane] = ahead.into_iter().map(|other| (other, self.commits[other])).collect();
+        let meets = |other: &usize| {
+            let mut at = self.at[*other].keys();
+            at.any(|at| numbers.iter().any(|number| self.moves[*at].shares_row(&self.moves[*number])))
+        };
+        self.behind[lane] = (0..LANES).filter(|other| self.committing[*other]).filter(meets).collect();
         self.at[lane] = numbers.into_iter().zip(taken).collect();
     }
 
@@ -344,22 +381,33 @@ impl Model {
         if self.at[lane].is_empty() || self.committing[lane] {
             return;
         }
-        self.lanes.state().commits(lane);
+        self.lanes.state().begin_commit(lane);
         self.committing[lane] = true;
-        self.commits[lane] += 1;
         self.asleep.fill(false);
+    }
+
+    fn end_commit(&mut self, lane: usize) {
+        self.lanes.state().end_commit(lane);
+        self.committing[lane] = false;
+        for behind in &mut self.behind {
+            behind.remove(&lane);
+        }
+    }
+
+    /// What could not be committed is tried again, beside whoever began with what comes next.
+    fn fail(&mut self, lane: usize) {
+        if self.committing[lane] {
+            self.end_commit(lane);
+            self.lanes.still(lane, self.at[lane].values());
+            self.asleep.fill(false);
+        }
     }
 
     /// Nobody holds an account before those are through who are ahead of them there, and nobody waits longer.
     fn waits_for_commits(&self) {
-        for lane in 0..LANES {
-            let through =
-                |(other, commit): &(usize, u64)| !self.committing[*other] || self.commits[*other] != *commit;
-            assert_eq!(
-                self.lanes.state().is_behind(lane),
-                !self.behind[lane].iter().all(through),
-                "lane {lane}"
-            );
+        let state = self.lanes.state();
+        for (lane, behind) in self.behind.iter().enumerate() {
+            assert_eq!(state.behind[lane].iter().copied().collect::<BTreeSet<_>>(), *behind, "lane {lane}");
         }
     }
 
@@ -367,9 +415,9 @@ impl Model {
         if self.at[lane].is_empty() {
             return;
         }
-        if std::mem::take(&mut self.committing[lane]) {
+        if self.committing[lane] {
             ended = usize::MAX;
-            self.lanes.state().commits[lane].1 = None;
+            self.end_commit(lane);
         }
         let mut jobs = std::mem::take(&mut self.at[lane]).into_values();
         self.ended.extend(jobs.by_ref().take(ended).map(|job| number(&job)));
@@ -414,6 +462,7 @@ proptest! {
                 Step::Push(of) => model.push(&world, of),
                 Step::Take(lane, most) => model.take(lane, most),
                 Step::Commit(lane) => model.commit(lane),
+                Step::Fail(lane) => model.fail(lane),
                 Step::End(lane, ended, apart) => model.end(lane, ended, apart),
                 Step::Look => model.look(),
             }
@@ -439,7 +488,7 @@ proptest! {
         }
         for lane in 0..LANES {
             prop_assert!(model.lanes.take(lane, 4).is_none());
-            prop_assert!(model.lanes.state().held.is_empty());
+            prop_assert!(model.lanes.state().held[lane].is_empty());
         }
         model.ended.sort_unstable();
         prop_assert_eq!(model.ended, (0..model.moves.len()).collect::<Vec<_>>(), "each once");

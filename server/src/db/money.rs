@@ -88,7 +88,9 @@ pub(super) fn run(
         issues: order.issues,
     };
     let commands: Vec<Command> = waiting.iter().map(|(_, job, order)| command(job, order)).collect();
-    beside.wait();
+    if !commands.is_empty() {
+        beside.wait();
+    }
     let verdicts = ledger::apply(conn, &commands, now, rows)?;
     let mut settled: Vec<keys::Verdict<'_>> = Vec::with_capacity(verdicts.len());
     // what those are told who sent the same

@@ -95,6 +95,7 @@ impl Worker {
             };
             while let Some(mut turn) = turns.pop_front() {
                 if turn.in_vain || kept.some() {
+                    // what another lane is committing is not kept by anybody
                     lanes.wait_for_commits(lane);
                     // without a connection the turn ends below, and says why
                     conn = conn.or_else(|| self.connect().ok());

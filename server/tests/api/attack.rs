@@ -201,6 +201,51 @@ impl Books {
 }
 
 #[tokio::test]
+async fn tables_of_a_session_fool_no_guard() {
+    let books = Books::open().await;
+    let (main, temp) = if books.s.is_postgres() { ("public", "pg_temp") } else { ("main", "temp") };
+    let shadow = |table: &str| format!("CREATE TEMP TABLE {table} AS SELECT * FROM {main}.{table};");
+    let (b, (mut held, seq)) = (books.b.id.to_string(), books.of(&books.b));
+    held[1] += 5_000;
+    let entry = entry(&b, seq + 1, '0', "credit", 5_000, held, LATER);
+    let fooled = [
+        shadow("entries"),
+        entry.replace("INTO entries", &format!("INTO {temp}.entries")),
+        hold_of(&b, seq + 1, held, LATER).replace("UPDATE accounts", &format!("UPDATE {main}.accounts")),
+    ];
+    books.refuses("an entry that only the session has", fooled, "accounts_follow_entries").await;
+    let fooled = [
+        shadow("log"),
+        format!("DELETE FROM {temp}.log; INSERT INTO {temp}.log (seq) VALUES (998), (999);"),
+        format!(
+            "INSERT INTO {main}.log SELECT 999, 'evt_x', type, at, actor_id, actor_kind, actor_ip, request_id, resource_type, resource_id, resource_version, data, changes, hash FROM {main}.log WHERE seq = 1;"
+        ),
+    ];
+    books.refuses("a log that only the session has", fooled, "log_has_no_gaps").await;
+    let fooled = [shadow("accounts"), format!("UPDATE {temp}.accounts SET status = 'active';")]
+        .into_iter()
+        .chain(books.honest(&books.frozen, &books.a, 10).into_values());
+    books.refuses("an account that only the session thaws", fooled, "transfers_spare_frozen_accounts").await;
+    let fooled = [shadow("transfers")].into_iter().chain(
+        books
+            .honest(&books.a, &books.b, 10)
+            .into_values()
+            .map(|sql| sql.replace("INTO transfers", &format!("INTO {temp}.transfers"))),
+    );
+    books.refuses("a transfer that only the session has", fooled, "entries_chain").await;
+    let hold = books.hold.id;
+    let fooled = [
+        shadow("transfers"),
+        format!(
+            "UPDATE {temp}.transfers SET parent_id = '{hold}', kind = 'void' WHERE id = '{}';",
+            books.paid.id
+        ),
+        format!("UPDATE {main}.transfers SET status = 'voided' WHERE id = '{hold}';"),
+    ];
+    books.refuses("a void that only the session has", fooled, "transfers_follow_children").await;
+}
+
+#[tokio::test]
 async fn an_honest_transfer_by_hand_is_let_through_and_each_lie_in_it_is_not() {
     let books = Books::open().await;
     let honest = || books.honest(&books.a, &books.b, 10);

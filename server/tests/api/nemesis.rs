@@ -229,6 +229,14 @@ impl SmallDisk {
         use std::io::{ErrorKind, Write};
         let mut options = std::fs::OpenOptions::new();
         let mut filler = options.create(true).append(true).open(self.path().join("filler")).unwrap();
+        // nearly all of it without looking again
+        for _ in 4..self.left().saturating_sub(but) >> 20 {
+            match filler.write_all(&[1; 1 << 20]) {
+                Ok(()) => {}
+                Err(why) if why.kind() == ErrorKind::StorageFull => break,
+                Err(why) => panic!("{why}"),
+            }
+        }
         loop {
             let count = self.left().saturating_sub(but).min(1 << 20);
             if but > 0 && count == 0 {
