@@ -387,6 +387,11 @@ impl Books {
         row.to_account_id.clone_from(&hold.to_account_id);
         row.currency.clone_from(&hold.currency);
         row.reason = reason.map(str::to_owned);
+        if effect.kind == TransferKind::Capture {
+            // it moves the money, for what the hold was made
+            row.reason.clone_from(&hold.reason);
+            row.description.clone_from(&hold.description);
+        }
         let done = self.movement(row, effect, issues, None)?;
         self.touch(&hold.id, |row| {
             let status = match effect.kind {
@@ -472,7 +477,12 @@ impl Books {
     fn pending(&self, id: TransferId) -> std::result::Result<(transfers::Row, bool), ApiError> {
         let known = self.known.get(&id.to_string()).ok_or_else(|| missing("transfer", id))?;
         if known.row.status != TransferStatus::Pending.as_str() {
-            return Err(not_pending(&known.row, "Only a pending hold can be captured or let go."));
+            let transfers::Row { kind, status, .. } = &known.row;
+            let message = match kind.as_str() == TransferKind::Hold.as_str() {
+                true => format!("This hold has ended already: it is {status}."),
+                false => format!("This is a {kind} and no hold: what moved is taken back by a reversal."),
+            };
+            return Err(not_pending(&known.row, message));
         }
         let (from, to) = (self.held(&known.row.from_account_id)?, self.held(&known.row.to_account_id)?);
         let at = self.moment(from, to)?;

@@ -29,7 +29,7 @@ pub(super) fn missing(resource: &'static str, id: impl std::fmt::Display) -> Api
 }
 
 /// The hold has ended.
-pub(super) fn not_pending(row: &transfers::Row, message: &str) -> ApiError {
+pub(super) fn not_pending(row: &transfers::Row, message: impl Into<String>) -> ApiError {
     let expires = row.expires_at.map(Timestamp::from_micros);
     ApiError::new(ErrorCode::HoldNotPending, message)
         .with(json!({ "kind": row.kind, "status": row.status, "expiresAt": expires }))

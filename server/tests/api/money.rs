@@ -351,7 +351,12 @@ async fn a_hold_keeps_money_back_and_ends_once() {
     let (s, owner) = start().await;
     let (a, b) = (open(&owner, "a", "EUR").await, open(&owner, "b", "EUR").await);
     fund(&owner, &a, 100).await;
-    let held = owner.call(&hold(&a, &b, 80)).await.unwrap().0;
+    let told = CreateTransfer {
+        reason: Some("deposit for the hall".parse().unwrap()),
+        description: Some("two days".parse().unwrap()),
+        ..hold(&a, &b, 80)
+    };
+    let held = owner.call(&told).await.unwrap().0;
     assert_eq!(
         (held.kind, held.status, held.expires_at),
         (TransferKind::Hold, TransferStatus::Pending, None)
@@ -369,17 +374,21 @@ async fn a_hold_keeps_money_back_and_ends_once() {
         (captured.kind, captured.parent_id, captured.amount),
         (TransferKind::Capture, Some(held.id), 50)
     );
+    // it moves the money, for what it was held
+    assert_eq!((&captured.reason, &captured.description), (&held.reason, &held.description));
+    assert!(captured.reason.is_some());
     let (from, to) = (now(&owner, &a).await.balances, now(&owner, &b).await.balances);
     assert_eq!((from.posted, from.pending_out, from.available), (50, 0, Some(50)));
     assert_eq!((to.posted, to.pending_in), (50, 0));
     let ended = owner.call(&GetTransfer { id: held.id }).await.unwrap();
     assert_eq!((ended.status, ended.captured_amount), (TransferStatus::Captured, 50));
-    for refused in [
-        code(owner.call(&CaptureTransfer { id: held.id, amount: None }).await),
-        code(owner.call(&VoidTransfer { id: held.id, reason: None }).await),
-        code(owner.call(&VoidTransfer { id: captured.id, reason: None }).await),
+    for (refused, why) in [
+        (refusal(owner.call(&CaptureTransfer { id: held.id, amount: None }).await), "it is captured"),
+        (refusal(owner.call(&VoidTransfer { id: held.id, reason: None }).await), "it is captured"),
+        (refusal(owner.call(&VoidTransfer { id: captured.id, reason: None }).await), "a capture and no hold"),
     ] {
-        assert_eq!(refused, ErrorCode::HoldNotPending);
+        assert_eq!(refused.code, ErrorCode::HoldNotPending);
+        assert!(refused.message.contains(why), "{}", refused.message);
     }
     // all of it is let go
     let other = owner.call(&hold(&a, &b, 50)).await.unwrap().0;
