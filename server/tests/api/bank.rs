@@ -426,7 +426,7 @@ async fn a_bank_whose_disk_breaks_and_mends_loses_no_cent() {
 async fn a_bank_on_a_disk_that_fills_up_and_is_cleared_loses_no_cent() {
     let mut random = Random(seed());
     // in hundreds of rounds the store grows beyond what a small one could ever give back
-    let Some((disk, s)) = kept_back_on(rounds(128, 768) as usize).await else { return };
+    let Some((disk, s)) = kept_back_on(rounds(128, 384) as usize).await else { return };
     let owner = s.signed_in("owner", "owner").await;
     let mut bank = Bank::open(&owner, 6, 500).await;
     for _ in 0..rounds(3, 60) {
