@@ -192,7 +192,10 @@ pub(crate) fn said(refusal: &ApiError) -> String {
     let told = match refusal.code {
         ErrorCode::CaptureExceedsHold => money("held").map(|held| format!("Only {held} were held.")),
         ErrorCode::ReversalExceedsTransfer => {
-            money("left").map(|left| format!("Only {left} are left to reverse."))
+            match refusal.details["left"] == 0 {
+                true => Some("Nothing of it is left to reverse.".to_owned()),
+                false => money("left").map(|left| format!("Only {left} are left to reverse.")),
+            }
         }
         // the daemon counts in minor units
         ErrorCode::AmountOutOfRange => money("max")
@@ -229,6 +232,9 @@ pub(crate) fn next_step(refusal: &ApiError) -> Option<String> {
             }
         }
         ErrorCode::HoldNotPending => "bursar transfers get TRANSFER shows what became of it".to_owned(),
+        ErrorCode::ReversalExceedsTransfer if refusal.details["left"] == 0 => {
+            "nothing is to be done: all of it was reversed before".to_owned()
+        }
         ErrorCode::CaptureExceedsHold | ErrorCode::ReversalExceedsTransfer => {
             "take less, or leave --amount out for all that is left".to_owned()
         }
@@ -239,7 +245,12 @@ pub(crate) fn next_step(refusal: &ApiError) -> Option<String> {
         ErrorCode::IdempotencyKeyReused => {
             "take another key, or send what was sent under this one".to_owned()
         }
+        ErrorCode::VersionMismatch if !refusal.details["expectedBalance"].is_null() => {
+            "money moved meanwhile: look what it holds now, and whether it is still to be closed".to_owned()
+        }
         ErrorCode::VersionMismatch => "somebody else saved it first: read it again and repeat".to_owned(),
+        ErrorCode::IllegalTransition => "look how it stands: it may be so already".to_owned(),
+        ErrorCode::AlreadyExists => "look for the one that is there, or choose another".to_owned(),
         ErrorCode::QueryTooBroad => "narrow the filter, or a shorter time".to_owned(),
         ErrorCode::ValidationFailed => "correct the flags or the file".to_owned(),
         ErrorCode::NotFound => {
