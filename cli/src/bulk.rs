@@ -1,5 +1,6 @@
 //! Files of records, sent in batches: each line once, whatever dies meanwhile.
 
+pub(crate) mod earlier;
 pub(crate) mod run;
 pub(crate) mod source;
 

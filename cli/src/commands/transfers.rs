@@ -3,6 +3,7 @@
 mod check;
 mod lines;
 mod many;
+mod twice;
 
 use bursar_shared::{
     client::{Client, Reply},

@@ -176,6 +176,58 @@ async fn refused_lines_are_corrected_and_sent_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_run_names_its_own_rejects_and_none_are_sent_that_were_made_since() {
+    let (_daemon, home) = till("10").await;
+    write(&home, "credits.csv", "from,to,amount\n1,2,6\n1,2,5\n1,2,3\n");
+    let all = home.run(&[SEND, &["--atomic"]].concat());
+    assert!(all.code == 12 && all.err.contains("send that file"), "{}", all.err);
+    assert_eq!(read(&home, "credits.rejects.csv").lines().count(), 4);
+    let each = home.run(SEND);
+    assert!(each.code == 10 && each.err.contains("credits.rejects-2.csv"), "{}", each.err);
+    assert_eq!(read(&home, "credits.rejects-2.csv").lines().count(), 2);
+    let again = home.run(SEND);
+    assert_eq!(again.code, 10);
+    assert_eq!(again.err.matches("credits.rejects-2.csv").count(), 2, "{}", again.err);
+    assert!(!again.err.contains("credits.rejects.csv"), "{}", again.err);
+    // the file of the first attempt has the lines that the second one made: as they are they are that run,
+    // and corrected they would be made twice
+    let old = ["transfers", "create", "-f", "credits.rejects.csv"];
+    let same = home.run(&old);
+    assert!(same.err.contains("2 made before, 1 refused before"), "{}", same.err);
+    let text = read(&home, "credits.rejects.csv").replace("1,2,5,", "1,2,1,");
+    write(&home, "credits.rejects.csv", &text);
+    let refused = home.run(&old).fails(6);
+    assert!(
+        refused.contains("of which 2 were made since") && refused.contains("credits.rejects-2.csv"),
+        "{refused}"
+    );
+    assert_eq!(holds(&home, "2"), "9.00\t2\n");
+    write(&home, "credits.rejects-2.csv", "from,to,amount\n1,2,1\n");
+    home.run(&["transfers", "create", "-f", "credits.rejects-2.csv"]).ok();
+    assert_eq!(holds(&home, "2"), "10.00\t3\n");
+    // on purpose all is possible
+    home.run(&["transfers", "create", "--from", "world:EUR", "--to", "1", "--amount", "100"]).ok();
+    home.run(&[&old[..], &["--run", "all of it"]].concat()).ok();
+    assert_eq!(holds(&home, "2"), "20.00\t6\n");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_whose_refused_lines_were_sent_apart_is_not_sent_again() {
+    let (_daemon, home) = till("1").await;
+    write(&home, "credits.csv", "from,to,amount\n1,2,6\n1,2,5\n");
+    assert_eq!(home.run(SEND).code, 12);
+    home.run(&["transfers", "create", "--from", "world:EUR", "--to", "1", "--amount", "99"]).ok();
+    let text = read(&home, "credits.rejects.csv").replace("1,2,5,", "1,2,4,");
+    write(&home, "credits.rejects.csv", &text);
+    home.run(&["transfers", "create", "-f", "credits.rejects.csv"]).ok();
+    let refused = home.run(SEND).fails(6);
+    assert!(refused.contains("2 were made") && refused.contains("credits.rejects.csv"), "{refused}");
+    assert_eq!(holds(&home, "2"), "10.00\t2\n");
+    home.run(&[SEND, &["--run", "again"]].concat()).ok();
+    assert_eq!(holds(&home, "2"), "21.00\t4\n");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_named_file_of_rejects_keeps_those_of_the_run_before() {
     let (_daemon, home) = till("10").await;
     write(&home, "credits.csv", "from,to,amount\n1,2,6\n1,2,5\n1,2,3\n");

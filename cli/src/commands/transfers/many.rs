@@ -20,11 +20,14 @@ use super::{
     Create,
     check::{Checked, check, known},
     lines::{Accounts, Reader, VALID, member},
+    twice,
 };
 use crate::{
     bulk::{
-        Batch, Cutter, NOTES, Progress, Rejects, identity,
-        run::{self, Header, Next, Run},
+        Batch, Cutter, NOTES, Progress, Rejects,
+        earlier::Earlier,
+        identity,
+        run::{Header, Next, Run},
         source::{Record, Source},
     },
     change::{self, Change, Weight},
@@ -96,8 +99,8 @@ pub(super) async fn create(cx: &Cx, client: &Client, args: &Create, source: &Sou
     let mut reader = Reader { accounts: Accounts::new(client), flags: flags(args)? };
     let folder = cx.paths()?.runs();
     let file = source.path.as_ref().and_then(|path| std::fs::canonicalize(path).ok());
-    let before = run::runs_of(&folder, file.as_deref(), client.server())?;
-    let checked = check(cx, source, &mut reader, &before).await?;
+    let earlier = Earlier::new(&folder, client.server())?;
+    let checked = check(cx, source, &mut reader, &earlier.runs_of(file.as_deref())).await?;
     if checked.lines == 0 {
         cx.say(&format!("{} has no lines; nothing was sent", source.name));
         return Ok(());
@@ -125,41 +128,8 @@ pub(super) async fn create(cx: &Cx, client: &Client, args: &Create, source: &Sou
         at: session::local_now(),
     };
     let real = !args.change.dry_run && !cx.globals.as_curl;
-    // sent again as the same run it is made once; under another name, on purpose, once more
-    let same = checked.begins.iter().any(|run| run.id == header.id);
-    let on_purpose = |run: &&Header| args.run.is_some() && run.run != args.run;
-    if real
-        && !checked.named
-        && !same
-        && let Some(before) = checked.begins.iter().rev().find(|run| !on_purpose(run))
-    {
-        return Err(Failure::new(
-            6,
-            format!(
-                "{} begins with the {} line{} that were sent at {}; they would be made twice; nothing was sent",
-                source.name,
-                grouped(before.lines),
-                if before.lines == 1 { "" } else { "s" },
-                before.at
-            ),
-        )
-        .hint("send the new lines alone, give each line an external-id, or say --run with a new name to send all"));
-    }
-    if real
-        && !checked.named
-        && args.run.is_none()
-        && let Some((at, made)) = run::unfinished(&folder, &header)?
-    {
-        return Err(Failure::new(
-            6,
-            format!(
-                "{} was sent at {at} with other lines, of which {} were made and others were not; they would be \
-                 made twice; nothing was sent",
-                source.name,
-                grouped(made)
-            ),
-        )
-        .hint("send the corrected rejects alone, give each line an external-id, or say --run NAME to send all"));
+    if real {
+        twice::refuse(source, args, &checked, &earlier, &header)?;
     }
     let mut sending = Sending {
         cx,
@@ -179,6 +149,7 @@ pub(super) async fn create(cx: &Cx, client: &Client, args: &Create, source: &Sou
         count: Count::default(),
         total: checked.lines,
         batches: checked.batches.len(),
+        rejected: BTreeSet::new(),
         earlier: BTreeSet::new(),
     };
     if let Some(before) = sending.run.as_ref().map(Run::made).filter(|made| *made > 0) {
@@ -203,6 +174,8 @@ struct Sending<'a> {
     count: Count,
     total: u64,
     batches: usize,
+    /// Batches whose refused lines are in our file of rejects.
+    rejected: BTreeSet<u32>,
     /// Files of rejects that earlier runs left.
     earlier: BTreeSet<PathBuf>,
 }
@@ -314,6 +287,7 @@ impl Sending<'_> {
         let aborted = format!("not made, for line {} was refused", of(guilty));
         let message = failure.message.trim_start_matches(&format!("Item {guilty}: "));
         let message = message.trim_end_matches(" Nothing was changed.").to_owned();
+        self.rejected.insert(batch.number);
         for (index, (record, _)) in batch.lines.iter().enumerate() {
             match index == guilty {
                 true => self.refused(record, &ApiError::new(code, message.clone()))?,
@@ -358,12 +332,17 @@ impl Sending<'_> {
                 refused += 1;
                 match &known {
                     // somebody may have corrected them meanwhile, and sent them: they are not offered again
-                    Some(_) => self.count.before += 1,
-                    None => self.refused(record, &error)?,
+                    Some(path) => {
+                        self.count.before += 1;
+                        self.earlier.insert(path.clone());
+                    }
+                    None => {
+                        self.rejected.insert(batch.number);
+                        self.refused(record, &error)?;
+                    }
                 }
             }
         }
-        self.earlier.extend(known);
         if earlier && reply.replayed {
             there += std::mem::take(&mut made);
         }
@@ -443,7 +422,8 @@ impl Sending<'_> {
             None => None,
         };
         if let (Some(run), Some(kept)) = (&mut self.run, &kept) {
-            run.kept(&std::path::absolute(kept)?)?;
+            let batches = std::mem::take(&mut self.rejected).into_iter().collect();
+            run.kept(&std::path::absolute(kept)?, batches, session::local_now())?;
         }
         unheard(match sent.is_ok() && !self.cx.globals.as_curl && !self.cx.style()?.for_people() {
             true => self.sink.end(),
