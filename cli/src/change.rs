@@ -4,7 +4,7 @@ use base64::Engine as _;
 use bursar_shared::{
     client::{self, Client, How, Raw, Reply, profile::Protect, session},
     decode::{Decode, Decoder},
-    error::ApiError,
+    error::{ApiError, ErrorCode},
     id,
     operation::Operation,
     wire,
@@ -23,7 +23,7 @@ use crate::{
 /// Flags of every change.
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct ChangeArgs {
-    /// Only if the record still has this version
+    /// Only if the record still has this version; for records that have one and are there already
     #[arg(long, value_name = "VERSION")]
     pub if_match: Option<i64>,
     /// Let the daemon try it for real and undo it
@@ -138,6 +138,13 @@ impl<'a> Change<'a> {
     }
 
     async fn send<O: Operation>(&self, op: &O, how: How) -> Result<Option<Reply<O::Answer>>> {
+        // the daemon would not look at it: a guard that guards nothing is worse than none
+        if how.if_match.is_some() && !O::ERRORS.contains(&ErrorCode::VersionMismatch) {
+            return Err(Failure::usage(
+                "--if-match means nothing here: no version is compared; nothing was sent",
+            )
+            .hint("leave it out"));
+        }
         if self.cx.globals.as_curl {
             curl::print(self.cx, self.client, op, &how)?;
             return Ok(None);

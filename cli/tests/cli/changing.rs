@@ -100,11 +100,47 @@ async fn dry_runs_and_curl_change_nothing() {
     let tried = home.run(&[&args[..], &["-n", "-o", "json"]].concat());
     assert!(tried.err.contains("dry run"), "{}", tried.err);
     assert_eq!(tried.json()["email"], "a@b.io");
-    let curl = home.run(&[&args[..], &["--as-curl", "--if-match", "3"]].concat()).ok();
+    let curl = home.run(&[&args[..], &["--as-curl"]].concat()).ok();
     assert!(curl.starts_with("curl -sS -X POST 'http://127.0.0.1:"), "{curl}");
-    assert!(curl.contains("Idempotency-Key: ") && curl.contains("If-Match: \"3\""), "{curl}");
+    assert!(curl.contains("Idempotency-Key: "), "{curl}");
+    let update = ["users", "update", "ann@example.com", "--name", "Ann B."];
+    let curl = home.run(&[&update[..], &["--as-curl", "--if-match", "3"]].concat()).ok();
+    assert!(curl.contains("If-Match: \"3\""), "{curl}");
     assert_eq!(home.run(&["users", "list"]).ok().lines().count(), 1);
     assert_eq!(home.run(&["pending", "list"]).ok(), "");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_version_is_refused_where_none_is_compared() {
+    let (_daemon, home) = house().await;
+    for name in ["Till", "Ann"] {
+        home.run(&["accounts", "create", "--name", name, "--currency", "EUR"]).ok();
+    }
+    let pay = ["transfers", "create", "--from", "world:EUR", "--to", "1", "--amount"];
+    let paid = home.run(&[&pay[..], &["5", "--fields", "id"]].concat()).ok();
+    let held = home.run(&[&pay[..], &["4", "--hold", "--fields", "id"]].concat()).ok();
+    let (paid, held) = (paid.trim(), held.trim());
+    let commands: &[&[&str]] = &[
+        &[&pay[..], &["3"]].concat(),
+        &["transfers", "capture", held],
+        &["transfers", "void", held],
+        &["transfers", "reverse", paid, "--reason", "x"],
+        &["accounts", "create", "--name", "New", "--currency", "EUR"],
+        &["users", "create", "--email", "a@b.io", "--name", "A"],
+        &["sessions", "revoke", "--user", "ann@example.com", "--yes"],
+    ];
+    for command in commands {
+        let refused = home.run(&[command, &["--if-match", "3"][..]].concat()).fails(2);
+        assert!(refused.contains("--if-match means nothing here"), "{refused}");
+    }
+    assert_eq!(
+        home.run(&["accounts", "list", "--fields", "balances.posted"]).ok().matches("5.00").count(),
+        2
+    );
+    assert_eq!(home.run(&["accounts", "list", "-o", "name"]).ok().lines().count(), 3);
+    // where records change it counts
+    home.run(&["accounts", "freeze", "2", "--if-match", "7"]).fails(6);
+    home.run(&["accounts", "freeze", "2", "--if-match", "1"]).ok();
 }
 
 #[tokio::test(flavor = "multi_thread")]
