@@ -116,6 +116,11 @@ pub(crate) fn identity(batches: &[[u8; 32]], name: &str) -> String {
     hex(hash.finish().as_ref())
 }
 
+/// What a request is known by.
+pub(crate) fn known_by(body: &[u8]) -> String {
+    hex(digest::digest(&digest::SHA256, body).as_ref())
+}
+
 /// Half of a hash is enough to tell files apart.
 fn hex(hash: &[u8]) -> String {
     hash.iter().take(16).map(|byte| format!("{byte:02x}")).collect()

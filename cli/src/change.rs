@@ -152,10 +152,17 @@ impl<'a> Change<'a> {
         let encoded = wire::encode(op).map_err(|wrong| Failure::new(1, wrong.to_string()))?;
         let again = self.write_down(O::METHOD.as_str(), &encoded.target, encoded.body.as_deref(), &how)?;
         let reply = self.judged(self.client.send(op, &how).await, &how, again)?;
-        if reply.dry_run && !self.tried.replace(true) {
-            self.cx.say("dry run: nothing was changed");
+        if reply.dry_run {
+            self.only_tried();
         }
         Ok(Some(reply))
+    }
+
+    /// Says once that nothing is changed.
+    pub(crate) fn only_tried(&self) {
+        if !self.tried.replace(true) {
+            self.cx.say("dry run: nothing was changed");
+        }
     }
 
     /// Makes a change that is no known operation.

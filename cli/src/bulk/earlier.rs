@@ -142,10 +142,10 @@ mod tests {
             |id: &str| Earlier::new(folder.path(), SERVER).unwrap().unfinished(&header(id)).map(|(_, n)| n);
         assert_eq!(unfinished("b"), None);
         let mut run = Run::open(folder.path(), &header("a")).unwrap();
-        run.begun(0, 0, at).unwrap();
+        run.begun(0, 0, "", at).unwrap();
         run.done(0, 3, 0).unwrap();
         assert_eq!((unfinished("a"), unfinished("b")), (None, Some(3)));
-        run.begun(1, 0, at).unwrap();
+        run.begun(1, 0, "", at).unwrap();
         run.done(1, 3, 0).unwrap();
         assert_eq!(unfinished("b"), None);
     }
@@ -162,20 +162,20 @@ mod tests {
             ..header("r")
         };
         let mut run = Run::open(folder.path(), &header("a")).unwrap();
-        run.begun(0, 0, at).unwrap();
+        run.begun(0, 0, "", at).unwrap();
         run.done(0, 0, 3).unwrap();
         run.kept(Path::new("/a.rejects.csv"), vec![0], at).unwrap();
         assert_eq!((earlier().overtaken(&rejects), earlier().sent_apart(&header("a"))), (None, None));
         // what was refused is sent from the file of rejects, and must not come from its source as well
         let mut sent = Run::open(folder.path(), &rejects).unwrap();
-        sent.begun(0, 0, at).unwrap();
+        sent.begun(0, 0, "", at).unwrap();
         assert_eq!(earlier().sent_apart(&header("a")).unwrap().2, 0, "its answer may be lost");
         sent.done(0, 2, 1).unwrap();
         assert_eq!(earlier().sent_apart(&header("a")).unwrap().2, 2);
         sent.done(0, 0, 3).unwrap();
         assert_eq!(earlier().sent_apart(&header("a")), None);
         // the source is sent again, and makes two of them
-        run.begun(0, 1, at).unwrap();
+        run.begun(0, 1, "", at).unwrap();
         run.done(0, 2, 1).unwrap();
         run.kept(Path::new("/a.rejects-2.csv"), vec![0], Timestamp::from_micros(7)).unwrap();
         let rest = vec![PathBuf::from("/a.rejects-2.csv")];
@@ -185,7 +185,7 @@ mod tests {
         assert_eq!(earlier().overtaken(&last), None);
         // whoever writes a file of this name anew says what stands in it
         let mut other = Run::open(folder.path(), &header("b")).unwrap();
-        other.begun(0, 0, at).unwrap();
+        other.begun(0, 0, "", at).unwrap();
         other.done(0, 1, 1).unwrap();
         other.kept(Path::new("/a.rejects.csv"), vec![0], Timestamp::from_micros(8)).unwrap();
         assert_eq!(earlier().overtaken(&rejects), None);

@@ -44,12 +44,15 @@ pub(crate) struct Header {
 }
 
 /// What happened to a batch.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Step {
     batch: u32,
     pub attempt: u32,
     at: Timestamp,
+    /// What was sent is known by it: under one key the daemon takes nothing else.
+    #[serde(default)]
+    body: String,
     /// Made and refused, when there was an answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verdict: Option<(u64, u64)>,
@@ -113,7 +116,8 @@ pub(crate) enum Next {
 /// A run, for as long as this process holds it.
 #[derive(Debug)]
 pub(crate) struct Run {
-    journal: File,
+    /// None when it is only looked at: nothing is written down then.
+    journal: Option<File>,
     read: Read,
 }
 
@@ -139,43 +143,73 @@ pub(super) fn read(path: &Path) -> Result<Option<Read>> {
     Ok(Some(read))
 }
 
+/// Refuses to be the second one at a journal.
+fn alone(locked: Result<(), TryLockError>, path: &Path) -> Result<()> {
+    match locked {
+        Ok(()) => Ok(()),
+        Err(TryLockError::WouldBlock) => {
+            Err(Failure::new(6, "the same file is being sent by another process just now")
+                .hint("wait for its end"))
+        }
+        Err(TryLockError::Error(wrong)) => Err(Failure::new(1, format!("{}: {wrong}", path.display()))),
+    }
+}
+
 impl Run {
     /// Begins a run, or goes on with it.
     pub(crate) fn open(folder: &Path, header: &Header) -> Result<Self> {
         let path = name(folder, &header.id, &header.server);
-        let read = match read(&path)? {
-            Some(before) if before.header.who != header.who => {
-                let (before, now) = (before.header.who, &header.who);
-                return Err(Failure::new(4, format!("it was begun by {before}, and {now} is signed in"))
-                    .hint(format!("bursar auth login --server {} --email {before}", header.server)));
-            }
+        let read = match Self::before(&path, header)? {
             Some(before) => before,
             None => {
                 session::write_private(&path, format!("{}\n", serde_json::to_string(header)?).as_bytes())?;
-                Read { header: header.clone(), steps: BTreeMap::new(), offers: Vec::new() }
+                Self::fresh(header)
             }
         };
-        let wrong = |wrong: std::io::Error| Failure::new(1, format!("{}: {wrong}", path.display()));
-        let journal = OpenOptions::new().append(true).open(&path).map_err(wrong)?;
-        match journal.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                return Err(Failure::new(6, "the same file is being sent by another process just now")
-                    .hint("wait for its end"));
-            }
-            Err(TryLockError::Error(why)) => return Err(wrong(why)),
-        }
-        let mut run = Self { journal, read };
+        let journal = OpenOptions::new().append(true).open(&path);
+        let journal = journal.map_err(|wrong| Failure::new(1, format!("{}: {wrong}", path.display())))?;
+        alone(journal.try_lock(), &path)?;
+        let mut run = Self { journal: Some(journal), read };
         // ends the line that a kill cut off, if there is one
         run.append("\n")?;
         Ok(run)
     }
 
+    /// The same for a dry run: goes on with what there is, and writes nothing.
+    pub(crate) fn look(folder: &Path, header: &Header) -> Result<Self> {
+        let path = name(folder, &header.id, &header.server);
+        let Some(read) = Self::before(&path, header)? else {
+            return Ok(Self { journal: None, read: Self::fresh(header) });
+        };
+        let journal = File::open(&path);
+        let journal = journal.map_err(|wrong| Failure::new(1, format!("{}: {wrong}", path.display())))?;
+        alone(journal.try_lock_shared(), &path)?;
+        Ok(Self { journal: None, read })
+    }
+
+    fn fresh(header: &Header) -> Read {
+        Read { header: header.clone(), steps: BTreeMap::new(), offers: Vec::new() }
+    }
+
+    /// What its journal says, when it is the caller's.
+    fn before(path: &Path, header: &Header) -> Result<Option<Read>> {
+        let read = read(path)?;
+        if let Some(before) = read.as_ref().map(|read| &read.header.who).filter(|who| **who != header.who) {
+            return Err(Failure::new(
+                4,
+                format!("it was begun by {before}, and {} is signed in", header.who),
+            )
+            .hint(format!("bursar auth login --server {} --email {before}", header.server)));
+        }
+        Ok(read)
+    }
+
     fn append(&mut self, line: &str) -> Result<()> {
         let wrong =
             |wrong: std::io::Error| Failure::new(1, format!("the run cannot be written down: {wrong}"));
-        self.journal.write_all(line.as_bytes()).map_err(wrong)?;
-        self.journal.sync_data().map_err(wrong)
+        let Some(journal) = &mut self.journal else { return Ok(()) };
+        journal.write_all(line.as_bytes()).map_err(wrong)?;
+        journal.sync_data().map_err(wrong)
     }
 
     fn step(&mut self, step: Step) -> Result<()> {
@@ -221,18 +255,24 @@ impl Run {
         }
     }
 
+    /// Whether something else was sent under the key of this attempt: the daemon refuses that.
+    pub(crate) fn differs(&self, batch: u32, attempt: u32, body: &str) -> bool {
+        let other = |step: &Step| step.attempt == attempt && !step.body.is_empty() && step.body != body;
+        self.read.steps.get(&batch).is_some_and(other)
+    }
+
     /// A batch is about to be sent.
-    pub(crate) fn begun(&mut self, batch: u32, attempt: u32, at: Timestamp) -> Result<()> {
+    pub(crate) fn begun(&mut self, batch: u32, attempt: u32, body: &str, at: Timestamp) -> Result<()> {
         match self.read.steps.get(&batch) {
             // its key is as old as when it was sent first
             Some(step) if step.attempt == attempt => Ok(()),
-            _ => self.step(Step { batch, attempt, at, verdict: None }),
+            _ => self.step(Step { batch, attempt, body: body.to_owned(), at, verdict: None }),
         }
     }
 
     /// A batch was answered.
     pub(crate) fn done(&mut self, batch: u32, made: u64, refused: u64) -> Result<()> {
-        let Some(step) = self.read.steps.get(&batch).copied() else { return Ok(()) };
+        let Some(step) = self.read.steps.get(&batch).cloned() else { return Ok(()) };
         self.step(Step { verdict: Some((made, refused)), ..step })
     }
 }
@@ -263,11 +303,12 @@ pub(super) mod tests {
         let at = Timestamp::from_micros(5);
         let mut run = Run::open(folder.path(), &header("a")).unwrap();
         assert_eq!(Run::open(folder.path(), &header("a")).unwrap_err().exit, 6);
+        assert_eq!(Run::look(folder.path(), &header("a")).unwrap_err().exit, 6);
         assert_eq!(run.next(0, at, KEPT), Next::Send(0));
-        run.begun(0, 0, at).unwrap();
+        run.begun(0, 0, "", at).unwrap();
         run.done(0, 900, 100).unwrap();
-        run.begun(1, 0, at).unwrap();
-        run.journal.write_all(b"{\"batch\":1,\"att").unwrap();
+        run.begun(1, 0, "", at).unwrap();
+        run.journal.as_mut().unwrap().write_all(b"{\"batch\":1,\"att").unwrap();
         drop(run);
         let mut run = Run::open(folder.path(), &header("a")).unwrap();
         assert_eq!(run.rejects_of(0), None);
@@ -286,7 +327,7 @@ pub(super) mod tests {
         run.kept(Path::new("/a.rejects-2.csv"), vec![1], at).unwrap();
         assert_eq!(run.rejects_of(1), Some(Path::new("/a.rejects-2.csv")));
         // and what it says then stands in a file of its own
-        run.begun(1, 1, at).unwrap();
+        run.begun(1, 1, "", at).unwrap();
         assert_eq!(run.rejects_of(1), None);
         drop(run);
         let other = Header { who: "eve@example.com".to_owned(), ..header("a") };

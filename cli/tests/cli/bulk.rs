@@ -381,6 +381,71 @@ async fn a_dry_run_of_many_batches_says_what_it_cannot_see() {
     assert!(tried.err.contains("each 1,000 lines were tried by themselves"), "{}", tried.err);
 }
 
+/// What a dry run says and what the real run after it says, without the words that are the dry run's own; what
+/// is written down is the same before and after the dry run.
+#[track_caller]
+fn tried_and_done(home: &Home, args: &[&str]) -> (i32, String) {
+    let written = || {
+        let list = |folder: std::path::PathBuf| -> Vec<(String, Vec<u8>)> {
+            let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+            let files = entries.filter(|entry| entry.path().is_file());
+            files.map(|file| (format!("{:?}", file.path()), fs::read(file.path()).unwrap())).collect()
+        };
+        let mut all = [list(home.path().to_owned()), list(home.path().join("state/runs"))].concat();
+        all.sort();
+        all
+    };
+    let before = (written(), holds(home, "1"));
+    let tried = home.run(&[args, &["--dry-run"]].concat());
+    assert_eq!((written(), holds(home, "1")), before);
+    let done = home.run(args);
+    let words = |text: &str| {
+        let own = ["dry run:", "refused lines, and why:", "  next:"];
+        let lines = text.lines().filter(|line| !own.iter().any(|begin| line.starts_with(begin)));
+        lines.collect::<Vec<_>>().join("\n").replace("would be: ", "")
+    };
+    assert_eq!((tried.code, words(&tried.err)), (done.code, words(&done.err)));
+    (done.code, done.err)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dry_run_says_what_the_real_one_does() {
+    let (daemon, home) = till("10").await;
+    write(&home, "credits.csv", "from,to,amount\n1,2,6\n1,2,5\n1,2,3\n");
+    let atomic = tried_and_done(&home, &[SEND, &["--atomic"]].concat());
+    assert_eq!(atomic.0, 12, "{}", atomic.1);
+    assert!(fs::read_dir(home.path().join("state/runs")).unwrap().count() > 0, "what is compared is there");
+    let first = tried_and_done(&home, SEND);
+    assert!(first.0 == 10 && first.1.contains("2 made, 1 refused"), "{}", first.1);
+    let again = tried_and_done(&home, SEND);
+    assert!(again.0 == 10 && again.1.contains("2 made before, 1 refused before"), "{}", again.1);
+    let flags = tried_and_done(&home, &[SEND, &["--reason", "gift"]].concat());
+    assert!(flags.0 == 6 && flags.1.contains("other flags"), "{}", flags.1);
+    write(&home, "credits.csv", "from,to,amount\n1,2,6\n1,2,1\n1,2,3\n");
+    let other = tried_and_done(&home, SEND);
+    assert!(other.0 == 6 && other.1.contains("with other lines"), "{}", other.1);
+    write(&home, "credits.rejects.csv", "from,to,amount\n1,2,0.1\n");
+    assert_eq!(tried_and_done(&home, &["transfers", "create", "-f", "credits.rejects.csv"]).0, 6);
+    write(&home, "more.csv", "from,to,amount\n1,2,0.1\n");
+    let more = ["transfers", "create", "-f", "more.csv"];
+    assert!(tried_and_done(&home, &more).1.contains("1 made"));
+    write(&home, "more.csv", "from,to,amount\n1,2,0.1\n1,2,0.2\n");
+    let grown = tried_and_done(&home, &more);
+    assert!(grown.0 == 6 && grown.1.contains("begins with"), "{}", grown.1);
+    // what was sent and not answered is asked for
+    let line = Line::to(&daemon.url());
+    let eve = daemon.person("eve", "owner").await;
+    home.sign_in(&line.server, &eve);
+    let of = |number: &str| home.run(&["accounts", "get", number, "--jq", ".id"]).ok().trim().to_owned();
+    write(&home, "lost.csv", &format!("from,to,amount,currency\n{},{},0.3,EUR\n", of("1"), of("2")));
+    let lost = ["transfers", "create", "-f", "lost.csv"];
+    line.lossy.store(true, Ordering::Relaxed);
+    home.run(&lost).fails(11);
+    line.lossy.store(false, Ordering::Relaxed);
+    let there = tried_and_done(&home, &lost);
+    assert!(there.0 == 0 && there.1.contains("1 made before"), "{}", there.1);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_run_that_is_killed_goes_on_where_it_was() {
     let (_daemon, home) = till("100").await;

@@ -11,7 +11,10 @@ use bursar_shared::{
     client::{Client, Reply, session},
     error::{ApiError, ErrorCode},
     field::{BulkMode, TransferKind, TransferMode},
-    operations::transfers::{BatchResult, BatchTransfers, CreateTransfer, Transfer},
+    operations::{
+        system::GetVerdict,
+        transfers::{BatchResult, BatchTransfers, CreateTransfer, Transfer},
+    },
     page::{List, Op},
 };
 use serde_json::{Value, json};
@@ -26,7 +29,7 @@ use crate::{
     bulk::{
         Batch, Cutter, NOTES, Progress, Rejects,
         earlier::Earlier,
-        identity,
+        identity, known_by,
         run::{Header, Next, Run},
         source::{Record, Source},
     },
@@ -128,16 +131,21 @@ pub(super) async fn create(cx: &Cx, client: &Client, args: &Create, source: &Sou
         at: session::local_now(),
     };
     let real = !args.change.dry_run && !cx.globals.as_curl;
-    if real {
-        twice::refuse(source, args, &checked, &earlier, &header)?;
-    }
+    // a dry run says what the real one would, its refusals too
+    let run = match (cx.globals.as_curl, real) {
+        (true, _) => None,
+        (false, real) => {
+            twice::refuse(source, args, &checked, &earlier, &header)?;
+            Some(if real { Run::open(&folder, &header)? } else { Run::look(&folder, &header)? })
+        }
+    };
     let mut sending = Sending {
         cx,
         client,
         change,
         args,
         reader,
-        run: if real { Some(Run::open(&folder, &header)?) } else { None },
+        run,
         id: &header.id,
         sink: Sink::new(cx.style()?, &views::TRANSFERS, true),
         rejects: if real || args.rejects.is_some() {
@@ -186,6 +194,12 @@ fn unheard(written: Result<()>) -> Result<()> {
         Err(failure) if failure.is_end_of_output() => Ok(()),
         written => written,
     }
+}
+
+/// Under one key the daemon takes one request.
+fn other_flags() -> Failure {
+    Failure::new(6, "these lines were sent before with other flags; nothing more was sent")
+        .hint("say the same flags as then, or --run NAME to send all lines once more")
 }
 
 impl Sending<'_> {
@@ -254,14 +268,25 @@ impl Sending<'_> {
             }
         };
         let earlier = self.run.as_ref().is_some_and(|run| run.knows(batch.number));
-        if let Some(run) = &mut self.run {
-            run.begun(batch.number, attempt, now)?;
-        }
         let mode = if self.args.atomic { BulkMode::Atomic } else { BulkMode::Independent };
         let items = batch.lines.iter().map(|(_, op)| serde_json::to_value(op)).collect::<Result<_, _>>()?;
         let op = BatchTransfers { mode, items };
+        let body = known_by(&serde_json::to_vec(&op)?);
         let again = if attempt == 0 { String::new() } else { format!("-{attempt}") };
         let key = format!("file-{}-{}{again}", self.id, batch.number);
+        if self.args.change.dry_run
+            && let Some(run) = &self.run
+        {
+            if run.differs(batch.number, attempt, &body) {
+                return Err(other_flags());
+            }
+            if let Some(reply) = self.answer_of(&key).await? {
+                return self.answered(&batch, reply, earlier).await;
+            }
+        }
+        if let Some(run) = &mut self.run {
+            run.begun(batch.number, attempt, &body, now)?;
+        }
         let reply = match self.change.make_under(&op, &key).await {
             Ok(Some(reply)) => reply,
             Ok(None) => return Ok(()),
@@ -270,14 +295,20 @@ impl Sending<'_> {
         self.answered(&batch, reply, earlier).await
     }
 
+    /// What the daemon answered under a key: the real run would be told the same, and a dry run is told
+    /// nothing of keys.
+    async fn answer_of(&self, key: &str) -> Result<Option<Reply<BatchResult>>> {
+        let verdict = self.client.call(&GetVerdict { key: key.to_owned() }).await?;
+        let Some(data) = verdict.data else { return Ok(None) };
+        self.change.only_tried();
+        let answer = serde_json::from_value(data)?;
+        Ok(Some(Reply { answer, request_id: String::new(), etag: None, replayed: true, dry_run: true }))
+    }
+
     /// A batch that was refused as a whole.
     fn failed(&mut self, batch: &Batch<CreateTransfer>, failure: Failure) -> Result<()> {
         if failure.code == Some(ErrorCode::IdempotencyKeyReused) {
-            return Err(Failure::new(
-                6,
-                "these lines were sent before with other flags; nothing more was sent",
-            )
-            .hint("say the same flags as then, or --run NAME to send all lines once more"));
+            return Err(other_flags());
         }
         let items =
             failure.details.get("items").filter(|_| self.args.atomic).and_then(Value::as_array).cloned();
