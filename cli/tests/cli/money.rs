@@ -293,3 +293,29 @@ async fn tables_fit_the_terminal_and_ids_stay_whole() {
     let wide = home.run(&["transfers", "list", "-o", "wide", "--limit", "1"]).ok();
     assert!(wide.starts_with("ID ") && wide.contains("acc_") && wide.contains("CREATED"), "{wide}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tables_have_no_minor_units_and_no_end_is_a_word() {
+    let (_daemon, home) = house().await;
+    home.run(&["accounts", "create", "--name", "Wallet", "--currency", "EUR"]).ok();
+    let pay = ["transfers", "create", "--from", "world:EUR", "--to", "1", "--amount", "12.34"];
+    let card = home.run(&[&pay[..], &["-o", "table"]].concat()).ok();
+    assert!(card.contains("12.34") && !card.contains('[') && !card.contains("balances"), "{card}");
+    let json = home.run(&[&pay[..], &["-o", "json"]].concat()).json();
+    assert_eq!(json["accounts"][1]["balances"]["posted"], 2_468);
+    let world = ["accounts", "get", "world:EUR"];
+    let card = home.run(&[&world[..], &["-o", "table"]].concat()).ok();
+    let value = |title: &str| {
+        let line = card.lines().find(|line| line.starts_with(title)).unwrap_or_else(|| panic!("{card}"));
+        line.split_whitespace().next_back().unwrap().to_owned()
+    };
+    let unlimited = ["Available", "Overdraft limit", "Max balance"].map(value);
+    assert_eq!(unlimited, ["unlimited"; 3], "{card}");
+    let table = home.run(&["accounts", "list", "-o", "table"]).ok();
+    assert!(table.contains("unlimited"), "{table}");
+    let fields = ["--fields", "balances.available,maxBalance"];
+    assert_eq!(home.run(&[&world[..], &fields].concat()).ok(), "\\N\t\\N\n");
+    let csv = home.run(&[&world[..], &fields, &["-o", "csv"]].concat()).ok();
+    assert_eq!(csv, "balances.available,maxBalance\r\n,\r\n");
+    assert!(home.run(&[&world[..], &["-o", "json"]].concat()).json()["maxBalance"].is_null());
+}
