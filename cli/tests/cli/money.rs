@@ -319,3 +319,37 @@ async fn tables_have_no_minor_units_and_no_end_is_a_word() {
     assert_eq!(csv, "balances.available,maxBalance\r\n,\r\n");
     assert!(home.run(&[&world[..], &["-o", "json"]].concat()).json()["maxBalance"].is_null());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn statements_say_what_they_span_and_which_flag_is_wrong() {
+    let (_daemon, home) = house().await;
+    home.run(&["accounts", "create", "--name", "Wallet", "--currency", "EUR"]).ok();
+    home.run(&["transfers", "create", "--from", "world:EUR", "--to", "1", "--amount", "5"]).ok();
+    let statement = |more: &[&str]| home.run(&[&["accounts", "statement", "1"], more].concat());
+    let said = |more: &[&str]| {
+        let ran = statement(more);
+        assert_eq!(ran.code, 0, "{}", ran.err);
+        ran.err
+    };
+    assert!(said(&[]).ends_with("until now: 30 days; --from says otherwise\n"));
+    let until = said(&["--to", "2130-01-01"]);
+    assert!(until.contains(", 30 days before now, until 2130-01-01T00:00:00Z;"), "{until}");
+    assert_eq!(said(&["--from", "-1d", "--to", "2130-01-01"]), "");
+    for (flags, wanted) in [
+        (&["--from", "2130-01-01"][..], "error: --from must not be after now: that is what --to is"),
+        (
+            &["--to", "2020-01-01"][..],
+            "error: --to must not be earlier than 30 days ago: that is what --from is",
+        ),
+        (&["--from", "2020-02-01", "--to", "2020-01-01"][..], "error: --to must not be before --from"),
+    ] {
+        let refused = statement(flags).fails(7);
+        assert!(refused.starts_with(wanted) && refused.contains("00:00 UTC"), "{refused}");
+    }
+    // what it held before and afterwards is no entry
+    assert_eq!(statement(&["-o", "name"]).out, "entries/1\n");
+    assert_eq!(
+        statement(&["-o", "csv", "--fields", "kind"]).out,
+        "kind\r\nopening\r\ntransfer\r\nclosing\r\n"
+    );
+}
