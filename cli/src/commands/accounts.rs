@@ -74,10 +74,10 @@ pub(crate) struct Create {
     #[arg(long, value_name = "USER")]
     owner: Option<String>,
     /// How far it may go below nothing: an amount, or none for without end
-    #[arg(long, value_name = "AMOUNT")]
+    #[arg(long, value_name = "AMOUNT", allow_hyphen_values = true)]
     overdraft_limit: Option<String>,
     /// How much it may hold: an amount, or none for without end
-    #[arg(long, value_name = "AMOUNT")]
+    #[arg(long, value_name = "AMOUNT", allow_hyphen_values = true)]
     max_balance: Option<String>,
     /// Your own id of this account
     #[arg(long, value_name = "ID")]
@@ -102,10 +102,10 @@ pub(crate) struct Update {
     #[arg(long, allow_hyphen_values = true)]
     name: Option<String>,
     /// How far it may go below nothing: an amount, or none for without end
-    #[arg(long, value_name = "AMOUNT")]
+    #[arg(long, value_name = "AMOUNT", allow_hyphen_values = true)]
     overdraft_limit: Option<String>,
     /// How much it may hold: an amount, or none for without end
-    #[arg(long, value_name = "AMOUNT")]
+    #[arg(long, value_name = "AMOUNT", allow_hyphen_values = true)]
     max_balance: Option<String>,
     /// Your own id of this account
     #[arg(long, value_name = "ID", conflicts_with = "no_external_id")]
@@ -306,7 +306,15 @@ fn limit(text: &str, currency: Currency, flag: &str) -> Result<Value> {
     if text == "none" {
         return Ok(Value::Null);
     }
-    Ok(json!(currency.minor(text).map_err(|wrong| Failure::value(format!("{flag} {wrong}, or none")))?))
+    let minor = currency.minor(text).map_err(|wrong| Failure::value(format!("{flag} {wrong}, or none")))?;
+    if minor < 0 {
+        let least = currency.decimal(0);
+        return Err(money::wrong(
+            flag,
+            &format!("must be at least {least} {currency}, or none: limits have no sign"),
+        ));
+    }
+    Ok(json!(minor))
 }
 
 async fn create(cx: &Cx, client: &Client, args: Create) -> Result<()> {

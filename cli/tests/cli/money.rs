@@ -353,3 +353,20 @@ async fn statements_say_what_they_span_and_which_flag_is_wrong() {
         "kind\r\nopening\r\ntransfer\r\nclosing\r\n"
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn negative_money_is_a_wrong_value_and_no_unknown_flag() {
+    let (_daemon, home) = house().await;
+    let create = ["accounts", "create", "--name", "Wallet", "--currency", "EUR"];
+    home.run(&create).ok();
+    for command in [&create[..], &["accounts", "update", "1"]] {
+        for flag in ["--overdraft-limit", "--max-balance"] {
+            let refused = home.run(&[command, &[flag, "-5"]].concat()).fails(7);
+            let wanted = format!("error: {flag} must be at least 0.00 EUR, or none: limits have no sign");
+            assert!(refused.starts_with(&wanted), "{refused}");
+        }
+    }
+    home.run(&["transfers", "create", "--from", "world:EUR", "--to", "1", "--amount", "-5"]).fails(7);
+    home.run(&["accounts", "close", "1", "--expect", "-5", "--yes"]).fails(6);
+    home.run(&["accounts", "update", "1", "--overdraft-limit", "5"]).ok();
+}
