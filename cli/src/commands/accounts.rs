@@ -31,7 +31,7 @@ use crate::{
 #[derive(Debug, Subcommand)]
 pub(crate) enum Accounts {
     /// List accounts
-    #[command(visible_alias = "ls")]
+    #[command(visible_alias = "ls", mut_arg("filter", list::filter_help::<Account>))]
     List(ListArgs),
     /// Show accounts, by id, number or as world:EUR
     Get(Several),

@@ -370,3 +370,32 @@ async fn negative_money_is_a_wrong_value_and_no_unknown_flag() {
     home.run(&["accounts", "close", "1", "--expect", "-5", "--yes"]).fails(6);
     home.run(&["accounts", "update", "1", "--overdraft-limit", "5"]).ok();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_word_that_finds_nothing_says_where_it_looked() {
+    let (_daemon, home) = house().await;
+    home.run(&["accounts", "create", "--name", "Wallet", "--currency", "EUR"]).ok();
+    let pay = ["transfers", "create", "--from", "world:EUR", "--to", "1", "--amount", "5"];
+    home.run(&[&pay[..], &["--reason", "hall", "--external-id", "inv-1"]].concat()).ok();
+    let shell = |line: &str| crate::terminal::Terminal::shell(&home, line);
+    let mut terminal = shell("stty cols 120; bursar transfers list --filter hall; echo code $?");
+    terminal.shows(
+        "nothing by \"hall\": words look at an exact id or external id, not at reasons or descriptions",
+    );
+    terminal.shows("code 0");
+    assert_eq!(terminal.ends_sane(), 0);
+    // what is found, or was not searched by a word, needs no words
+    for filter in ["inv-1", "currency:USD"] {
+        let mut terminal = shell(&format!("bursar transfers list --filter {filter}; echo code $?"));
+        terminal.shows("code 0");
+        assert!(!terminal.text().contains("words look at"), "{}", terminal.text());
+        assert_eq!(terminal.ends_sane(), 0);
+    }
+    assert_eq!(home.run(&["transfers", "list", "--filter", "hall"]).err, "");
+    for (list, words) in
+        [("transfers", "not at reasons"), ("accounts", "system account"), ("users", "or email")]
+    {
+        let help = home.run(&[list, "list", "--help"]).ok().split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(help.contains("words look at an exact id") && help.contains(words), "{help}");
+    }
+}
