@@ -7,6 +7,7 @@ use bursar_shared::{
     error::{ApiError, ErrorCode},
     id,
     operation::Operation,
+    operations::Row,
     wire,
 };
 use clap::Args;
@@ -174,6 +175,8 @@ impl<'a> Change<'a> {
         headers: &[(String, String)],
     ) -> Result<Raw> {
         let how = self.how(None);
+        // what is not known here may well compare versions
+        guarded(&how, Row::of(method, target).is_none_or(Row::compares_versions))?;
         let again = self.write_down(method, target, body.as_deref(), &how)?;
         self.judged(self.client.send_raw(method, target, body, headers, &how).await, &how, again)
     }
@@ -203,6 +206,17 @@ impl<'a> Change<'a> {
             self.journal.remove(how.key.as_deref().unwrap_or_default())?;
         }
         Ok(sent?)
+    }
+}
+
+/// Refuses a version where none is compared: a guard that guards nothing is worse than none.
+fn guarded(how: &How, compares: bool) -> Result<()> {
+    match how.if_match {
+        Some(_) if !compares => {
+            Err(Failure::usage("--if-match means nothing here: no version is compared; nothing was sent")
+                .hint("leave it out"))
+        }
+        _ => Ok(()),
     }
 }
 

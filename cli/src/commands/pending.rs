@@ -4,7 +4,10 @@ mod told;
 
 use std::time::Duration;
 
-use bursar_shared::client::{How, session};
+use bursar_shared::{
+    client::{How, session},
+    operations::Row,
+};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 use told::Came;
@@ -20,7 +23,7 @@ use crate::{
 
 /// How long the daemon keeps what this change was answered.
 fn kept(pending: &Pending) -> Duration {
-    if told::row(pending).is_some_and(|row| row.keyed) { KEPT_MONEY } else { KEPT }
+    if Row::of(&pending.method, &pending.target).is_some_and(|row| row.keyed) { KEPT_MONEY } else { KEPT }
 }
 
 /// Commands on changes without a verdict.

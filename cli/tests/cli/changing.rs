@@ -128,6 +128,7 @@ async fn a_version_is_refused_where_none_is_compared() {
         &["accounts", "create", "--name", "New", "--currency", "EUR"],
         &["users", "create", "--email", "a@b.io", "--name", "A"],
         &["sessions", "revoke", "--user", "ann@example.com", "--yes"],
+        &["api", "POST", "/v1/accounts", "-F", "name=New", "-F", "currency=EUR"],
     ];
     for command in commands {
         let refused = home.run(&[command, &["--if-match", "3"][..]].concat()).fails(2);
@@ -141,6 +142,10 @@ async fn a_version_is_refused_where_none_is_compared() {
     // where records change it counts
     home.run(&["accounts", "freeze", "2", "--if-match", "7"]).fails(6);
     home.run(&["accounts", "freeze", "2", "--if-match", "1"]).ok();
+    let id = home.run(&["accounts", "get", "2", "--jq", ".id"]).ok();
+    let unfreeze = format!("/v1/accounts/{}/unfreeze", id.trim());
+    home.run(&["api", "POST", &unfreeze, "--if-match", "7"]).fails_with_some_output(6);
+    home.run(&["api", "POST", &unfreeze, "--if-match", "2"]).ok();
 }
 
 #[tokio::test(flavor = "multi_thread")]

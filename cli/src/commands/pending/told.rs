@@ -1,10 +1,6 @@
 //! What a change on its way says, and what came of it, in words: without secrets, amounts as decimals.
 
-use bursar_shared::{
-    money::Currency,
-    operations::{ALL, Row},
-    text::clean,
-};
+use bursar_shared::{money::Currency, operations::Row, text::clean};
 use serde_json::{Map, Value, json};
 
 use crate::{error::said, journal::Pending, output::plain};
@@ -24,22 +20,6 @@ const SHOWN: &[&str] = &[
     "userId",
     "sweepToAccountId",
 ];
-
-/// The operation that a change is; none when it was made by hand.
-pub(super) fn row(pending: &Pending) -> Option<&'static Row> {
-    let path = pending.target.split('?').next().unwrap_or_default();
-    let fits = |pattern: &str| {
-        pattern.split('/').count() == path.split('/').count()
-            && pattern
-                .split('/')
-                .zip(path.split('/'))
-                .all(|(part, given)| part.starts_with('{') || part == given)
-    };
-    // a word in a path is more than a place for an id
-    ALL.iter()
-        .filter(|row| row.method.as_str() == pending.method && fits(row.path))
-        .min_by_key(|row| row.path.matches('{').count())
-}
 
 fn body(pending: &Pending) -> Map<String, Value> {
     match pending.body.as_deref().map(serde_json::from_str) {
@@ -115,7 +95,7 @@ pub(super) fn what(pending: &Pending) -> String {
     let money = money(&body).map(|(amount, of)| format!("{} {of}", of.decimal(amount)));
     let path = pending.target.split('?').next().unwrap_or_default();
     let id = path.split('/').find(|part| part.get(3..4) == Some("_"));
-    let name = row(pending).map(|row| row.name);
+    let name = Row::of(&pending.method, &pending.target).map(|row| row.name);
     let mut words = match (name, body.get("items").and_then(Value::as_array)) {
         (_, Some(items)) => {
             let s = if items.len() == 1 { "" } else { "s" };
