@@ -419,6 +419,11 @@ async fn a_dry_run_says_what_the_real_one_does() {
     assert!(first.0 == 10 && first.1.contains("2 made, 1 refused"), "{}", first.1);
     let again = tried_and_done(&home, SEND);
     assert!(again.0 == 10 && again.1.contains("2 made before, 1 refused before"), "{}", again.1);
+    for _ in 0..2 {
+        let named = tried_and_done(&home, &[SEND, &["--rejects", "wrong.csv"]].concat());
+        assert!(named.0 == 10 && named.1.contains("2 made before"), "{}", named.1);
+    }
+    home.run(&[SEND, &["--rejects", "nowhere/wrong.csv", "--dry-run"]].concat()).fails(2);
     let flags = tried_and_done(&home, &[SEND, &["--reason", "gift"]].concat());
     assert!(flags.0 == 6 && flags.1.contains("other flags"), "{}", flags.1);
     write(&home, "credits.csv", "from,to,amount\n1,2,6\n1,2,1\n1,2,3\n");

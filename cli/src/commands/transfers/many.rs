@@ -148,10 +148,9 @@ pub(super) async fn create(cx: &Cx, client: &Client, args: &Create, source: &Sou
         run,
         id: &header.id,
         sink: Sink::new(cx.style()?, &views::TRANSFERS, true),
-        rejects: if real || args.rejects.is_some() {
-            Some(Rejects::new(source, args.rejects.as_deref())?)
-        } else {
-            None
+        rejects: match cx.globals.as_curl {
+            true => None,
+            false => Some(Rejects::new(source, args.rejects.as_deref())?),
         },
         progress: Progress::new(cx),
         count: Count::default(),
@@ -448,7 +447,9 @@ impl Sending<'_> {
     /// Says what became of it.
     fn end(mut self, source: &Source, sent: Result<()>) -> Result<()> {
         self.progress.clear();
-        let kept = match self.rejects.take().filter(|rejects| rejects.rows() > 0) {
+        // those of a dry run would be paid by the real run as well, once somebody corrected and sent them
+        let rejects = self.rejects.take().filter(|_| !self.args.change.dry_run);
+        let kept = match rejects.filter(|rejects| rejects.rows() > 0) {
             Some(rejects) => rejects.keep()?,
             None => None,
         };
