@@ -1,5 +1,6 @@
 //! Files of records, sent in batches: each line once, whatever dies meanwhile.
 
+pub(crate) mod earlier;
 pub(crate) mod run;
 pub(crate) mod source;
 
@@ -113,6 +114,11 @@ pub(crate) fn identity(batches: &[[u8; 32]], name: &str) -> String {
         hash.update(batch);
     }
     hex(hash.finish().as_ref())
+}
+
+/// What a request is known by.
+pub(crate) fn known_by(body: &[u8]) -> String {
+    hex(digest::digest(&digest::SHA256, body).as_ref())
 }
 
 /// Half of a hash is enough to tell files apart.

@@ -4,9 +4,10 @@ use base64::Engine as _;
 use bursar_shared::{
     client::{self, Client, How, Raw, Reply, profile::Protect, session},
     decode::{Decode, Decoder},
-    error::ApiError,
+    error::{ApiError, ErrorCode},
     id,
     operation::Operation,
+    operations::Row,
     wire,
 };
 use clap::Args;
@@ -23,7 +24,7 @@ use crate::{
 /// Flags of every change.
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct ChangeArgs {
-    /// Only if the record still has this version
+    /// Only if the record still has this version; for records that have one and are there already
     #[arg(long, value_name = "VERSION")]
     pub if_match: Option<i64>,
     /// Let the daemon try it for real and undo it
@@ -138,6 +139,13 @@ impl<'a> Change<'a> {
     }
 
     async fn send<O: Operation>(&self, op: &O, how: How) -> Result<Option<Reply<O::Answer>>> {
+        // the daemon would not look at it: a guard that guards nothing is worse than none
+        if how.if_match.is_some() && !O::ERRORS.contains(&ErrorCode::VersionMismatch) {
+            return Err(Failure::usage(
+                "--if-match means nothing here: no version is compared; nothing was sent",
+            )
+            .hint("leave it out"));
+        }
         if self.cx.globals.as_curl {
             curl::print(self.cx, self.client, op, &how)?;
             return Ok(None);
@@ -145,10 +153,17 @@ impl<'a> Change<'a> {
         let encoded = wire::encode(op).map_err(|wrong| Failure::new(1, wrong.to_string()))?;
         let again = self.write_down(O::METHOD.as_str(), &encoded.target, encoded.body.as_deref(), &how)?;
         let reply = self.judged(self.client.send(op, &how).await, &how, again)?;
-        if reply.dry_run && !self.tried.replace(true) {
-            self.cx.say("dry run: nothing was changed");
+        if reply.dry_run {
+            self.only_tried();
         }
         Ok(Some(reply))
+    }
+
+    /// Says once that nothing is changed.
+    pub(crate) fn only_tried(&self) {
+        if !self.tried.replace(true) {
+            self.cx.say("dry run: nothing was changed");
+        }
     }
 
     /// Makes a change that is no known operation.
@@ -160,6 +175,8 @@ impl<'a> Change<'a> {
         headers: &[(String, String)],
     ) -> Result<Raw> {
         let how = self.how(None);
+        // what is not known here may well compare versions
+        guarded(&how, Row::of(method, target).is_none_or(Row::compares_versions))?;
         let again = self.write_down(method, target, body.as_deref(), &how)?;
         self.judged(self.client.send_raw(method, target, body, headers, &how).await, &how, again)
     }
@@ -189,6 +206,17 @@ impl<'a> Change<'a> {
             self.journal.remove(how.key.as_deref().unwrap_or_default())?;
         }
         Ok(sent?)
+    }
+}
+
+/// Refuses a version where none is compared: a guard that guards nothing is worse than none.
+fn guarded(how: &How, compares: bool) -> Result<()> {
+    match how.if_match {
+        Some(_) if !compares => {
+            Err(Failure::usage("--if-match means nothing here: no version is compared; nothing was sent")
+                .hint("leave it out"))
+        }
+        _ => Ok(()),
     }
 }
 

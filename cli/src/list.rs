@@ -14,7 +14,7 @@ use crate::{
     context::Cx,
     curl,
     error::{Failure, Result},
-    output::{Sink, View},
+    output::{self, Sink, View},
     watch,
 };
 
@@ -101,6 +101,12 @@ impl ListArgs {
     }
 }
 
+/// The help of `--filter` where words search: what they look at differs from list to list.
+pub(crate) fn filter_help<R: Resource>(filter: clap::Arg) -> clap::Arg {
+    let help = filter.get_help().map(ToString::to_string).unwrap_or_default();
+    filter.help(format!("{help}; words look at {}", R::SEARCHED))
+}
+
 /// What is loaded with each row, by the name that was typed.
 pub(crate) fn include_of<R: Resource>(name: &str) -> Result<&'static str> {
     let known = R::INCLUDES.iter().find(|include| include.name == name);
@@ -176,12 +182,19 @@ where
     }
     let (list, limit) = entered(cx, args, list)?;
     let paged = list.after.is_none() && list.cursor.is_none();
+    let words = list.q.clone();
     let op = wrap(list);
     if cx.globals.as_curl {
         return curl::print(cx, client, &op, &Default::default());
     }
     let (mut sink, mut pages) = begun(cx, client, view, &op, limit)?;
     let last = stream(&mut pages, &mut sink, limit).await?;
+    // an empty list may mean that it was not searched where the word stands
+    if let Some(words) = words.filter(|_| sink.rows() == 0 && last.is_some() && output::stderr_is_terminal())
+    {
+        let words = bursar_shared::text::clean(&words).into_owned();
+        cx.say(&format!("nothing by \"{words}\": words look at {} (bursar help filters)", R::SEARCHED));
+    }
     if let Some(last) = last.filter(|_| cx.style().is_ok_and(|style| style.for_people())) {
         note(cx, view, &sink, args, &last, paged);
     }

@@ -349,8 +349,7 @@ impl Sink {
                 self.buffer.push(b'\n');
             }
             _ if self.many => {
-                let cells: Vec<String> =
-                    columns.iter().map(|(_, path)| cells::table(&cells::shown(row, path))).collect();
+                let cells: Vec<String> = columns.iter().map(|(_, path)| cells::tabled(row, path)).collect();
                 if self.widths.is_empty() {
                     self.waiting.push(cells);
                     if self.waiting.len() >= FIRST_PAGE {
@@ -365,22 +364,23 @@ impl Sink {
         Ok(())
     }
 
-    /// One record as lines of field and value: everything it has.
+    /// One record as lines of field and value: everything it has that fits a line.
     fn card(&mut self, row: &Value) {
         let mut lines: Vec<(String, String)> = Vec::new();
         if self.style.fields.is_empty() {
             for column in self.view.columns {
-                lines.push((column.title.to_owned(), cells::table(&cells::shown(row, column.path))));
+                lines.push((column.title.to_owned(), cells::tabled(row, column.path)));
             }
-            for (name, _) in row.as_object().into_iter().flatten() {
+            for (name, value) in row.as_object().into_iter().flatten() {
                 let shown = self.view.columns.iter().any(|c| c.path.split('.').next() == Some(name));
-                if !shown {
-                    lines.push((title(name), cells::table(&cells::shown(row, name))));
+                // records inside a record are for JSON and --fields
+                if !shown && !cells::holds_records(value) {
+                    lines.push((title(name), cells::tabled(row, name)));
                 }
             }
         } else {
             for name in &self.style.fields {
-                lines.push((name.clone(), cells::table(&cells::shown(row, name))));
+                lines.push((name.clone(), cells::tabled(row, name)));
             }
         }
         let wide = lines.iter().map(|(name, _)| name.width()).max().unwrap_or(0);

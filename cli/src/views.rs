@@ -87,7 +87,12 @@ pub(crate) const KEYS: View = View {
 pub(crate) const RESUMED: View = View {
     name: "pending",
     key: "key",
-    columns: &[col("Key", "key"), col("Done before", "replayed"), col("Made", "data.id")],
+    columns: &[
+        col("Key", "key"),
+        col("Done before", "replayed"),
+        col("Made", "data.id"),
+        col("Result", "result"),
+    ],
 };
 
 const LOG: &[Column] = &[
@@ -284,10 +289,16 @@ pub(crate) const PENDING: View = View {
     columns: &[
         col("Key", "key"),
         col("At", "at"),
-        col("Method", "method"),
-        col("Target", "target"),
-        col("Who", "who"),
-        col("Server", "server"),
+        far("Method", "method"),
+        far("Target", "target"),
+        far("Who", "who"),
+        far("Server", "server"),
+        col("Amount", "amount"),
+        col("Currency", "currency"),
+        col("What", "what"),
+        far("From", "fromAccountId"),
+        far("To", "toAccountId"),
+        far("Reason", "reason"),
     ],
 };
 

@@ -47,6 +47,7 @@ macro_rules! operations {
             path: $path,
             access: <$access as Admits>::ACCESS,
             keyed: <$name as Operation>::KEYED,
+            errors: <$name as Operation>::ERRORS,
         }),+];
 
         /// Shows every operation as a type.
@@ -69,6 +70,32 @@ pub struct Row {
     pub access: Access,
     /// Whether it is refused without an `Idempotency-Key`.
     pub keyed: bool,
+    /// The errors beyond the usual ones.
+    pub errors: &'static [ErrorCode],
+}
+
+impl Row {
+    /// The operation that a request with this method and target (path, perhaps a query) is; none when there is
+    /// no such operation.
+    pub fn of(method: &str, target: &str) -> Option<&'static Self> {
+        let path = target.split('?').next().unwrap_or_default();
+        let fits = |pattern: &str| {
+            pattern.split('/').count() == path.split('/').count()
+                && pattern
+                    .split('/')
+                    .zip(path.split('/'))
+                    .all(|(part, given)| part.starts_with('{') || part == given)
+        };
+        // a word in a path is more than a place for an id
+        ALL.iter()
+            .filter(|row| row.method.as_str() == method && fits(row.path))
+            .min_by_key(|row| row.path.matches('{').count())
+    }
+
+    /// Whether it compares the version of a record, as `If-Match` asks for.
+    pub fn compares_versions(&self) -> bool {
+        self.errors.contains(&ErrorCode::VersionMismatch)
+    }
 }
 
 /// Somebody who wants to see every operation as a type.

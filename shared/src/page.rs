@@ -253,8 +253,10 @@ pub trait Resource:
     const DEFAULT_SORT: Sort = Sort { key: "createdAt", descending: true };
     /// What can be loaded along.
     const INCLUDES: &'static [Include] = &[];
+    /// What the words of `q` look at, to be read behind "words look at"; nothing where there is no search.
+    const SEARCHED: &'static str = "";
     /// Whether `q` searches it.
-    const SEARCH: bool = false;
+    const SEARCH: bool = !Self::SEARCHED.is_empty();
     /// Whether `after` (a sequence number) is understood.
     const AFTER: bool = false;
 

@@ -31,7 +31,7 @@ use crate::{
 #[derive(Debug, Subcommand)]
 pub(crate) enum Accounts {
     /// List accounts
-    #[command(visible_alias = "ls")]
+    #[command(visible_alias = "ls", mut_arg("filter", list::filter_help::<Account>))]
     List(ListArgs),
     /// Show accounts, by id, number or as world:EUR
     Get(Several),
@@ -74,10 +74,10 @@ pub(crate) struct Create {
     #[arg(long, value_name = "USER")]
     owner: Option<String>,
     /// How far it may go below nothing: an amount, or none for without end
-    #[arg(long, value_name = "AMOUNT")]
+    #[arg(long, value_name = "AMOUNT", allow_hyphen_values = true)]
     overdraft_limit: Option<String>,
     /// How much it may hold: an amount, or none for without end
-    #[arg(long, value_name = "AMOUNT")]
+    #[arg(long, value_name = "AMOUNT", allow_hyphen_values = true)]
     max_balance: Option<String>,
     /// Your own id of this account
     #[arg(long, value_name = "ID")]
@@ -102,10 +102,10 @@ pub(crate) struct Update {
     #[arg(long, allow_hyphen_values = true)]
     name: Option<String>,
     /// How far it may go below nothing: an amount, or none for without end
-    #[arg(long, value_name = "AMOUNT")]
+    #[arg(long, value_name = "AMOUNT", allow_hyphen_values = true)]
     overdraft_limit: Option<String>,
     /// How much it may hold: an amount, or none for without end
-    #[arg(long, value_name = "AMOUNT")]
+    #[arg(long, value_name = "AMOUNT", allow_hyphen_values = true)]
     max_balance: Option<String>,
     /// Your own id of this account
     #[arg(long, value_name = "ID", conflicts_with = "no_external_id")]
@@ -155,7 +155,7 @@ pub(crate) struct Balance {
     /// An id, a number or a system account
     #[arg(value_name = "ACCOUNT")]
     account: String,
-    /// When: a time, a day, today, or -7d; now when absent
+    /// When: a time, a day (its beginning, 00:00 UTC), today, or -7d; now when absent
     #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
     as_of: Option<String>,
 }
@@ -176,10 +176,10 @@ pub(crate) struct Statement {
     /// An id, a number or a system account
     #[arg(value_name = "ACCOUNT")]
     account: String,
-    /// From this moment on: a time, a day, today, or -7d; -30d when absent
+    /// From this moment on: a time, a day (its beginning, 00:00 UTC), today, or -7d; -30d when absent
     #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
     from: Option<String>,
-    /// Until just before this one; now when absent
+    /// Until just before this one: as --from, a day is its beginning, 00:00 UTC; now when absent
     #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
     to: Option<String>,
 }
@@ -306,7 +306,15 @@ fn limit(text: &str, currency: Currency, flag: &str) -> Result<Value> {
     if text == "none" {
         return Ok(Value::Null);
     }
-    Ok(json!(currency.minor(text).map_err(|wrong| Failure::value(format!("{flag} {wrong}, or none")))?))
+    let minor = currency.minor(text).map_err(|wrong| Failure::value(format!("{flag} {wrong}, or none")))?;
+    if minor < 0 {
+        let least = currency.decimal(0);
+        return Err(money::wrong(
+            flag,
+            &format!("must be at least {least} {currency}, or none: limits have no sign"),
+        ));
+    }
+    Ok(json!(minor))
 }
 
 async fn create(cx: &Cx, client: &Client, args: Create) -> Result<()> {
@@ -388,10 +396,29 @@ fn finish(cx: &Cx, reply: Option<Reply<Account>>) -> Result<()> {
     }
 }
 
+/// A statement that would end before it begins, in the words of the flags that were given: the others say
+/// something too.
+fn backwards(mut failure: Failure, given: (bool, bool)) -> Failure {
+    let wrong = failure.details["violations"][0].clone();
+    if wrong["pointer"] == "?to" && wrong["rule"] == "range" {
+        failure.message = match given {
+            (true, false) => "--from must not be after now: that is what --to is when it is not given",
+            (false, true) => {
+                "--to must not be earlier than 30 days ago: that is what --from is when it is not given"
+            }
+            _ => "--to must not be before --from",
+        }
+        .to_owned();
+        failure.hint =
+            Some("a day means its beginning, 00:00 UTC: bursar accounts statement --help".to_owned());
+    }
+    failure
+}
+
 /// An account from one time to another. In tables, TSV and CSV what it held before and afterwards are lines
 /// as any other; JSON has the shape of the wire.
 async fn statement(cx: &Cx, client: &Client, args: Statement) -> Result<()> {
-    let silent = args.from.is_none();
+    let given = (args.from.is_some(), args.to.is_some());
     let op: GetStatement = change::request(members(&[
         ("id", Some(find(client, &args.account).await?.to_string())),
         ("from", args.from.or_else(|| Some("-30d".to_owned()))),
@@ -400,12 +427,19 @@ async fn statement(cx: &Cx, client: &Client, args: Statement) -> Result<()> {
     if cx.globals.as_curl {
         return curl::print(cx, client, &op, &Default::default());
     }
-    let statement = client.call(&op).await?;
+    let statement = client.call(&op).await.map_err(|why| backwards(why.into(), given))?;
     let style = cx.style()?;
-    if silent {
-        let second = |time: Timestamp| output::cells::table(&json!(time));
-        let until = args.to.map_or_else(|| "now".to_owned(), |_| second(statement.to));
-        cx.say(&format!("from {} until {until}: 30 days; --from says otherwise", second(statement.from)));
+    let second = |time: Timestamp| output::cells::table(&json!(time));
+    match given {
+        (true, _) => {}
+        (false, true) => cx.say(&format!(
+            "from {}, 30 days before now, until {}; --from says otherwise",
+            second(statement.from),
+            second(statement.to)
+        )),
+        (false, false) => {
+            cx.say(&format!("from {} until now: 30 days; --from says otherwise", second(statement.from)));
+        }
     }
     if style.is_json() {
         return output::one(style, &views::ANYTHING, &statement);
@@ -418,11 +452,17 @@ async fn statement(cx: &Cx, client: &Client, args: Statement) -> Result<()> {
             "pendingIn": balances.pending_in, "currency": statement.currency, "createdAt": at,
         }))
     };
+    // what it held is no entry, and has no name
+    let named = style.jq.is_none() && style.format() == output::Format::Name;
     let mut sink = Sink::new(style, &views::ENTRIES, true);
-    sink.row(&total("opening", statement.from, &statement.opening)?)?;
+    if !named {
+        sink.row(&total("opening", statement.from, &statement.opening)?)?;
+    }
     for entry in &statement.entries {
         sink.row(&serde_json::to_vec(entry)?)?;
     }
-    sink.row(&total("closing", statement.to, &statement.closing)?)?;
+    if !named {
+        sink.row(&total("closing", statement.to, &statement.closing)?)?;
+    }
     sink.end()
 }

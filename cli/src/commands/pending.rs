@@ -1,13 +1,16 @@
 //! `bursar pending`: changes whose answer was lost. The same key finishes them, at most once.
 
+mod told;
+
 use std::time::Duration;
 
 use bursar_shared::{
     client::{How, session},
-    operations::ALL,
+    operations::Row,
 };
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
+use told::Came;
 
 use crate::{
     change,
@@ -20,16 +23,7 @@ use crate::{
 
 /// How long the daemon keeps what this change was answered.
 fn kept(pending: &Pending) -> Duration {
-    let path = pending.target.split('?').next().unwrap_or_default();
-    let fits = |pattern: &str| {
-        pattern.split('/').count() == path.split('/').count()
-            && pattern
-                .split('/')
-                .zip(path.split('/'))
-                .all(|(part, given)| part.starts_with('{') || part == given)
-    };
-    let moves = ALL.iter().any(|row| row.keyed && row.method.as_str() == pending.method && fits(row.path));
-    if moves { KEPT_MONEY } else { KEPT }
+    if Row::of(&pending.method, &pending.target).is_some_and(|row| row.keyed) { KEPT_MONEY } else { KEPT }
 }
 
 /// Commands on changes without a verdict.
@@ -40,7 +34,7 @@ pub(crate) enum PendingCommands {
     List,
     /// Show one
     Show(One),
-    /// Send them again with their keys: done at most once, answered for sure
+    /// Send them again with their keys: done at most once, answered for sure; asks before it sends all
     Resume(Several),
     /// Forget them; what became of them stays unknown
     Drop(Several),
@@ -60,15 +54,6 @@ pub(crate) struct Several {
     keys: Vec<String>,
 }
 
-/// What may be shown of it: the body may hold a password.
-fn shown(pending: &Pending) -> Value {
-    json!({
-        "key": pending.key, "at": pending.at, "method": pending.method, "target": pending.target,
-        "who": pending.who, "server": pending.server, "context": pending.context,
-        "ifMatch": pending.if_match,
-    })
-}
-
 /// Runs one of them.
 pub(crate) fn run(cx: &Cx, command: PendingCommands) -> Result<()> {
     let journal = Journal::new(&cx.paths()?);
@@ -83,42 +68,85 @@ pub(crate) fn run(cx: &Cx, command: PendingCommands) -> Result<()> {
             say_if_none(cx, &journal.all()?);
             let mut sink = Sink::new(cx.style()?, &views::PENDING, true);
             for pending in journal.all()? {
-                sink.row(&serde_json::to_vec(&shown(&pending))?)?;
+                sink.row(&serde_json::to_vec(&told::shown(&pending))?)?;
             }
             sink.end()
         }
         PendingCommands::Show(args) => {
-            output::one(cx.style()?, &views::PENDING, &shown(&journal.find(&args.key)?))
+            output::one(cx.style()?, &views::PENDING, &told::shown(&journal.find(&args.key)?))
         }
         PendingCommands::Resume(args) => {
             let chosen = chosen(&args.keys)?;
             say_if_none(cx, &chosen);
-            let mut sink = Sink::new(cx.style()?, &views::RESUMED, true);
-            let mut failed = None;
-            for pending in &chosen {
-                match block_on(resume(cx, &journal, pending)) {
-                    Ok(data) => match sink.row(&serde_json::to_vec(&data)?) {
-                        Err(failure) if failure.is_end_of_output() => {}
-                        written => written?,
-                    },
-                    Err(failure) => {
-                        cx.say(&format!("{}: {}", pending.key, bursar_shared::text::clean(&failure.message)));
-                        failed = Some(failure);
-                    }
-                }
+            let named = !args.keys.is_empty();
+            if !named {
+                ask(cx, "Really send", &chosen)?;
             }
-            sink.end()?;
-            failed.map_or(Ok(()), Err)
+            resume_all(cx, &journal, &chosen, named)
         }
         PendingCommands::Drop(args) => {
             let chosen = chosen(&args.keys)?;
-            crate::prompt::confirm(cx, &format!("Really forget {} changes?", chosen.len()))?;
+            say_if_none(cx, &chosen);
+            ask(cx, "Really forget", &chosen)?;
             for pending in &chosen {
                 journal.remove(&pending.key)?;
             }
-            cx.say(&format!("{} forgotten", chosen.len()));
+            if !chosen.is_empty() {
+                cx.say(&format!("{} forgotten", chosen.len()));
+            }
             Ok(())
         }
+    }
+}
+
+/// Says which they are, and asks; of none nobody needs to be asked.
+fn ask(cx: &Cx, doing: &str, chosen: &[Pending]) -> Result<()> {
+    if chosen.is_empty() {
+        return Ok(());
+    }
+    if !cx.globals.yes && cx.can_ask() {
+        for pending in chosen {
+            let at = output::cells::table(&json!(pending.at));
+            output::say(&format!("{at}  {}  {}", pending.server, told::what(pending)));
+        }
+    }
+    let s = if chosen.len() == 1 { "" } else { "s" };
+    crate::prompt::confirm(cx, &format!("{doing} {} change{s}?", chosen.len()))
+}
+
+fn resume_all(cx: &Cx, journal: &Journal, chosen: &[Pending], named: bool) -> Result<()> {
+    // words are for people, and rows for programs; both would say everything twice
+    let people = cx.style()?.for_people();
+    let mut sink = Sink::new(cx.style()?, &views::RESUMED, true);
+    let (mut failed, mut refused) = (None, 0);
+    for pending in chosen {
+        match block_on(resume(cx, journal, pending, named)) {
+            Ok((row, came)) => {
+                refused += came.lines.map_or(0, |(_, refused)| refused);
+                if people {
+                    output::text(&format!("{}\n", came.words))?;
+                    continue;
+                }
+                match sink.row(&serde_json::to_vec(&row)?) {
+                    Err(failure) if failure.is_end_of_output() => {}
+                    written => written?,
+                }
+            }
+            Err(failure) => {
+                let (what, why) = (told::what(pending), bursar_shared::text::clean(&failure.message));
+                cx.say(&format!("{}: {what}: {why}", pending.key));
+                failed = Some(failure);
+            }
+        }
+    }
+    if !people {
+        sink.end()?;
+    }
+    match failed {
+        Some(failure) => Err(failure),
+        None if refused > 0 => Err(Failure::new(10, format!("{refused} lines were refused"))
+            .hint("send the file again as before: its refused lines go to a file of rejects")),
+        None => Ok(()),
     }
 }
 
@@ -128,7 +156,8 @@ fn say_if_none(cx: &Cx, pending: &[Pending]) {
     }
 }
 
-async fn resume(cx: &Cx, journal: &Journal, pending: &Pending) -> Result<Value> {
+/// Sends one again; gives its row, and what came of it.
+async fn resume(cx: &Cx, journal: &Journal, pending: &Pending, named: bool) -> Result<(Value, Came)> {
     let globals = Globals {
         server: Some(pending.server.clone()),
         context: pending.context.clone(),
@@ -141,10 +170,14 @@ async fn resume(cx: &Cx, journal: &Journal, pending: &Pending) -> Result<Value> 
         return Err(Failure::new(4, format!("it was made by {}, and {who} is signed in", pending.who))
             .hint(format!("bursar auth login --server {} --email {}", pending.server, pending.who)));
     }
-    // what it was answered is forgotten by then, and the same again would be a second time
-    if session::local_now().since(pending.at) > kept(pending) && !cx.globals.yes {
+    // what it was answered is forgotten by then, and the same again would be a second time; who says yes to
+    // all of them does not mean that
+    if session::local_now().since(pending.at) > kept(pending) && !(cx.globals.yes && named) {
+        let key = &pending.key;
         return Err(Failure::new(6, "the daemon has forgotten this key: sending it again could do it twice")
-            .hint("look whether it was done; then bursar pending drop, or resume --yes"));
+            .hint(format!(
+                "look whether it was done; then bursar pending drop {key}, or resume {key} --yes"
+            )));
     }
     let how = How { key: Some(pending.key.clone()), if_match: pending.if_match, dry_run: false, once: false };
     let body = pending.body.clone().map(String::into_bytes);
@@ -153,9 +186,12 @@ async fn resume(cx: &Cx, journal: &Journal, pending: &Pending) -> Result<Value> 
         journal.remove(&pending.key)?;
     }
     let answer: Value = serde_json::from_slice(&sent?.body)?;
-    Ok(json!({
-        "key": pending.key,
-        "replayed": answer["meta"]["replayed"] == true,
-        "data": answer["data"],
-    }))
+    let (data, replayed) = (&answer["data"], answer["meta"]["replayed"] == true);
+    let came = told::came(pending, data, replayed);
+    let (made, refused) = came.lines.unzip();
+    let row = json!({
+        "key": pending.key, "replayed": replayed, "data": data, "result": came.words,
+        "made": made, "refused": refused,
+    });
+    Ok((row, came))
 }

@@ -3,6 +3,7 @@
 mod check;
 mod lines;
 mod many;
+mod twice;
 
 use bursar_shared::{
     client::{Client, Reply},
@@ -35,7 +36,7 @@ use crate::{
 #[derive(Debug, Subcommand)]
 pub(crate) enum Transfers {
     /// List transfers
-    #[command(visible_alias = "ls")]
+    #[command(visible_alias = "ls", mut_arg("filter", list::filter_help::<Transfer>))]
     List(ListArgs),
     /// Show transfers
     Get(Several),

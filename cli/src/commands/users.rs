@@ -34,7 +34,7 @@ use crate::{
 #[derive(Debug, Subcommand)]
 pub(crate) enum Users {
     /// List people
-    #[command(visible_alias = "ls")]
+    #[command(visible_alias = "ls", mut_arg("filter", list::filter_help::<User>))]
     List(ListArgs),
     /// Show people, by id or email
     Get(Get),

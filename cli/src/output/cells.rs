@@ -66,6 +66,23 @@ pub(crate) fn table(value: &Value) -> String {
     clean(&text).into_owned()
 }
 
+/// Members that say how far something may go; null is no end.
+const LIMITS: &[&str] = &["available", "overdraftLimit", "maxBalance"];
+
+/// The value at a dotted path, for tables: people see no end where programs see null.
+pub(crate) fn tabled(row: &Value, path: &str) -> String {
+    let (parent, name) = path.rsplit_once('.').map_or((row, path), |(parent, name)| (at(row, parent), name));
+    if LIMITS.contains(&name) && parent.get(name).is_some_and(Value::is_null) {
+        return "unlimited".to_owned();
+    }
+    table(&shown(row, path))
+}
+
+/// Whether a value is records of their own, which no cell can hold.
+pub(crate) fn holds_records(value: &Value) -> bool {
+    value.as_array().is_some_and(|items| items.iter().any(Value::is_object))
+}
+
 fn time_to_the_second(text: &str) -> Option<String> {
     let bytes = text.as_bytes();
     let is_time = bytes.len() == 27
@@ -164,6 +181,18 @@ mod tests {
         assert_eq!([text("balances.posted"), text("amount"), text("number")], ["-12.05", "0.07", "7"]);
         assert_eq!(plain(&shown(&json!({ "currency": "JPY", "amount": 7 }), "amount")), "7");
         assert_eq!(plain(&shown(&json!({ "amount": 7 }), "amount")), "7");
+    }
+
+    #[test]
+    fn no_end_is_a_word_in_tables_only() {
+        let row =
+            json!({ "currency": "EUR", "maxBalance": null, "balances": { "available": null, "posted": 5 } });
+        let text = |path: &str| (tabled(&row, path), plain(&shown(&row, path)));
+        assert_eq!(text("maxBalance"), ("unlimited".to_owned(), String::new()));
+        assert_eq!(text("balances.available"), ("unlimited".to_owned(), String::new()));
+        assert_eq!(text("balances.posted"), ("0.05".to_owned(), "0.05".to_owned()));
+        // what is not there has no end and no beginning
+        assert_eq!(text("overdraftLimit").0, "");
     }
 
     #[test]

@@ -176,6 +176,58 @@ async fn refused_lines_are_corrected_and_sent_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_run_names_its_own_rejects_and_none_are_sent_that_were_made_since() {
+    let (_daemon, home) = till("10").await;
+    write(&home, "credits.csv", "from,to,amount\n1,2,6\n1,2,5\n1,2,3\n");
+    let all = home.run(&[SEND, &["--atomic"]].concat());
+    assert!(all.code == 12 && all.err.contains("send that file"), "{}", all.err);
+    assert_eq!(read(&home, "credits.rejects.csv").lines().count(), 4);
+    let each = home.run(SEND);
+    assert!(each.code == 10 && each.err.contains("credits.rejects-2.csv"), "{}", each.err);
+    assert_eq!(read(&home, "credits.rejects-2.csv").lines().count(), 2);
+    let again = home.run(SEND);
+    assert_eq!(again.code, 10);
+    assert_eq!(again.err.matches("credits.rejects-2.csv").count(), 2, "{}", again.err);
+    assert!(!again.err.contains("credits.rejects.csv"), "{}", again.err);
+    // the file of the first attempt has the lines that the second one made: as they are they are that run,
+    // and corrected they would be made twice
+    let old = ["transfers", "create", "-f", "credits.rejects.csv"];
+    let same = home.run(&old);
+    assert!(same.err.contains("2 made before, 1 refused before"), "{}", same.err);
+    let text = read(&home, "credits.rejects.csv").replace("1,2,5,", "1,2,1,");
+    write(&home, "credits.rejects.csv", &text);
+    let refused = home.run(&old).fails(6);
+    assert!(
+        refused.contains("of which 2 were made since") && refused.contains("credits.rejects-2.csv"),
+        "{refused}"
+    );
+    assert_eq!(holds(&home, "2"), "9.00\t2\n");
+    write(&home, "credits.rejects-2.csv", "from,to,amount\n1,2,1\n");
+    home.run(&["transfers", "create", "-f", "credits.rejects-2.csv"]).ok();
+    assert_eq!(holds(&home, "2"), "10.00\t3\n");
+    // on purpose all is possible
+    home.run(&["transfers", "create", "--from", "world:EUR", "--to", "1", "--amount", "100"]).ok();
+    home.run(&[&old[..], &["--run", "all of it"]].concat()).ok();
+    assert_eq!(holds(&home, "2"), "20.00\t6\n");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_whose_refused_lines_were_sent_apart_is_not_sent_again() {
+    let (_daemon, home) = till("1").await;
+    write(&home, "credits.csv", "from,to,amount\n1,2,6\n1,2,5\n");
+    assert_eq!(home.run(SEND).code, 12);
+    home.run(&["transfers", "create", "--from", "world:EUR", "--to", "1", "--amount", "99"]).ok();
+    let text = read(&home, "credits.rejects.csv").replace("1,2,5,", "1,2,4,");
+    write(&home, "credits.rejects.csv", &text);
+    home.run(&["transfers", "create", "-f", "credits.rejects.csv"]).ok();
+    let refused = home.run(SEND).fails(6);
+    assert!(refused.contains("2 were made") && refused.contains("credits.rejects.csv"), "{refused}");
+    assert_eq!(holds(&home, "2"), "10.00\t2\n");
+    home.run(&[SEND, &["--run", "again"]].concat()).ok();
+    assert_eq!(holds(&home, "2"), "21.00\t4\n");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_named_file_of_rejects_keeps_those_of_the_run_before() {
     let (_daemon, home) = till("10").await;
     write(&home, "credits.csv", "from,to,amount\n1,2,6\n1,2,5\n1,2,3\n");
@@ -327,6 +379,76 @@ async fn a_dry_run_of_many_batches_says_what_it_cannot_see() {
     cents(&home, 1_500);
     let tried = home.run(&[SEND, &["--dry-run"]].concat());
     assert!(tried.err.contains("each 1,000 lines were tried by themselves"), "{}", tried.err);
+}
+
+/// What a dry run says and what the real run after it says, without the words that are the dry run's own; what
+/// is written down is the same before and after the dry run.
+#[track_caller]
+fn tried_and_done(home: &Home, args: &[&str]) -> (i32, String) {
+    let written = || {
+        let list = |folder: std::path::PathBuf| -> Vec<(String, Vec<u8>)> {
+            let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+            let files = entries.filter(|entry| entry.path().is_file());
+            files.map(|file| (format!("{:?}", file.path()), fs::read(file.path()).unwrap())).collect()
+        };
+        let mut all = [list(home.path().to_owned()), list(home.path().join("state/runs"))].concat();
+        all.sort();
+        all
+    };
+    let before = (written(), holds(home, "1"));
+    let tried = home.run(&[args, &["--dry-run"]].concat());
+    assert_eq!((written(), holds(home, "1")), before);
+    let done = home.run(args);
+    let words = |text: &str| {
+        let own = ["dry run:", "refused lines, and why:", "  next:"];
+        let lines = text.lines().filter(|line| !own.iter().any(|begin| line.starts_with(begin)));
+        lines.collect::<Vec<_>>().join("\n").replace("would be: ", "")
+    };
+    assert_eq!((tried.code, words(&tried.err)), (done.code, words(&done.err)));
+    (done.code, done.err)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dry_run_says_what_the_real_one_does() {
+    let (daemon, home) = till("10").await;
+    write(&home, "credits.csv", "from,to,amount\n1,2,6\n1,2,5\n1,2,3\n");
+    let atomic = tried_and_done(&home, &[SEND, &["--atomic"]].concat());
+    assert_eq!(atomic.0, 12, "{}", atomic.1);
+    assert!(fs::read_dir(home.path().join("state/runs")).unwrap().count() > 0, "what is compared is there");
+    let first = tried_and_done(&home, SEND);
+    assert!(first.0 == 10 && first.1.contains("2 made, 1 refused"), "{}", first.1);
+    let again = tried_and_done(&home, SEND);
+    assert!(again.0 == 10 && again.1.contains("2 made before, 1 refused before"), "{}", again.1);
+    for _ in 0..2 {
+        let named = tried_and_done(&home, &[SEND, &["--rejects", "wrong.csv"]].concat());
+        assert!(named.0 == 10 && named.1.contains("2 made before"), "{}", named.1);
+    }
+    home.run(&[SEND, &["--rejects", "nowhere/wrong.csv", "--dry-run"]].concat()).fails(2);
+    let flags = tried_and_done(&home, &[SEND, &["--reason", "gift"]].concat());
+    assert!(flags.0 == 6 && flags.1.contains("other flags"), "{}", flags.1);
+    write(&home, "credits.csv", "from,to,amount\n1,2,6\n1,2,1\n1,2,3\n");
+    let other = tried_and_done(&home, SEND);
+    assert!(other.0 == 6 && other.1.contains("with other lines"), "{}", other.1);
+    write(&home, "credits.rejects.csv", "from,to,amount\n1,2,0.1\n");
+    assert_eq!(tried_and_done(&home, &["transfers", "create", "-f", "credits.rejects.csv"]).0, 6);
+    write(&home, "more.csv", "from,to,amount\n1,2,0.1\n");
+    let more = ["transfers", "create", "-f", "more.csv"];
+    assert!(tried_and_done(&home, &more).1.contains("1 made"));
+    write(&home, "more.csv", "from,to,amount\n1,2,0.1\n1,2,0.2\n");
+    let grown = tried_and_done(&home, &more);
+    assert!(grown.0 == 6 && grown.1.contains("begins with"), "{}", grown.1);
+    // what was sent and not answered is asked for
+    let line = Line::to(&daemon.url());
+    let eve = daemon.person("eve", "owner").await;
+    home.sign_in(&line.server, &eve);
+    let of = |number: &str| home.run(&["accounts", "get", number, "--jq", ".id"]).ok().trim().to_owned();
+    write(&home, "lost.csv", &format!("from,to,amount,currency\n{},{},0.3,EUR\n", of("1"), of("2")));
+    let lost = ["transfers", "create", "-f", "lost.csv"];
+    line.lossy.store(true, Ordering::Relaxed);
+    home.run(&lost).fails(11);
+    line.lossy.store(false, Ordering::Relaxed);
+    let there = tried_and_done(&home, &lost);
+    assert!(there.0 == 0 && there.1.contains("1 made before"), "{}", there.1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

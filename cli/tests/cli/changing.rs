@@ -100,11 +100,52 @@ async fn dry_runs_and_curl_change_nothing() {
     let tried = home.run(&[&args[..], &["-n", "-o", "json"]].concat());
     assert!(tried.err.contains("dry run"), "{}", tried.err);
     assert_eq!(tried.json()["email"], "a@b.io");
-    let curl = home.run(&[&args[..], &["--as-curl", "--if-match", "3"]].concat()).ok();
+    let curl = home.run(&[&args[..], &["--as-curl"]].concat()).ok();
     assert!(curl.starts_with("curl -sS -X POST 'http://127.0.0.1:"), "{curl}");
-    assert!(curl.contains("Idempotency-Key: ") && curl.contains("If-Match: \"3\""), "{curl}");
+    assert!(curl.contains("Idempotency-Key: "), "{curl}");
+    let update = ["users", "update", "ann@example.com", "--name", "Ann B."];
+    let curl = home.run(&[&update[..], &["--as-curl", "--if-match", "3"]].concat()).ok();
+    assert!(curl.contains("If-Match: \"3\""), "{curl}");
     assert_eq!(home.run(&["users", "list"]).ok().lines().count(), 1);
     assert_eq!(home.run(&["pending", "list"]).ok(), "");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_version_is_refused_where_none_is_compared() {
+    let (_daemon, home) = house().await;
+    for name in ["Till", "Ann"] {
+        home.run(&["accounts", "create", "--name", name, "--currency", "EUR"]).ok();
+    }
+    let pay = ["transfers", "create", "--from", "world:EUR", "--to", "1", "--amount"];
+    let paid = home.run(&[&pay[..], &["5", "--fields", "id"]].concat()).ok();
+    let held = home.run(&[&pay[..], &["4", "--hold", "--fields", "id"]].concat()).ok();
+    let (paid, held) = (paid.trim(), held.trim());
+    let commands: &[&[&str]] = &[
+        &[&pay[..], &["3"]].concat(),
+        &["transfers", "capture", held],
+        &["transfers", "void", held],
+        &["transfers", "reverse", paid, "--reason", "x"],
+        &["accounts", "create", "--name", "New", "--currency", "EUR"],
+        &["users", "create", "--email", "a@b.io", "--name", "A"],
+        &["sessions", "revoke", "--user", "ann@example.com", "--yes"],
+        &["api", "POST", "/v1/accounts", "-F", "name=New", "-F", "currency=EUR"],
+    ];
+    for command in commands {
+        let refused = home.run(&[command, &["--if-match", "3"][..]].concat()).fails(2);
+        assert!(refused.contains("--if-match means nothing here"), "{refused}");
+    }
+    assert_eq!(
+        home.run(&["accounts", "list", "--fields", "balances.posted"]).ok().matches("5.00").count(),
+        2
+    );
+    assert_eq!(home.run(&["accounts", "list", "-o", "name"]).ok().lines().count(), 3);
+    // where records change it counts
+    home.run(&["accounts", "freeze", "2", "--if-match", "7"]).fails(6);
+    home.run(&["accounts", "freeze", "2", "--if-match", "1"]).ok();
+    let id = home.run(&["accounts", "get", "2", "--jq", ".id"]).ok();
+    let unfreeze = format!("/v1/accounts/{}/unfreeze", id.trim());
+    home.run(&["api", "POST", &unfreeze, "--if-match", "7"]).fails_with_some_output(6);
+    home.run(&["api", "POST", &unfreeze, "--if-match", "2"]).ok();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -135,7 +176,7 @@ async fn a_change_whose_answer_was_lost_is_finished_and_made_once() {
     let lost: Value = serde_json::from_str(&lost.fails(11)).unwrap();
     let key = lost["error"]["details"]["idempotencyKey"].as_str().unwrap();
     assert_eq!(lost["error"]["hint"], format!("bursar pending resume {key}"));
-    home.run(&["pending", "resume"]).fails_with_some_output(11);
+    home.run(&["pending", "resume", "--yes"]).fails_with_some_output(11);
     let listed = home.run(&["pending", "list", "-o", "jsonl"]).json();
     assert_eq!((listed["key"].as_str(), listed["target"].as_str()), (Some(key), Some("/v1/users")));
 
@@ -147,20 +188,101 @@ async fn a_change_whose_answer_was_lost_is_finished_and_made_once() {
     // a proxy whose page says 200 says nothing about it, also when it is asked again
     line.garbling.store(true, Ordering::Relaxed);
     home.run(&["users", "create", "--email", "cat@example.com", "--name", "Cat"]).fails(11);
-    home.run(&["pending", "resume"]).fails_with_some_output(11);
+    home.run(&["pending", "resume", "--yes"]).fails_with_some_output(11);
     line.garbling.store(false, Ordering::Relaxed);
-    assert_eq!(home.run(&["pending", "resume", "--jq", ".replayed"]).ok(), "true\n");
+    assert_eq!(home.run(&["pending", "resume", "--yes", "--jq", ".replayed"]).ok(), "true\n");
     assert_eq!(home.run(&["pending", "list"]).ok(), "");
     // into a pipe goes what became of it, too
     line.lossy.store(true, Ordering::Relaxed);
     home.run(&["users", "create", "--email", "dan@example.com", "--name", "Dan"]).fails(11);
     line.lossy.store(false, Ordering::Relaxed);
-    let told = home.run(&["pending", "resume"]).ok();
+    let told = home.run(&["pending", "resume", "--yes"]).ok();
     let told: Vec<&str> = told.trim_end().split('\t').collect();
-    assert!(told.len() == 3 && told[1] == "true" && told[2].starts_with("usr_"), "{told:?}");
+    assert!(told.len() == 4 && told[1] == "true" && told[2].starts_with("usr_"), "{told:?}");
+    assert!(told[3].starts_with("create user Dan dan@example.com: was done before: usr_"), "{told:?}");
     let count = home.run(&["users", "list", "--filter", "email:bob@example.com", "-o", "name"]).ok();
     assert_eq!(count.lines().count(), 1);
     home.run(&["pending", "resume", "nothing"]).fails(3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_pending_is_told_apart_asked_about_and_said_afterwards() {
+    let (daemon, home) = house().await;
+    home.run(&["accounts", "create", "--name", "Till", "--currency", "EUR"]).ok();
+    let line = Line::to(&daemon.url());
+    let owner = daemon.person("eve", "owner").await;
+    home.sign_in(&line.server, &owner);
+    // nothing is pending: nobody is asked
+    for doing in ["resume", "drop"] {
+        let none = home.run(&["pending", doing]);
+        assert_eq!((none.code, none.err.as_str()), (0, "nothing is pending: every change was answered\n"));
+    }
+    let id = home.run(&["accounts", "get", "1", "--jq", ".id"]).ok();
+    let id = id.trim();
+    line.lossy.store(true, Ordering::Relaxed);
+    for (amount, reason) in [("12.34", "hall"), ("5", "sound")] {
+        let pay = ["transfers", "create", "--from", "world:EUR", "--to", id, "--currency", "EUR"];
+        home.run(&[&pay[..], &["--amount", amount, "--reason", reason]].concat()).fails(11);
+    }
+    let listed =
+        home.run(&["pending", "list", "--fields", "amount,currency,fromAccountId,toAccountId,reason"]);
+    assert_eq!(
+        listed.ok(),
+        format!("12.34\tEUR\tworld:EUR\t{id}\thall\n5.00\tEUR\tworld:EUR\t{id}\tsound\n")
+    );
+    let keys = home.run(&["pending", "list", "--fields", "key"]).ok();
+    let keys: Vec<&str> = keys.lines().collect();
+    let card = home.run(&["pending", "show", keys[0], "-o", "table"]).ok();
+    assert!(card.contains(&format!("move 12.34 EUR from world:EUR to {id} · hall")), "{card}");
+    line.lossy.store(false, Ordering::Relaxed);
+    for doing in ["resume", "drop"] {
+        let refused = home.run(&["pending", doing]).fails(2);
+        assert!(refused.contains("--yes is needed") && refused.contains("2 changes"), "{refused}");
+    }
+    // at a terminal both are shown before anything is sent
+    let mut terminal = crate::terminal::Terminal::shell(&home, "bursar pending resume; echo code $?");
+    terminal.shows("Really send 2 changes? [y/N]");
+    assert!(terminal.text().contains("12.34") && terminal.text().contains("5.00"), "{}", terminal.text());
+    terminal.press("n\r");
+    terminal.shows("code 5");
+    assert_eq!(terminal.ends_sane(), 0);
+    let one = home.run(&["pending", "resume", keys[0], "-o", "jsonl"]).json();
+    let said = one["result"].as_str().unwrap();
+    assert!(said.contains("hall: was done before: trf_") && said.contains("12.34 EUR then"), "{said}");
+    let mut terminal = crate::terminal::Terminal::shell(&home, "bursar pending resume --yes; echo code $?");
+    terminal.shows("code 0");
+    let text: String = terminal.text().split_whitespace().collect();
+    assert!(text.contains("sound:wasdonebefore:trf_") && !text.contains("DONEBEFORE"), "{text}");
+    assert_eq!(terminal.ends_sane(), 0);
+    assert_eq!(home.run(&["accounts", "get", "1", "--fields", "balances.posted"]).ok(), "17.34\n");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_a_batch_is_said_how_many_lines_were_made_and_refused() {
+    let (daemon, home) = house().await;
+    for name in ["Till", "Ann"] {
+        home.run(&["accounts", "create", "--name", name, "--currency", "EUR"]).ok();
+    }
+    home.run(&["transfers", "create", "--from", "world:EUR", "--to", "1", "--amount", "10"]).ok();
+    let line = Line::to(&daemon.url());
+    let owner = daemon.person("eve", "owner").await;
+    home.sign_in(&line.server, &owner);
+    let of = |number: &str| home.run(&["accounts", "get", number, "--jq", ".id"]).ok().trim().to_owned();
+    let row = |amount: &str| format!("{},{},{amount},EUR\n", of("1"), of("2"));
+    let text = format!("from,to,amount,currency\n{}{}{}", row("6"), row("5"), row("3"));
+    std::fs::write(home.path().join("m.csv"), text).unwrap();
+    line.lossy.store(true, Ordering::Relaxed);
+    home.run(&["transfers", "create", "-f", "m.csv"]).fails(11);
+    line.lossy.store(false, Ordering::Relaxed);
+    let listed = home.run(&["pending", "list", "-o", "jsonl"]).json();
+    assert_eq!((&listed["lines"], &listed["amount"]), (&json!(3), &json!(1_400)));
+    let resumed = home.run(&["pending", "resume", "--yes", "-o", "jsonl"]);
+    assert_eq!(resumed.code, 10, "{}", resumed.err);
+    let row: Value = serde_json::from_str(&resumed.out).unwrap();
+    assert_eq!((&row["made"], &row["refused"]), (&json!(2), &json!(1)));
+    let said = row["result"].as_str().unwrap();
+    assert!(said.contains("3 transfers, 14.00 EUR in all: was done before: 2 made, 1 refused"), "{said}");
+    assert!(said.contains("Only 4.00 EUR"), "{said}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

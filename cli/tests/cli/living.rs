@@ -218,7 +218,7 @@ async fn a_change_whose_dashboard_died_before_the_answer_is_finished_by_the_comm
     line.lossy.store(false, Ordering::Relaxed);
     let pending = home.run(&["pending", "list", "-o", "jsonl"]).json();
     assert!(pending["target"].as_str().unwrap().ends_with("/suspend"), "{pending}");
-    home.run(&["pending", "resume"]).ok();
+    home.run(&["pending", "resume", "--yes"]).ok();
     assert_eq!(home.run(&["pending", "list", "-o", "jsonl"]).ok(), "");
     let after = read(&daemon, &bob).await;
     assert_eq!((after.status, after.version), (UserStatus::Suspended, 2));

@@ -293,3 +293,109 @@ async fn tables_fit_the_terminal_and_ids_stay_whole() {
     let wide = home.run(&["transfers", "list", "-o", "wide", "--limit", "1"]).ok();
     assert!(wide.starts_with("ID ") && wide.contains("acc_") && wide.contains("CREATED"), "{wide}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tables_have_no_minor_units_and_no_end_is_a_word() {
+    let (_daemon, home) = house().await;
+    home.run(&["accounts", "create", "--name", "Wallet", "--currency", "EUR"]).ok();
+    let pay = ["transfers", "create", "--from", "world:EUR", "--to", "1", "--amount", "12.34"];
+    let card = home.run(&[&pay[..], &["-o", "table"]].concat()).ok();
+    assert!(card.contains("12.34") && !card.contains('[') && !card.contains("balances"), "{card}");
+    let json = home.run(&[&pay[..], &["-o", "json"]].concat()).json();
+    assert_eq!(json["accounts"][1]["balances"]["posted"], 2_468);
+    let world = ["accounts", "get", "world:EUR"];
+    let card = home.run(&[&world[..], &["-o", "table"]].concat()).ok();
+    let value = |title: &str| {
+        let line = card.lines().find(|line| line.starts_with(title)).unwrap_or_else(|| panic!("{card}"));
+        line.split_whitespace().next_back().unwrap().to_owned()
+    };
+    let unlimited = ["Available", "Overdraft limit", "Max balance"].map(value);
+    assert_eq!(unlimited, ["unlimited"; 3], "{card}");
+    let table = home.run(&["accounts", "list", "-o", "table"]).ok();
+    assert!(table.contains("unlimited"), "{table}");
+    let fields = ["--fields", "balances.available,maxBalance"];
+    assert_eq!(home.run(&[&world[..], &fields].concat()).ok(), "\\N\t\\N\n");
+    let csv = home.run(&[&world[..], &fields, &["-o", "csv"]].concat()).ok();
+    assert_eq!(csv, "balances.available,maxBalance\r\n,\r\n");
+    assert!(home.run(&[&world[..], &["-o", "json"]].concat()).json()["maxBalance"].is_null());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn statements_say_what_they_span_and_which_flag_is_wrong() {
+    let (_daemon, home) = house().await;
+    home.run(&["accounts", "create", "--name", "Wallet", "--currency", "EUR"]).ok();
+    home.run(&["transfers", "create", "--from", "world:EUR", "--to", "1", "--amount", "5"]).ok();
+    let statement = |more: &[&str]| home.run(&[&["accounts", "statement", "1"], more].concat());
+    let said = |more: &[&str]| {
+        let ran = statement(more);
+        assert_eq!(ran.code, 0, "{}", ran.err);
+        ran.err
+    };
+    assert!(said(&[]).ends_with("until now: 30 days; --from says otherwise\n"));
+    let until = said(&["--to", "2130-01-01"]);
+    assert!(until.contains(", 30 days before now, until 2130-01-01T00:00:00Z;"), "{until}");
+    assert_eq!(said(&["--from", "-1d", "--to", "2130-01-01"]), "");
+    for (flags, wanted) in [
+        (&["--from", "2130-01-01"][..], "error: --from must not be after now: that is what --to is"),
+        (
+            &["--to", "2020-01-01"][..],
+            "error: --to must not be earlier than 30 days ago: that is what --from is",
+        ),
+        (&["--from", "2020-02-01", "--to", "2020-01-01"][..], "error: --to must not be before --from"),
+    ] {
+        let refused = statement(flags).fails(7);
+        assert!(refused.starts_with(wanted) && refused.contains("00:00 UTC"), "{refused}");
+    }
+    // what it held before and afterwards is no entry
+    assert_eq!(statement(&["-o", "name"]).out, "entries/1\n");
+    assert_eq!(
+        statement(&["-o", "csv", "--fields", "kind"]).out,
+        "kind\r\nopening\r\ntransfer\r\nclosing\r\n"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn negative_money_is_a_wrong_value_and_no_unknown_flag() {
+    let (_daemon, home) = house().await;
+    let create = ["accounts", "create", "--name", "Wallet", "--currency", "EUR"];
+    home.run(&create).ok();
+    for command in [&create[..], &["accounts", "update", "1"]] {
+        for flag in ["--overdraft-limit", "--max-balance"] {
+            let refused = home.run(&[command, &[flag, "-5"]].concat()).fails(7);
+            let wanted = format!("error: {flag} must be at least 0.00 EUR, or none: limits have no sign");
+            assert!(refused.starts_with(&wanted), "{refused}");
+        }
+    }
+    home.run(&["transfers", "create", "--from", "world:EUR", "--to", "1", "--amount", "-5"]).fails(7);
+    home.run(&["accounts", "close", "1", "--expect", "-5", "--yes"]).fails(6);
+    home.run(&["accounts", "update", "1", "--overdraft-limit", "5"]).ok();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_word_that_finds_nothing_says_where_it_looked() {
+    let (_daemon, home) = house().await;
+    home.run(&["accounts", "create", "--name", "Wallet", "--currency", "EUR"]).ok();
+    let pay = ["transfers", "create", "--from", "world:EUR", "--to", "1", "--amount", "5"];
+    home.run(&[&pay[..], &["--reason", "hall", "--external-id", "inv-1"]].concat()).ok();
+    let shell = |line: &str| crate::terminal::Terminal::shell(&home, line);
+    let mut terminal = shell("stty cols 120; bursar transfers list --filter hall; echo code $?");
+    terminal.shows(
+        "nothing by \"hall\": words look at an exact id or external id, not at reasons or descriptions",
+    );
+    terminal.shows("code 0");
+    assert_eq!(terminal.ends_sane(), 0);
+    // what is found, or was not searched by a word, needs no words
+    for filter in ["inv-1", "currency:USD"] {
+        let mut terminal = shell(&format!("bursar transfers list --filter {filter}; echo code $?"));
+        terminal.shows("code 0");
+        assert!(!terminal.text().contains("words look at"), "{}", terminal.text());
+        assert_eq!(terminal.ends_sane(), 0);
+    }
+    assert_eq!(home.run(&["transfers", "list", "--filter", "hall"]).err, "");
+    for (list, words) in
+        [("transfers", "not at reasons"), ("accounts", "system account"), ("users", "or email")]
+    {
+        let help = home.run(&[list, "list", "--help"]).ok().split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(help.contains("words look at an exact id") && help.contains(words), "{help}");
+    }
+}

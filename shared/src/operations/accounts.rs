@@ -159,7 +159,7 @@ impl Resource for Account {
         Field::range("createdAt", Kind::Time),
     ];
     const SORTS: &'static [&'static str] = &["createdAt", "number", "name"];
-    const SEARCH: bool = true;
+    const SEARCHED: &'static str = "an exact id, number or system account, else at how the name begins";
 
     fn id(&self) -> String {
         self.id.to_string()

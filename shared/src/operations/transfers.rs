@@ -93,7 +93,7 @@ impl Resource for Transfer {
         Field::range("createdAt", Kind::Time),
     ];
     const SORTS: &'static [&'static str] = &["createdAt", "amount"];
-    const SEARCH: bool = true;
+    const SEARCHED: &'static str = "an exact id or external id, not at reasons or descriptions";
 
     fn id(&self) -> String {
         self.id.to_string()

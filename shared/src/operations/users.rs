@@ -74,7 +74,7 @@ impl Resource for User {
         Include { name: "sessions", needs: Permission::SessionsRead },
         Include { name: "accounts", needs: Permission::AccountsRead },
     ];
-    const SEARCH: bool = true;
+    const SEARCHED: &'static str = "an exact id or email, else at how the words of name and email begin";
 
     fn id(&self) -> String {
         self.id.to_string()

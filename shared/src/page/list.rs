@@ -337,7 +337,7 @@ impl<R: Resource> JsonSchema for List<R> {
         if R::SEARCH {
             put(
                 "q",
-                json!({"type": "string", "minLength": 1, "maxLength": 200, "description": "An exact id, number or email, else words by their beginnings."}),
+                json!({"type": "string", "minLength": 1, "maxLength": 200, "description": format!("Words; they look at {}.", R::SEARCHED)}),
             );
         }
         if R::AFTER {

@@ -11,7 +11,10 @@ use bursar_shared::{
     client::{Client, Reply, session},
     error::{ApiError, ErrorCode},
     field::{BulkMode, TransferKind, TransferMode},
-    operations::transfers::{BatchResult, BatchTransfers, CreateTransfer, Transfer},
+    operations::{
+        system::GetVerdict,
+        transfers::{BatchResult, BatchTransfers, CreateTransfer, Transfer},
+    },
     page::{List, Op},
 };
 use serde_json::{Value, json};
@@ -20,11 +23,14 @@ use super::{
     Create,
     check::{Checked, check, known},
     lines::{Accounts, Reader, VALID, member},
+    twice,
 };
 use crate::{
     bulk::{
-        Batch, Cutter, NOTES, Progress, Rejects, identity,
-        run::{self, Header, Next, Run},
+        Batch, Cutter, NOTES, Progress, Rejects,
+        earlier::Earlier,
+        identity, known_by,
+        run::{Header, Next, Run},
         source::{Record, Source},
     },
     change::{self, Change, Weight},
@@ -96,8 +102,8 @@ pub(super) async fn create(cx: &Cx, client: &Client, args: &Create, source: &Sou
     let mut reader = Reader { accounts: Accounts::new(client), flags: flags(args)? };
     let folder = cx.paths()?.runs();
     let file = source.path.as_ref().and_then(|path| std::fs::canonicalize(path).ok());
-    let before = run::runs_of(&folder, file.as_deref(), client.server())?;
-    let checked = check(cx, source, &mut reader, &before).await?;
+    let earlier = Earlier::new(&folder, client.server())?;
+    let checked = check(cx, source, &mut reader, &earlier.runs_of(file.as_deref())).await?;
     if checked.lines == 0 {
         cx.say(&format!("{} has no lines; nothing was sent", source.name));
         return Ok(());
@@ -125,60 +131,32 @@ pub(super) async fn create(cx: &Cx, client: &Client, args: &Create, source: &Sou
         at: session::local_now(),
     };
     let real = !args.change.dry_run && !cx.globals.as_curl;
-    // sent again as the same run it is made once; under another name, on purpose, once more
-    let same = checked.begins.iter().any(|run| run.id == header.id);
-    let on_purpose = |run: &&Header| args.run.is_some() && run.run != args.run;
-    if real
-        && !checked.named
-        && !same
-        && let Some(before) = checked.begins.iter().rev().find(|run| !on_purpose(run))
-    {
-        return Err(Failure::new(
-            6,
-            format!(
-                "{} begins with the {} line{} that were sent at {}; they would be made twice; nothing was sent",
-                source.name,
-                grouped(before.lines),
-                if before.lines == 1 { "" } else { "s" },
-                before.at
-            ),
-        )
-        .hint("send the new lines alone, give each line an external-id, or say --run with a new name to send all"));
-    }
-    if real
-        && !checked.named
-        && args.run.is_none()
-        && let Some((at, made)) = run::unfinished(&folder, &header)?
-    {
-        return Err(Failure::new(
-            6,
-            format!(
-                "{} was sent at {at} with other lines, of which {} were made and others were not; they would be \
-                 made twice; nothing was sent",
-                source.name,
-                grouped(made)
-            ),
-        )
-        .hint("send the corrected rejects alone, give each line an external-id, or say --run NAME to send all"));
-    }
+    // a dry run says what the real one would, its refusals too
+    let run = match (cx.globals.as_curl, real) {
+        (true, _) => None,
+        (false, real) => {
+            twice::refuse(source, args, &checked, &earlier, &header)?;
+            Some(if real { Run::open(&folder, &header)? } else { Run::look(&folder, &header)? })
+        }
+    };
     let mut sending = Sending {
         cx,
         client,
         change,
         args,
         reader,
-        run: if real { Some(Run::open(&folder, &header)?) } else { None },
+        run,
         id: &header.id,
         sink: Sink::new(cx.style()?, &views::TRANSFERS, true),
-        rejects: if real || args.rejects.is_some() {
-            Some(Rejects::new(source, args.rejects.as_deref())?)
-        } else {
-            None
+        rejects: match cx.globals.as_curl {
+            true => None,
+            false => Some(Rejects::new(source, args.rejects.as_deref())?),
         },
         progress: Progress::new(cx),
         count: Count::default(),
         total: checked.lines,
         batches: checked.batches.len(),
+        rejected: BTreeSet::new(),
         earlier: BTreeSet::new(),
     };
     if let Some(before) = sending.run.as_ref().map(Run::made).filter(|made| *made > 0) {
@@ -203,6 +181,8 @@ struct Sending<'a> {
     count: Count,
     total: u64,
     batches: usize,
+    /// Batches whose refused lines are in our file of rejects.
+    rejected: BTreeSet<u32>,
     /// Files of rejects that earlier runs left.
     earlier: BTreeSet<PathBuf>,
 }
@@ -213,6 +193,12 @@ fn unheard(written: Result<()>) -> Result<()> {
         Err(failure) if failure.is_end_of_output() => Ok(()),
         written => written,
     }
+}
+
+/// Under one key the daemon takes one request.
+fn other_flags() -> Failure {
+    Failure::new(6, "these lines were sent before with other flags; nothing more was sent")
+        .hint("say the same flags as then, or --run NAME to send all lines once more")
 }
 
 impl Sending<'_> {
@@ -281,14 +267,25 @@ impl Sending<'_> {
             }
         };
         let earlier = self.run.as_ref().is_some_and(|run| run.knows(batch.number));
-        if let Some(run) = &mut self.run {
-            run.begun(batch.number, attempt, now)?;
-        }
         let mode = if self.args.atomic { BulkMode::Atomic } else { BulkMode::Independent };
         let items = batch.lines.iter().map(|(_, op)| serde_json::to_value(op)).collect::<Result<_, _>>()?;
         let op = BatchTransfers { mode, items };
+        let body = known_by(&serde_json::to_vec(&op)?);
         let again = if attempt == 0 { String::new() } else { format!("-{attempt}") };
         let key = format!("file-{}-{}{again}", self.id, batch.number);
+        if self.args.change.dry_run
+            && let Some(run) = &self.run
+        {
+            if run.differs(batch.number, attempt, &body) {
+                return Err(other_flags());
+            }
+            if let Some(reply) = self.answer_of(&key).await? {
+                return self.answered(&batch, reply, earlier).await;
+            }
+        }
+        if let Some(run) = &mut self.run {
+            run.begun(batch.number, attempt, &body, now)?;
+        }
         let reply = match self.change.make_under(&op, &key).await {
             Ok(Some(reply)) => reply,
             Ok(None) => return Ok(()),
@@ -297,14 +294,20 @@ impl Sending<'_> {
         self.answered(&batch, reply, earlier).await
     }
 
+    /// What the daemon answered under a key: the real run would be told the same, and a dry run is told
+    /// nothing of keys.
+    async fn answer_of(&self, key: &str) -> Result<Option<Reply<BatchResult>>> {
+        let verdict = self.client.call(&GetVerdict { key: key.to_owned() }).await?;
+        let Some(data) = verdict.data else { return Ok(None) };
+        self.change.only_tried();
+        let answer = serde_json::from_value(data)?;
+        Ok(Some(Reply { answer, request_id: String::new(), etag: None, replayed: true, dry_run: true }))
+    }
+
     /// A batch that was refused as a whole.
     fn failed(&mut self, batch: &Batch<CreateTransfer>, failure: Failure) -> Result<()> {
         if failure.code == Some(ErrorCode::IdempotencyKeyReused) {
-            return Err(Failure::new(
-                6,
-                "these lines were sent before with other flags; nothing more was sent",
-            )
-            .hint("say the same flags as then, or --run NAME to send all lines once more"));
+            return Err(other_flags());
         }
         let items =
             failure.details.get("items").filter(|_| self.args.atomic).and_then(Value::as_array).cloned();
@@ -314,6 +317,7 @@ impl Sending<'_> {
         let aborted = format!("not made, for line {} was refused", of(guilty));
         let message = failure.message.trim_start_matches(&format!("Item {guilty}: "));
         let message = message.trim_end_matches(" Nothing was changed.").to_owned();
+        self.rejected.insert(batch.number);
         for (index, (record, _)) in batch.lines.iter().enumerate() {
             match index == guilty {
                 true => self.refused(record, &ApiError::new(code, message.clone()))?,
@@ -358,12 +362,17 @@ impl Sending<'_> {
                 refused += 1;
                 match &known {
                     // somebody may have corrected them meanwhile, and sent them: they are not offered again
-                    Some(_) => self.count.before += 1,
-                    None => self.refused(record, &error)?,
+                    Some(path) => {
+                        self.count.before += 1;
+                        self.earlier.insert(path.clone());
+                    }
+                    None => {
+                        self.rejected.insert(batch.number);
+                        self.refused(record, &error)?;
+                    }
                 }
             }
         }
-        self.earlier.extend(known);
         if earlier && reply.replayed {
             there += std::mem::take(&mut made);
         }
@@ -438,12 +447,15 @@ impl Sending<'_> {
     /// Says what became of it.
     fn end(mut self, source: &Source, sent: Result<()>) -> Result<()> {
         self.progress.clear();
-        let kept = match self.rejects.take().filter(|rejects| rejects.rows() > 0) {
+        // those of a dry run would be paid by the real run as well, once somebody corrected and sent them
+        let rejects = self.rejects.take().filter(|_| !self.args.change.dry_run);
+        let kept = match rejects.filter(|rejects| rejects.rows() > 0) {
             Some(rejects) => rejects.keep()?,
             None => None,
         };
         if let (Some(run), Some(kept)) = (&mut self.run, &kept) {
-            run.kept(&std::path::absolute(kept)?)?;
+            let batches = std::mem::take(&mut self.rejected).into_iter().collect();
+            run.kept(&std::path::absolute(kept)?, batches, session::local_now())?;
         }
         unheard(match sent.is_ok() && !self.cx.globals.as_curl && !self.cx.style()?.for_people() {
             true => self.sink.end(),
