@@ -362,7 +362,7 @@ impl Choose {
         before.sort();
         if roles.iter().map(RoleName::as_str).eq(before.iter().map(String::as_str)) {
             model.overlay = None;
-            model.say("nothing was changed");
+            Review::say_nothing_changed(model);
             return Vec::new();
         }
         let (user, version) = (user.clone(), user.version);

@@ -6,13 +6,14 @@
 mod anew;
 mod draw;
 mod keys;
+mod left;
 mod meanwhile;
 mod money;
 mod verdict;
 
 use std::time::Duration;
 
-use bursar_shared::{field::UserStatus, operations::users::User};
+use bursar_shared::{field::UserStatus, operations::users::User, time::Timestamp};
 use tui_input::Input;
 
 pub use self::draw::place;
@@ -115,6 +116,10 @@ pub struct Review {
     typed: Input,
     /// Something that one should know before reading on.
     note: Option<String>,
+    /// When it was sent last.
+    sent_at: Option<Timestamp>,
+    /// It was asked to forget it.
+    forgets: bool,
     /// Lines above the first that is shown.
     scroll: usize,
     /// Where it came from, and goes back to.
@@ -148,6 +153,8 @@ impl Review {
             reason: Input::default(),
             typed: Input::default(),
             note: None,
+            sent_at: None,
+            forgets: false,
             scroll: 0,
             form: None,
             takes_back: None,
@@ -272,17 +279,14 @@ impl Review {
         }
     }
 
-    /// What was known before it could be shown is shown now.
+    /// What was known before it could be shown is shown now, or said.
     pub fn come_forward(model: &mut Model) {
+        Self::set_aside(model);
         if Self::is_busy(model) {
             return;
         }
         if let Some(next) = model.after.take() {
             model.overlay = Some(next);
-            model.dirty = true;
-        } else if let Some(mut review) = model.pending.take_if(|review| review.is_judged()) {
-            review.shown = model.tick;
-            model.overlay = Some(Overlay::Review(Box::new(review)));
             model.dirty = true;
         }
     }

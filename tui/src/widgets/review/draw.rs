@@ -37,7 +37,7 @@ impl Review {
             line
         };
         let mut lines = Vec::new();
-        if let Some(note) = &self.note {
+        for note in self.like(model).iter().chain(&self.note) {
             for part in Clean::of(note).wrap(width) {
                 lines.push(vec![Bit { text: part, style: theme.warn }]);
             }
@@ -256,6 +256,7 @@ impl Review {
         let chosen = |on: bool| if on { theme.cursor } else { theme.strong };
         // what is on its way cannot be called back, and what was refused needs no word
         let leave = match (&self.form, choosable || self.fillable() || matches!(self.stage, Stage::Asking)) {
+            _ if matches!(self.stage, Stage::Lost) => "  Later   ",
             (Some(_), true) => "  Back    ",
             (None, true) => "  Cancel  ",
             (_, false) => "  Close   ",
@@ -318,7 +319,11 @@ impl Review {
         if !matches!(self.focus, Focus::Reason | Focus::Amount) {
             all.push(("Y", "copies the command"));
         }
-        all.push(("esc", if self.form.is_some() { "back" } else { "cancels" }));
+        match (&self.stage, &self.form) {
+            (Stage::Lost, _) => all.extend([("D", "forgets it"), ("esc", "later")]),
+            (_, Some(_)) => all.push(("esc", "back")),
+            (_, None) => all.push(("esc", "cancels")),
+        }
         keys(canvas, x + 2, area.y, area.right().saturating_sub(x + 2), &all);
     }
 }
