@@ -42,6 +42,8 @@ pub struct Sum {
     pub debits: i64,
     /// What it held after the last of them.
     pub closing: i64,
+    /// The first of them, by its number in the account.
+    pub first: i64,
     /// The last of them.
     pub last: i64,
     /// Places where entries are missing in between, as a filter leaves them out.
@@ -82,7 +84,7 @@ impl Sum {
             sum.entries = entries.len();
             sum.opening = first.posted - first.change;
             sum.closing = last.posted;
-            sum.last = last.seq;
+            (sum.first, sum.last) = (first.seq, last.seq);
         }
         sum
     }
@@ -395,7 +397,8 @@ fn head(account: &Account, model: &Model, width: u16) -> [Vec<Bit>; 2] {
     [first, second]
 }
 
-/// What adding up came to, in one line: opening + entries = closing.
+/// What adding up came to, in one line: opening + entries = closing. What was read is a window: where it does
+/// not begin with the first entry, or end with the last, it says what was there before it, or after it.
 fn checked(model: &Model, width: u16) -> Vec<Bit> {
     let (theme, sum) = (&model.theme, &model.money.sum);
     let Some(currency) = currency(model) else { return Vec::new() };
@@ -407,7 +410,13 @@ fn checked(model: &Model, width: u16) -> Vec<Bit> {
     let text = |minor| amount(currency, minor);
     let wide = width >= 100;
     if sum.gaps == 0 {
-        let words = if wide { ["opening ", " closing "] } else { ["", " "] };
+        let last = model.money.account.as_ref().map(|account| account.entry_seq);
+        let words = [
+            if sum.first == 1 { "opening " } else { "before " },
+            if last == Some(sum.last) { " closing " } else { " after " },
+        ];
+        // where there is little room, what is wrong needs it
+        let words = if wide || sum.fits() { words } else { ["", " "] };
         line.push(bit(words[0], theme.dim));
         line.push(bit(text(sum.opening), theme.text));
         line.push(bit(format!(" + {} - {} =", text(sum.credits), text(sum.debits)), theme.dim));
@@ -416,7 +425,7 @@ fn checked(model: &Model, width: u16) -> Vec<Bit> {
     } else {
         line.push(bit(format!("in {} out {}", text(sum.credits), text(sum.debits)), theme.text));
     }
-    let rows = number(sum.entries as u64);
+    let rows = counted(sum.entries, "row");
     let account = model.money.account.as_ref();
     // the last entry and the account itself say the same, unless one of them is older
     let ends = account.filter(|account| account.entry_seq == sum.last).map(|account| account.balances.posted);
@@ -431,17 +440,26 @@ fn checked(model: &Model, width: u16) -> Vec<Bit> {
             bit(format!("  {} but the account says {}", theme.glyphs.stop, text(posted)), theme.bad)
         }
         (true, _) if sum.gaps > 0 => bit(
-            format!("  {} {rows} rows fit, {} gaps left by the filter", theme.glyphs.mark, sum.gaps),
+            format!("  {} {rows} fit, {} left by the filter", theme.glyphs.mark, counted(sum.gaps, "gap")),
             theme.good,
         ),
-        (true, _) if wide => bit(
-            format!("  {} re-added here: the balances of all {rows} rows read fit", theme.glyphs.mark),
-            theme.good,
-        ),
-        (true, _) => bit(format!("  {} re-added: {rows} rows fit", theme.glyphs.mark), theme.good),
+        (true, _) => {
+            let text = match (wide, sum.entries == 1) {
+                (true, true) => format!("re-added here: the balance of the {rows} read fits"),
+                (true, false) => format!("re-added here: the balances of all {rows} read fit"),
+                (false, true) => format!("{rows} fits"),
+                (false, false) => format!("{rows} fit"),
+            };
+            bit(format!("  {} {text}", theme.glyphs.mark), theme.good)
+        }
     };
     line.push(says);
     line
+}
+
+/// So many of something, in words.
+fn counted(count: usize, what: &str) -> String {
+    format!("{} {what}{}", number(count as u64), if count == 1 { "" } else { "s" })
 }
 
 /// The currency of the statement.

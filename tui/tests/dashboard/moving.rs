@@ -3,7 +3,7 @@
 
 use bursar_shared::{
     error::{ApiError, ErrorCode},
-    operations::system::VerdictState,
+    operations::{accounts::Account, system::VerdictState},
 };
 use bursar_tui::{
     message::{Alarm, Heard, Input, Msg, Slot},
@@ -36,6 +36,11 @@ fn under_review() -> Desk {
     desk
 }
 
+/// The n-th account while not much has happened in it.
+fn brief(n: u32) -> Account {
+    Account { entry_seq: 40, ..account(n) }
+}
+
 #[test]
 fn a_statement_is_added_up_here() {
     let mut desk = Desk::home(120, 36);
@@ -43,8 +48,32 @@ fn a_statement_is_added_up_here() {
     let text = desk.text();
     assert!(text.contains("Accounts › 1001 Corner coffee › statement"), "{text}");
     assert!(text.contains("re-added here: the balances of all 100 rows read fit"), "{text}");
+    // what was read is a window: it ends with the last entry, and does not begin with the first
+    assert!(text.contains("before ") && text.contains(" closing ") && !text.contains("opening "), "{text}");
     desk.press("G");
-    assert!(desk.text().contains("fit"), "{}", desk.text());
+    let text = desk.text();
+    assert!(
+        text.contains("opening 0.00") && text.contains(" after ") && !text.contains("closing "),
+        "{text}"
+    );
+    // one that is known whole has both ends
+    let mut desk = Desk::home(80, 24);
+    desk.account = brief;
+    desk.press("7 j o");
+    let text = desk.text();
+    assert!(text.contains("opening 0.00") && text.contains(" closing 62.34  ✓ 40 rows fit"), "{text}");
+    // one row, and one gap, are not several
+    desk.press("/ side:debit enter");
+    let text = desk.text();
+    assert!(text.contains("✓ 8 rows fit, 7 gaps left by the filter"), "{text}");
+    let mut desk = Desk::home(120, 36);
+    desk.account = |n| Account { entry_seq: 10, ..account(n) };
+    desk.press("7 j o / side:debit enter");
+    assert!(desk.text().contains("✓ 2 rows fit, 1 gap left by the filter"), "{}", desk.text());
+    desk.account = |n| Account { entry_seq: 5, ..account(n) };
+    desk.press("esc esc 7 j o / side:debit enter");
+    let text = desk.text();
+    assert!(text.contains("before ") && text.contains("the balance of the 1 row read fits"), "{text}");
     // and one that is wrong is said to be
     let mut desk = Desk::home(120, 36);
     desk.falsified = Some(125);
