@@ -118,6 +118,8 @@ pub struct Review {
     note: Option<String>,
     /// When it was sent last.
     sent_at: Option<Timestamp>,
+    /// The daemon is known not to be there: nothing can be sent.
+    offline: bool,
     /// It was asked to forget it.
     forgets: bool,
     /// Lines above the first that is shown.
@@ -154,6 +156,7 @@ impl Review {
             typed: Input::default(),
             note: None,
             sent_at: None,
+            offline: false,
             forgets: false,
             scroll: 0,
             form: None,
@@ -191,6 +194,7 @@ impl Review {
     /// Whether there is something to agree to.
     fn choosable(&self) -> bool {
         match &self.stage {
+            _ if self.offline => false,
             Stage::Ready(Effect::Many(result)) => tally(result).0 > 0,
             // what it would move is not what stands there any more
             Stage::Ready(_) => !(self.meanwhile.stale && self.moves_what_is_there()),
@@ -203,7 +207,7 @@ impl Review {
     /// after it was sent, for what is sent again must be the same.
     fn fillable(&self) -> bool {
         match self.stage {
-            Stage::Ready(_) => self.choosable() || self.meanwhile.stale,
+            Stage::Ready(_) => self.choosable() || self.meanwhile.stale || self.offline,
             Stage::Asking => self.read.is_some(),
             _ => false,
         }
@@ -282,6 +286,7 @@ impl Review {
     /// What was known before it could be shown is shown now, or said.
     pub fn come_forward(model: &mut Model) {
         Self::set_aside(model);
+        Self::see_link(model);
         if Self::is_busy(model) {
             return;
         }

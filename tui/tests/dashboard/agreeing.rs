@@ -249,6 +249,49 @@ fn nothing_is_agreed_to_while_it_is_asked_what_would_happen() {
     assert!(carried(&desk).is_empty(), "{:?}", carried(&desk));
 }
 
+#[test]
+fn nothing_is_agreed_to_while_the_daemon_cannot_be_reached() {
+    let mut desk = sending();
+    desk.press("12.50 tab");
+    assert!(desk.text().contains("✓ the button works"), "{}", desk.text());
+    desk.hear(Heard::Lost(Trouble::Unreachable("connection refused".into())));
+    let text = desk.text();
+    assert!(text.contains("nothing can be sent, and what stands here may be old"), "{text}");
+    assert!(!text.contains("✓ the button works") && !text.contains("this is what will happen"), "{text}");
+    let go = desk.drawn.hits.iter().any(|(_, hit)| *hit == bursar_tui::widgets::canvas::Hit::Button(1));
+    assert!(!go, "{text}");
+    later(&mut desk);
+    desk.press("tab tab tab enter");
+    assert!(carried(&desk).is_empty(), "{}", desk.text());
+    // what was typed is still there when it is back, and it is asked anew what would happen
+    let mut desk = sending();
+    desk.press("12.50 tab");
+    desk.hear(Heard::Lost(Trouble::Unreachable("connection refused".into())));
+    desk.pass(Duration::from_secs(3));
+    let asked = count(&desk, "Rehearse");
+    desk.hear(Heard::Live);
+    assert_eq!(count(&desk, "Rehearse"), asked + 1);
+    assert!(desk.text().contains("✓ the button works"), "{}", desk.text());
+    // the enter that was meant for something else presses nothing
+    desk.press("tab tab enter");
+    assert!(carried(&desk).is_empty() && desk.text().contains("not so fast"), "{}", desk.text());
+    desk.pass(Duration::from_millis(1_100));
+    desk.press("enter");
+    assert_eq!(carried(&desk).len(), 1, "{}", desk.text());
+    // of a person, too
+    let mut desk = Desk::users(80, 24);
+    desk.hear(Heard::Live);
+    desk.press("j S tab");
+    desk.hear(Heard::Lost(Trouble::Unreachable("connection refused".into())));
+    later(&mut desk);
+    desk.press("enter");
+    assert!(
+        carried(&desk).is_empty() && !desk.text().contains("this is what will happen"),
+        "{}",
+        desk.text()
+    );
+}
+
 /// The answer to a change of a person is lost, and its review closed.
 fn left_open() -> Desk {
     let mut desk = Desk::users(120, 36);

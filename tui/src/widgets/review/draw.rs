@@ -127,11 +127,22 @@ impl Review {
         let good = theme.glyphs.good;
         match &self.stage {
             Stage::Asking => bit("asking the daemon what would happen…", theme.dim),
+            Stage::Ready(_) | Stage::Lost if self.offline => bit(
+                format!(
+                    "{} the daemon cannot be reached: nothing can be sent, and what stands here may be old",
+                    theme.glyphs.stop
+                ),
+                theme.bad,
+            ),
             Stage::Ready(_) if self.agreed > 0 && self.choosable() => {
                 bit("this context is protected: press the button once more", theme.warn)
             }
             Stage::Ready(_) if self.meanwhile.stale => {
-                bit("something happened to these accounts: asking again what would happen…", theme.warn)
+                let what = match self.change {
+                    Change::Money(_) => "something happened to these accounts",
+                    _ => "something may have happened meanwhile",
+                };
+                bit(format!("{what}: asking again what would happen…"), theme.warn)
             }
             Stage::Ready(Effect::Many(plan)) if tally(plan).0 == 0 => {
                 bit(format!("{} nobody can be changed like this", theme.glyphs.stop), theme.bad)

@@ -138,7 +138,8 @@ impl Review {
         }
         match review.focus {
             Focus::Amount if !review.choosable() => {
-                model.complain("not so fast: the daemon is being asked what would happen");
+                let why = review.why_not();
+                model.complain(why);
             }
             Focus::Amount if held || !review.is_typed() => {
                 let what = review.typed_name();
@@ -160,6 +161,14 @@ impl Review {
         Vec::new()
     }
 
+    /// Why there is nothing to agree to now.
+    const fn why_not(&self) -> &'static str {
+        match self.offline {
+            true => "the daemon cannot be reached: nothing can be sent",
+            false => "not so fast: the daemon is being asked what would happen",
+        }
+    }
+
     /// The same as a command.
     pub(super) fn command(&self) -> String {
         self.change.clone().because(self.because().ok().flatten()).command()
@@ -177,7 +186,8 @@ impl Review {
         let (tick, now, protection) = (model.tick, model.now, model.place.protection);
         let Some(Overlay::Review(review)) = &mut model.overlay else { return Vec::new() };
         if !review.choosable() {
-            model.complain("not so fast: the daemon is being asked what would happen");
+            let why = review.why_not();
+            model.complain(why);
             return Vec::new();
         }
         if held || tick.saturating_sub(review.shown) < ARM {
