@@ -71,7 +71,8 @@ impl Rows for Account {
         },
         Column {
             title: "NAME",
-            min: 11,
+            // what is held is left out first: the name says which account it is
+            min: 16,
             share: 3,
             right: false,
             shown: true,

@@ -119,6 +119,19 @@ pub fn other(entry: &Entry, model: &Model) -> String {
     }
 }
 
+/// Whom an entry is with, and why, in one column: both are seen where there is little room. That it is no plain
+/// transfer comes first.
+fn with_and_why(entry: &Entry, model: &Model, theme: &Theme) -> Bit {
+    let mut text = other(entry, model);
+    if entry.kind != TransferKind::Transfer {
+        text = format!("{} {text}", entry.kind);
+    }
+    if let Some(why) = transfers::why(entry.reason.as_ref(), &entry.description) {
+        text = format!("{text} {} {why}", theme.glyphs.dot);
+    }
+    Bit { style: kind(entry, theme).style, ..bit(text, theme.text) }
+}
+
 fn kind(entry: &Entry, theme: &Theme) -> Bit {
     let style = match entry.kind {
         TransferKind::Hold => theme.warn,
@@ -144,7 +157,7 @@ impl Rows for Entry {
         Column {
             title: "CHANGE",
             min: 11,
-            share: 1,
+            share: 0,
             right: true,
             shown: true,
             sort: None,
@@ -156,7 +169,7 @@ impl Rows for Entry {
         Column {
             title: "BALANCE",
             min: 11,
-            share: 1,
+            share: 0,
             right: true,
             shown: true,
             sort: None,
@@ -169,34 +182,22 @@ impl Rows for Entry {
             },
         },
         Column {
+            title: "WITH, AND WHY",
+            min: 30,
+            share: 1,
+            right: false,
+            shown: true,
+            sort: None,
+            cell: with_and_why,
+        },
+        Column {
             title: "KIND",
             min: 8,
             share: 0,
             right: false,
-            shown: true,
+            shown: false,
             sort: None,
             cell: |entry, _, theme| kind(entry, theme),
-        },
-        Column {
-            title: "WITH",
-            min: 14,
-            share: 2,
-            right: false,
-            shown: true,
-            sort: None,
-            cell: |entry, model, theme| bit(other(entry, model), theme.text),
-        },
-        Column {
-            title: "REASON",
-            min: 14,
-            share: 3,
-            right: false,
-            shown: true,
-            sort: None,
-            cell: |entry, _, theme| {
-                let why = transfers::why(entry.reason.as_ref(), &entry.description);
-                bit(why.unwrap_or_default(), theme.dim)
-            },
         },
         Column {
             title: "HELD OUT",
@@ -274,6 +275,8 @@ impl Rows for Entry {
             Some(transfer) => lines.extend(transfers::about(transfer, model, width)),
             None => {
                 lines.push(fact("kind", entry.kind.to_string(), theme));
+                lines.push(fact("with", other(entry, model), theme));
+                lines.extend(transfers::words(entry.reason.as_ref(), &entry.description, width, theme));
                 lines.push(fact("when", format!("{}Z", minute(entry.created_at)), theme));
                 lines.push(fact("transfer", entry.transfer_id.to_string(), theme));
             }

@@ -4,6 +4,7 @@
 use bursar_shared::{
     error::{ApiError, ErrorCode},
     operations::{accounts::Account, system::VerdictState},
+    permission::{Permission, Permissions},
 };
 use bursar_tui::{
     message::{Alarm, Heard, Input, Msg, Slot},
@@ -104,6 +105,44 @@ fn opening_and_entries_come_to_closing() {
     let mut first = entry(&account, 1);
     first.posted = first.change + 1;
     assert!(!Sum::of([first].iter()).fits());
+}
+
+#[test]
+fn a_statement_says_whom_it_is_with_and_why_in_every_size() {
+    for (width, height) in [(120, 36), (80, 24)] {
+        let mut desk = Desk::home(width, height);
+        desk.press("7 j o");
+        let text = desk.text();
+        assert!(text.contains("WITH, AND WHY"), "{text}");
+        assert!(
+            text.contains("from 1008 Book cellar · coffee") && text.contains("→ 1009 Refunds · coffee"),
+            "{text}"
+        );
+        // what is no plain transfer is said to be none
+        assert!(text.contains("hold → 1010 Wallet"), "{text}");
+    }
+    // the name of an account is seen where there is little room
+    let mut desk = Desk::home(80, 24);
+    desk.press("7");
+    let rows = desk.text().lines().filter(|line| line.contains("Corner coffee ")).count();
+    assert!(rows >= 2, "{}", desk.text());
+}
+
+#[test]
+fn an_entry_says_whom_it_is_with_and_why_before_its_transfer_is_read() {
+    let mut desk = Desk::home(120, 36);
+    // whoever may not read transfers may read the entries
+    desk.permissions = Permissions::all().minus(Permissions::of(&[Permission::TransfersRead]));
+    desk.sign_out();
+    desk.sign_in();
+    desk.press("7 j o");
+    let text = desk.text();
+    assert!(!text.contains("state     ● posted"), "{text}");
+    for line in
+        ["with      from 1008 Book cellar", "reason    coffee and cake", "for       two lines of words"]
+    {
+        assert!(text.contains(line), "{line}: {text}");
+    }
 }
 
 #[test]
