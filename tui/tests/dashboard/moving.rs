@@ -146,6 +146,14 @@ fn an_entry_says_whom_it_is_with_and_why_before_its_transfer_is_read() {
 }
 
 #[test]
+fn the_number_of_entries_is_parted_like_every_figure() {
+    let mut desk = Desk::home(120, 36);
+    desk.account = |n| Account { entry_seq: 40_028, ..account(n) };
+    desk.press("7 j");
+    assert!(desk.text().contains("ENTRIES 40,028"), "{}", desk.text());
+}
+
+#[test]
 fn back_from_a_statement_the_accounts_are_as_they_were() {
     let mut desk = Desk::home(120, 36);
     desk.press("7 / status:active enter j j");
@@ -196,6 +204,10 @@ fn money_moves_only_when_its_amount_was_typed() {
     assert_eq!(held.balances.posted, account(1).balances.posted - 1_250);
     // a reversal is no undo
     desk.press("Z");
+    let size = desk.model.size;
+    desk.resize(80, 24);
+    assert!(desk.text().contains("✖ cannot be undone"), "{}", desk.text());
+    desk.resize(size.0, size.1);
     assert!(desk.text().contains("cannot be undone"), "{}", desk.text());
 }
 
