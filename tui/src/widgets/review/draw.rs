@@ -327,13 +327,13 @@ impl Review {
         } else if self.change.takes_reason() && self.fillable() {
             all.push(("r", "reason"));
         }
-        if !matches!(self.focus, Focus::Reason | Focus::Amount) {
-            all.push(("Y", "copies the command"));
-        }
-        match (&self.stage, &self.form) {
-            (Stage::Lost, _) => all.extend([("D", "forgets it"), ("esc", "later")]),
-            (_, Some(_)) => all.push(("esc", "back")),
-            (_, None) => all.push(("esc", "cancels")),
+        if matches!(self.stage, Stage::Lost) {
+            all.extend([("D", "forgets it"), ("esc", "later"), ("Y", "copies the command")]);
+        } else {
+            if !matches!(self.focus, Focus::Reason | Focus::Amount) {
+                all.push(("Y", "copies the command"));
+            }
+            all.push(("esc", if self.form.is_some() { "back" } else { "cancels" }));
         }
         keys(canvas, x + 2, area.y, area.right().saturating_sub(x + 2), &all);
     }
