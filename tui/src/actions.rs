@@ -152,6 +152,8 @@ deeds! {
     Verify,
     /// What was changed from here, and how it is undone.
     Undo,
+    /// A change that has no answer.
+    Unanswered,
     /// What went wrong last.
     Error,
     /// Search every action.
@@ -329,6 +331,7 @@ actions! {
     EndSession  "session.end"      "sessions revoke"    "end session"      ["K"]             Change 70 endable end_command, "Ends this one session.", undo "nothing: they sign in again";
     EndAll      "session.end-all"  "sessions revoke --user" "end all of person" ["A"]        Change 55 all_endable end_all_command, "Ends all sessions of the person of this one.", undo "nothing: they sign in again";
     Undo        "app.undo"         "undo"               "undo"             ["Z"]             Everywhere 0 undoable none, "Shows what was changed from here, and undoes it after a review.", undo "it is itself a change";
+    Unanswered  "app.unanswered"   "pending list"       "unanswered"       ["a"] Everywhere 93 has_unanswered unanswered_command, "Opens a change that was sent and left without an answer: asks what became of it, then whether to send it again.";
     Error       "app.error"        "error"              "last error"       ["!"]             Everywhere 15 has_error none, "Shows what went wrong last, with its request id.";
     Palette     "app.palette"      "command"            "command"          [":" "^p"]        Everywhere 22 signed_in none, "Finds any action by its words; `users status:active` goes there.";
     Help        "app.help"         "help"               "help"             ["?" "f1"]        Everywhere 100 always none, "Shows the keys of this screen.";

@@ -112,7 +112,8 @@ pub(crate) async fn run(start: Start) -> io::Result<Left> {
         tasks.ask(model.tickets.issue(Slot::Session), Request::Who);
     }
     let ended = stay(&mut sources, &mut model, &mut tasks, &mut screen).await;
-    let unsettled = model.left_behind || Review::unsettled(&model);
+    let mut unsettled = std::mem::take(&mut model.left_behind);
+    unsettled.extend(Review::open_titles(&model));
     match ended {
         Ok(exit) => Ok(Left { exit, unsettled }),
         // a terminal that is gone fails to take a frame before the signal that says so is seen
@@ -259,6 +260,7 @@ fn step(
             Task::Copy(text) => screen.copy(&text)?,
             Task::Mouse(on) => screen.mouse(on)?,
             Task::Stop => stops = true,
+            Task::Forget(key) => tasks.forget(&key),
             Task::Quit(exit) => model.exit = Some(exit),
         }
     }

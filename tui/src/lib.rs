@@ -75,7 +75,7 @@ pub trait Host: Send + Sync {
     /// Why it cannot be written; it is not sent then.
     fn write_down(&self, client: &Client, change: &Sending<'_>) -> Result<bool, String>;
 
-    /// A change has a verdict, and needs not be remembered any more.
+    /// A change has a verdict, or was given up, and needs not be remembered any more.
     fn judged(&self, key: &str);
 
     /// The contexts that the person has.
@@ -124,12 +124,12 @@ pub struct Start {
 }
 
 /// How the dashboard was left.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Left {
     /// Why it ended.
     pub exit: Exit,
-    /// A change was sent, and what became of it was not known by then.
-    pub unsettled: bool,
+    /// Changes that were sent, and what became of them was not known by then: each in a few words.
+    pub unsettled: Vec<String>,
 }
 
 /// Opens the dashboard on standard output and stays until the person leaves or a signal ends it.

@@ -549,6 +549,8 @@ pub enum Task {
     Mouse(bool),
     /// Give the terminal back and stop, until the shell says to go on.
     Stop,
+    /// A change that nobody knows the outcome of is not remembered any more, by its key.
+    Forget(String),
     /// End.
     Quit(Exit),
 }

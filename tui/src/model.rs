@@ -273,8 +273,12 @@ pub struct Model {
     pub overlay: Option<Overlay>,
     /// What is shown as soon as nothing else lies over the screen.
     pub after: Option<Overlay>,
-    /// A change whose outcome nobody knows yet, or has seen yet.
+    /// A change whose outcome nobody knows yet; it is asked for, and there is no other one meanwhile.
     pub pending: Option<Review>,
+    /// Changes that were left: the daemon knows nothing of them, or nobody has seen that they were refused.
+    pub unanswered: Vec<Review>,
+    /// Who made them, when nobody is signed in.
+    pub unanswered_of: Option<UserId>,
     /// What was typed into a form when the session ended, and by whom.
     pub draft: Option<(UserId, Box<Form>)>,
     /// What was changed from here, newest first.
@@ -331,8 +335,9 @@ pub struct Model {
     pub ahead: Vec<Do>,
     /// Leaving was asked about.
     pub quitting: bool,
-    /// A session ended while nobody knew what had become of a change.
-    pub left_behind: bool,
+    /// Changes, in a few words each, whose outcome nobody knew when somebody else signed in, or another
+    /// daemon was gone to.
+    pub left_behind: Vec<String>,
     /// The end.
     pub exit: Option<Exit>,
 }
@@ -360,6 +365,8 @@ impl Model {
             overlay: None,
             after: None,
             pending: None,
+            unanswered: Vec::new(),
+            unanswered_of: None,
             draft: None,
             journal: VecDeque::new(),
             last_trouble: None,
@@ -388,7 +395,7 @@ impl Model {
             repaint: false,
             ahead: Vec::new(),
             quitting: false,
-            left_behind: false,
+            left_behind: Vec::new(),
             exit: None,
         }
     }

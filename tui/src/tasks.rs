@@ -154,6 +154,11 @@ impl Tasks {
         })
     }
 
+    /// A change needs not be remembered any more.
+    pub(crate) fn forget(&self, key: &str) {
+        self.host.judged(key);
+    }
+
     /// Gives up what a slot waits for.
     pub(crate) fn drop(&mut self, slot: Slot) {
         if let Some(task) = self.requests.remove(&slot) {

@@ -323,7 +323,7 @@ pub(crate) fn sign_out(model: &mut Model) -> Vec<Task> {
 
 /// Nobody is signed in any more.
 pub(crate) fn end_session(model: &mut Model, notice: &str) -> Vec<Task> {
-    model.left_behind |= Review::unsettled(model);
+    Review::wait_for(model, model.who.as_ref().map(|who| who.user.id));
     let who = model.who.take().map(|who| (who.user.id, who.user.email.as_str().to_owned()));
     let typed = match model.overlay.take() {
         Some(Overlay::Form(form)) => Some(form),
@@ -345,7 +345,10 @@ pub(crate) fn end_session(model: &mut Model, notice: &str) -> Vec<Task> {
     model.screen = Screen::Login;
     model.login.busy = None;
     model.login.problem = None;
-    let behind = if model.left_behind { "; a change has no known outcome: bursar pending list" } else { "" };
+    let behind = match Review::unsettled(model) || !model.left_behind.is_empty() {
+        true => "; a change has no known outcome: bursar pending list",
+        false => "",
+    };
     model.login.notice = Some(format!("{notice}{behind}"));
     model.login.set_email(&email);
     model.forget();

@@ -94,8 +94,8 @@ fn show(cx: &Cx, client: Client, place: Place, email: Option<String>) -> Result<
         let left = bursar_tui::run(start)
             .await
             .map_err(|wrong| Failure::new(1, format!("the terminal cannot be used: {wrong}")))?;
-        if left.unsettled {
-            output::say(&last_words(cx));
+        if !left.unsettled.is_empty() {
+            output::say(&last_words(cx, &left.unsettled));
         }
         match left.exit {
             Exit::Quit => Ok(()),
@@ -120,15 +120,17 @@ fn settings(cx: &Cx) -> Result<(Look, Keymap)> {
     Ok((look, Keymap::new(&set.keys).map_err(wrong)?))
 }
 
-/// What is to be done about a change that nobody knows the outcome of.
-fn last_words(cx: &Cx) -> String {
+/// What is to be done about changes that nobody knows the outcome of.
+fn last_words(cx: &Cx, unsettled: &[String]) -> String {
     let written = cx.paths().is_ok_and(|paths| Journal::new(&paths).all().is_ok_and(|all| !all.is_empty()));
     let next = if written {
         "bursar pending list shows it, bursar pending resume finds out and finishes it"
     } else {
         "look whether it was made before you make it again"
     };
-    format!("a change was sent and its answer never came; {next}")
+    let which: String =
+        unsettled.iter().map(|one| format!("\n  {}", bursar_shared::text::clean(one))).collect();
+    format!("a change was sent and its answer never came; {next}:{which}")
 }
 
 /// What may be done to a daemon, in the dashboard's words.

@@ -215,6 +215,7 @@ async fn a_change_whose_dashboard_died_before_the_answer_is_finished_by_the_comm
     terminal.signal("TERM");
     assert_eq!(terminal.ends_sane(), 143);
     assert!(terminal.text().contains("bursar pending list shows it"), "{}", terminal.text());
+    assert!(terminal.text().contains("suspend bob@example.com"), "{}", terminal.text());
     line.lossy.store(false, Ordering::Relaxed);
     let pending = home.run(&["pending", "list", "-o", "jsonl"]).json();
     assert!(pending["target"].as_str().unwrap().ends_with("/suspend"), "{pending}");

@@ -197,6 +197,15 @@ pub(super) fn undoable(model: &Model) -> State {
     }
 }
 
+/// Whether a change was left whose outcome nobody knows, or has seen.
+pub(super) fn has_unanswered(model: &Model) -> State {
+    match signed_in(model) {
+        State::On if model.pending.is_none() && model.unanswered.is_empty() => State::Absent,
+        State::On if model.is_offline() => State::Off(GONE),
+        other => other,
+    }
+}
+
 pub(super) fn has_error(model: &Model) -> State {
     if model.last_trouble.is_some() { State::On } else { State::Absent }
 }
@@ -440,6 +449,10 @@ pub(super) fn sessions_command(model: &Model) -> Option<String> {
 
 pub(super) fn verify_command(_: &Model) -> Option<String> {
     Some("bursar audit verify".to_owned())
+}
+
+pub(super) fn unanswered_command(_: &Model) -> Option<String> {
+    Some("bursar pending list".to_owned())
 }
 
 pub(super) fn stats_command(_: &Model) -> Option<String> {

@@ -14,7 +14,7 @@ use crate::{
     look::Theme,
     message::Request,
     model::Model,
-    text::{amount, amount_in, minute, stamp},
+    text::{amount, amount_in, minute, number, stamp},
     widgets::canvas::{Bit, bit},
     window::Row,
 };
@@ -71,7 +71,8 @@ impl Rows for Account {
         },
         Column {
             title: "NAME",
-            min: 11,
+            // what is held is left out first: the name says which account it is
+            min: 16,
             share: 3,
             right: false,
             shown: true,
@@ -165,7 +166,7 @@ impl Rows for Account {
             right: true,
             shown: false,
             sort: None,
-            cell: |account, _, theme| bit(account.entry_seq.to_string(), theme.dim),
+            cell: |account, _, theme| bit(number(account.entry_seq.unsigned_abs()), theme.dim),
         },
         Column {
             title: "CREATED",
@@ -297,7 +298,7 @@ fn limits(account: &Account, model: &Model) -> Vec<Vec<Bit>> {
 /// The latest that happened to it.
 fn latest(account: &Account, model: &Model, width: u16) -> Vec<Vec<Bit>> {
     let theme = &model.theme;
-    let mut title = vec![bit(format!("ENTRIES {}", account.entry_seq), theme.accent)];
+    let mut title = vec![bit(format!("ENTRIES {}", number(account.entry_seq.unsigned_abs())), theme.accent)];
     title.extend([bit("  o", theme.key), bit(" statement", theme.dim)]);
     let mut lines = vec![title];
     let key = beside_key(account);

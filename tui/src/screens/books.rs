@@ -12,7 +12,10 @@ use crate::{
     look::Theme,
     model::Model,
     text::{Clean, amount, clock, lasted, number},
-    widgets::canvas::{Bit, Canvas, bit},
+    widgets::{
+        canvas::{Bit, Canvas, bit},
+        review::Review,
+    },
 };
 
 /// Holds that end within this need somebody.
@@ -43,8 +46,10 @@ pub fn draw(canvas: &mut Canvas<'_>, model: &Model, area: Rect) {
     if area.height == 2 {
         let mut line: Vec<Bit> = Vec::new();
         for one in needs.into_iter().chain(fine) {
-            if !line.is_empty() {
-                line.push(bit(format!(" {} ", theme.glyphs.dot), theme.rule));
+            match line.last() {
+                None => {}
+                Some(before) if before.text.as_str().ends_with(':') => line.push(bit(" ", theme.text)),
+                Some(_) => line.push(bit(format!(" {} ", theme.glyphs.dot), theme.rule)),
             }
             line.push(one);
         }
@@ -97,6 +102,11 @@ fn lines(books: &Books, model: &Model) -> (Vec<Bit>, Vec<Bit>) {
     let theme = &model.theme;
     let checks = model.keys.key_of(Do::VerifyBooks);
     let (mut needs, mut fine) = (Vec::new(), Vec::new());
+    let open = Review::open_titles(model);
+    if let Some(first) = open.first() {
+        let text = format!("{} {}:", theme.glyphs.stop, Review::count(open.len()));
+        needs.extend([bit(text, theme.bad), bit(first.clone(), theme.text)]);
+    }
     if let Some((report, _)) = model.money.verified.as_ref().filter(|(report, _)| !report.ok) {
         let count = number(report.problems.len() as u64);
         needs.push(bit(format!("{} {count} problems found by {checks}", theme.glyphs.stop), theme.bad));

@@ -42,6 +42,8 @@ pub struct Sum {
     pub debits: i64,
     /// What it held after the last of them.
     pub closing: i64,
+    /// The first of them, by its number in the account.
+    pub first: i64,
     /// The last of them.
     pub last: i64,
     /// Places where entries are missing in between, as a filter leaves them out.
@@ -82,7 +84,7 @@ impl Sum {
             sum.entries = entries.len();
             sum.opening = first.posted - first.change;
             sum.closing = last.posted;
-            sum.last = last.seq;
+            (sum.first, sum.last) = (first.seq, last.seq);
         }
         sum
     }
@@ -117,6 +119,19 @@ pub fn other(entry: &Entry, model: &Model) -> String {
     }
 }
 
+/// Whom an entry is with, and why, in one column: both are seen where there is little room. That it is no plain
+/// transfer comes first.
+fn with_and_why(entry: &Entry, model: &Model, theme: &Theme) -> Bit {
+    let mut text = other(entry, model);
+    if entry.kind != TransferKind::Transfer {
+        text = format!("{} {text}", entry.kind);
+    }
+    if let Some(why) = transfers::why(entry.reason.as_ref(), &entry.description) {
+        text = format!("{text} {} {why}", theme.glyphs.dot);
+    }
+    Bit { style: kind(entry, theme).style, ..bit(text, theme.text) }
+}
+
 fn kind(entry: &Entry, theme: &Theme) -> Bit {
     let style = match entry.kind {
         TransferKind::Hold => theme.warn,
@@ -142,7 +157,7 @@ impl Rows for Entry {
         Column {
             title: "CHANGE",
             min: 11,
-            share: 1,
+            share: 0,
             right: true,
             shown: true,
             sort: None,
@@ -154,7 +169,7 @@ impl Rows for Entry {
         Column {
             title: "BALANCE",
             min: 11,
-            share: 1,
+            share: 0,
             right: true,
             shown: true,
             sort: None,
@@ -167,34 +182,22 @@ impl Rows for Entry {
             },
         },
         Column {
+            title: "WITH, AND WHY",
+            min: 30,
+            share: 1,
+            right: false,
+            shown: true,
+            sort: None,
+            cell: with_and_why,
+        },
+        Column {
             title: "KIND",
             min: 8,
             share: 0,
             right: false,
-            shown: true,
+            shown: false,
             sort: None,
             cell: |entry, _, theme| kind(entry, theme),
-        },
-        Column {
-            title: "WITH",
-            min: 14,
-            share: 2,
-            right: false,
-            shown: true,
-            sort: None,
-            cell: |entry, model, theme| bit(other(entry, model), theme.text),
-        },
-        Column {
-            title: "REASON",
-            min: 14,
-            share: 3,
-            right: false,
-            shown: true,
-            sort: None,
-            cell: |entry, _, theme| {
-                let why = transfers::why(entry.reason.as_ref(), &entry.description);
-                bit(why.unwrap_or_default(), theme.dim)
-            },
         },
         Column {
             title: "HELD OUT",
@@ -272,6 +275,8 @@ impl Rows for Entry {
             Some(transfer) => lines.extend(transfers::about(transfer, model, width)),
             None => {
                 lines.push(fact("kind", entry.kind.to_string(), theme));
+                lines.push(fact("with", other(entry, model), theme));
+                lines.extend(transfers::words(entry.reason.as_ref(), &entry.description, width, theme));
                 lines.push(fact("when", format!("{}Z", minute(entry.created_at)), theme));
                 lines.push(fact("transfer", entry.transfer_id.to_string(), theme));
             }
@@ -395,7 +400,8 @@ fn head(account: &Account, model: &Model, width: u16) -> [Vec<Bit>; 2] {
     [first, second]
 }
 
-/// What adding up came to, in one line: opening + entries = closing.
+/// What adding up came to, in one line: opening + entries = closing. What was read is a window: where it does
+/// not begin with the first entry, or end with the last, it says what was there before it, or after it.
 fn checked(model: &Model, width: u16) -> Vec<Bit> {
     let (theme, sum) = (&model.theme, &model.money.sum);
     let Some(currency) = currency(model) else { return Vec::new() };
@@ -407,7 +413,13 @@ fn checked(model: &Model, width: u16) -> Vec<Bit> {
     let text = |minor| amount(currency, minor);
     let wide = width >= 100;
     if sum.gaps == 0 {
-        let words = if wide { ["opening ", " closing "] } else { ["", " "] };
+        let last = model.money.account.as_ref().map(|account| account.entry_seq);
+        let words = [
+            if sum.first == 1 { "opening " } else { "before " },
+            if last == Some(sum.last) { " closing " } else { " after " },
+        ];
+        // where there is little room, what is wrong needs it
+        let words = if wide || sum.fits() { words } else { ["", " "] };
         line.push(bit(words[0], theme.dim));
         line.push(bit(text(sum.opening), theme.text));
         line.push(bit(format!(" + {} - {} =", text(sum.credits), text(sum.debits)), theme.dim));
@@ -416,7 +428,7 @@ fn checked(model: &Model, width: u16) -> Vec<Bit> {
     } else {
         line.push(bit(format!("in {} out {}", text(sum.credits), text(sum.debits)), theme.text));
     }
-    let rows = number(sum.entries as u64);
+    let rows = counted(sum.entries, "row");
     let account = model.money.account.as_ref();
     // the last entry and the account itself say the same, unless one of them is older
     let ends = account.filter(|account| account.entry_seq == sum.last).map(|account| account.balances.posted);
@@ -431,17 +443,26 @@ fn checked(model: &Model, width: u16) -> Vec<Bit> {
             bit(format!("  {} but the account says {}", theme.glyphs.stop, text(posted)), theme.bad)
         }
         (true, _) if sum.gaps > 0 => bit(
-            format!("  {} {rows} rows fit, {} gaps left by the filter", theme.glyphs.mark, sum.gaps),
+            format!("  {} {rows} fit, {} left by the filter", theme.glyphs.mark, counted(sum.gaps, "gap")),
             theme.good,
         ),
-        (true, _) if wide => bit(
-            format!("  {} re-added here: the balances of all {rows} rows read fit", theme.glyphs.mark),
-            theme.good,
-        ),
-        (true, _) => bit(format!("  {} re-added: {rows} rows fit", theme.glyphs.mark), theme.good),
+        (true, _) => {
+            let text = match (wide, sum.entries == 1) {
+                (true, true) => format!("re-added here: the balance of the {rows} read fits"),
+                (true, false) => format!("re-added here: the balances of all {rows} read fit"),
+                (false, true) => format!("{rows} fits"),
+                (false, false) => format!("{rows} fit"),
+            };
+            bit(format!("  {} {text}", theme.glyphs.mark), theme.good)
+        }
     };
     line.push(says);
     line
+}
+
+/// So many of something, in words.
+fn counted(count: usize, what: &str) -> String {
+    format!("{} {what}{}", number(count as u64), if count == 1 { "" } else { "s" })
 }
 
 /// The currency of the statement.

@@ -178,6 +178,23 @@ pub fn why(reason: Option<&Reason>, description: &Note) -> Option<String> {
     reason.or(first).filter(|text| !text.is_empty())
 }
 
+/// Why it was done and what for, line by line.
+pub fn words(reason: Option<&Reason>, description: &Note, width: u16, theme: &Theme) -> Vec<Vec<Bit>> {
+    let room = usize::from(width).saturating_sub(12).max(8);
+    let texts = [
+        ("reason", reason.map(|reason| reason.as_str().to_owned())),
+        ("for", Some(description.as_str().replace('\n', " ")).filter(|text| !text.is_empty())),
+    ];
+    let mut lines = Vec::new();
+    for (name, text) in texts {
+        for (at, part) in text.iter().flat_map(|text| Clean::of(text).wrap(room)).enumerate() {
+            let name = if at == 0 { name } else { "" };
+            lines.push(vec![bit(format!("{name:<10}"), theme.dim), Bit { text: part, style: theme.text }]);
+        }
+    }
+    lines
+}
+
 /// Everything about a transfer: the first block is what one looks for.
 pub fn about(transfer: &Transfer, model: &Model, width: u16) -> Vec<Vec<Bit>> {
     let theme = &model.theme;
@@ -202,17 +219,7 @@ pub fn about(transfer: &Transfer, model: &Model, width: u16) -> Vec<Vec<Bit>> {
         let text = format!("{}, {} left", amount(currency, transfer.reversed_amount), amount(currency, left));
         lines.push(fact("reversed", text, theme));
     }
-    let room = usize::from(width).saturating_sub(12).max(8);
-    let texts = [
-        ("reason", transfer.reason.as_ref().map(|reason| reason.as_str().to_owned())),
-        ("for", Some(transfer.description.as_str().replace('\n', " ")).filter(|text| !text.is_empty())),
-    ];
-    for (name, text) in texts {
-        for (at, part) in text.iter().flat_map(|text| Clean::of(text).wrap(room)).enumerate() {
-            let name = if at == 0 { name } else { "" };
-            lines.push(named(name, Bit { text: part, style: theme.text }));
-        }
-    }
+    lines.extend(words(transfer.reason.as_ref(), &transfer.description, width, theme));
     if let (TransferKind::Hold, Some(at)) = (transfer.kind, transfer.expires_at) {
         lines.push(fact("until", format!("{}Z", minute(at)), theme));
     }

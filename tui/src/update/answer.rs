@@ -103,6 +103,9 @@ fn took(model: &mut Model, ticket: Ticket, answer: Answer) -> Vec<Task> {
             if let Some((_, form)) = model.draft.take().filter(|(whose, _)| *whose == user.id) {
                 model.overlay = Some(Overlay::Form(form));
             }
+            if model.unanswered_of.take_if(|whose| *whose != user.id).is_some() {
+                Review::leave_behind(model);
+            }
             model.who = Some(Who { user: *user, permissions: capabilities.permissions });
             if model.may(Permission::UsersRead) {
                 model.sessions.include = vec!["user"];

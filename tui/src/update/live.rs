@@ -83,6 +83,7 @@ pub(super) fn online(model: &mut Model) -> Vec<Task> {
     let mut tasks = load(model);
     tasks.extend(rights::ask(model));
     tasks.extend(Review::resolve(model));
+    tasks.extend(Review::back(model));
     if !model.streaming {
         // not to wait until it tries again by itself
         tasks.extend(follow(model));

@@ -61,6 +61,7 @@ pub fn perform(model: &mut Model, what: Do) -> Vec<Task> {
         Do::Columns => Choose::columns(model),
         Do::Menu => Choose::menu(model),
         Do::Undo => Choose::undo(model),
+        Do::Unanswered => return Review::reopen(model),
         Do::Mark => {
             model.users.list.window.toggle_mark();
             model.users.list.window.step(1);
@@ -456,6 +457,7 @@ const MOST: usize = 1_000;
 /// Another daemon is talked to from now on.
 pub(crate) fn switched(model: &mut Model, opened: crate::model::Opened) -> Vec<Task> {
     let mut tasks = end_session(model, "");
+    Review::leave_behind(model);
     // it was about people of the other daemon
     model.draft = None;
     model.return_to = None;

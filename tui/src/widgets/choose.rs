@@ -362,7 +362,7 @@ impl Choose {
         before.sort();
         if roles.iter().map(RoleName::as_str).eq(before.iter().map(String::as_str)) {
             model.overlay = None;
-            model.say("nothing was changed");
+            Review::say_nothing_changed(model);
             return Vec::new();
         }
         let (user, version) = (user.clone(), user.version);
@@ -420,8 +420,12 @@ impl Choose {
             let text = Clean::of(&item.text);
             let cells = u16::try_from(text.width() + sign.chars().count() + 2).unwrap_or(room).min(room);
             let left = [bit(sign, theme.mark), bit(item.text.clone(), style)];
-            canvas.line(inside.x + 3, y, room, &left);
-            canvas.line_right(inside.right().saturating_sub(2), y, room.saturating_sub(cells), &[right]);
+            // why not is read whole, unless it needs more than half of the line
+            let needed = u16::try_from(right.text.width()).unwrap_or(room).min(room / 2);
+            let beside = room.saturating_sub(cells).max(needed);
+            let gap = if needed > 0 { 2 } else { 0 };
+            canvas.line(inside.x + 3, y, room.saturating_sub(needed + gap), &left);
+            canvas.line_right(inside.right().saturating_sub(2), y, beside, &[right]);
             if at == self.at {
                 canvas.restyle(place, theme.cursor);
                 canvas.text(inside.x + 1, y, 1, &Clean::fixed(theme.glyphs.cursor), theme.cursor);

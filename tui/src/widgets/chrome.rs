@@ -4,7 +4,8 @@ use ratatui::layout::Rect;
 
 use super::{
     canvas::{Bit, Canvas, Hit, bit},
-    overlay::keys,
+    overlay::{Overlay, keys},
+    review::Review,
 };
 use crate::{
     actions::{ACTIONS, Do, State, following},
@@ -233,6 +234,7 @@ fn status(canvas: &mut Canvas<'_>, model: &Model, area: Rect) {
             words.push(bit(text, theme.warn));
         }
         words.extend(newer(model));
+        words.extend(unanswered(model));
         for (at, word) in words.into_iter().enumerate() {
             if at > 0 {
                 bits.push(bit(Clean::of(&dot), theme.dim));
@@ -250,6 +252,21 @@ fn status(canvas: &mut Canvas<'_>, model: &Model, area: Rect) {
     if let Some(word) = beside {
         canvas.line_right(area.right().saturating_sub(1), area.y, room, &[word]);
     }
+}
+
+/// Changes that were left without an answer, and the key that opens them.
+fn unanswered(model: &Model) -> Option<Bit> {
+    if matches!(model.overlay, Some(Overlay::Review(_))) {
+        return None;
+    }
+    let key = model.keys.key_of(Do::Unanswered);
+    let open = Review::open_titles(model).len();
+    let text = match (open, model.unanswered.len()) {
+        (0, 0) => return None,
+        (0, _) => format!("{} a change was refused ({key})", model.theme.glyphs.stop),
+        (open, _) => format!("{} {} ({key})", model.theme.glyphs.stop, Review::count(open)),
+    };
+    Some(bit(text, model.theme.warn))
 }
 
 /// How many rows came to the list since it was read.

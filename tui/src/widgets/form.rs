@@ -404,7 +404,7 @@ impl Form {
                     form.leaving = true;
                 } else {
                     model.overlay = None;
-                    model.say("nothing was changed");
+                    Review::say_nothing_changed(model);
                 }
             }
             (true, Code::Char('s')) => return Self::submit(model),

@@ -6,13 +6,14 @@
 mod anew;
 mod draw;
 mod keys;
+mod left;
 mod meanwhile;
 mod money;
 mod verdict;
 
 use std::time::Duration;
 
-use bursar_shared::{field::UserStatus, operations::users::User};
+use bursar_shared::{field::UserStatus, operations::users::User, time::Timestamp};
 use tui_input::Input;
 
 pub use self::draw::place;
@@ -115,6 +116,12 @@ pub struct Review {
     typed: Input,
     /// Something that one should know before reading on.
     note: Option<String>,
+    /// When it was sent last.
+    sent_at: Option<Timestamp>,
+    /// The daemon is known not to be there: nothing can be sent.
+    offline: bool,
+    /// It was asked to forget it.
+    forgets: bool,
     /// Lines above the first that is shown.
     scroll: usize,
     /// Where it came from, and goes back to.
@@ -148,6 +155,9 @@ impl Review {
             reason: Input::default(),
             typed: Input::default(),
             note: None,
+            sent_at: None,
+            offline: false,
+            forgets: false,
             scroll: 0,
             form: None,
             takes_back: None,
@@ -184,6 +194,7 @@ impl Review {
     /// Whether there is something to agree to.
     fn choosable(&self) -> bool {
         match &self.stage {
+            _ if self.offline => false,
             Stage::Ready(Effect::Many(result)) => tally(result).0 > 0,
             // what it would move is not what stands there any more
             Stage::Ready(_) => !(self.meanwhile.stale && self.moves_what_is_there()),
@@ -196,7 +207,7 @@ impl Review {
     /// after it was sent, for what is sent again must be the same.
     fn fillable(&self) -> bool {
         match self.stage {
-            Stage::Ready(_) => self.choosable() || self.meanwhile.stale,
+            Stage::Ready(_) => self.choosable() || self.meanwhile.stale || self.offline,
             Stage::Asking => self.read.is_some(),
             _ => false,
         }
@@ -272,17 +283,15 @@ impl Review {
         }
     }
 
-    /// What was known before it could be shown is shown now.
+    /// What was known before it could be shown is shown now, or said.
     pub fn come_forward(model: &mut Model) {
+        Self::set_aside(model);
+        Self::see_link(model);
         if Self::is_busy(model) {
             return;
         }
         if let Some(next) = model.after.take() {
             model.overlay = Some(next);
-            model.dirty = true;
-        } else if let Some(mut review) = model.pending.take_if(|review| review.is_judged()) {
-            review.shown = model.tick;
-            model.overlay = Some(Overlay::Review(Box::new(review)));
             model.dirty = true;
         }
     }

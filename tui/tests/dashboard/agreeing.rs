@@ -10,6 +10,7 @@ use bursar_tui::{
     Keymap,
     change::Effect,
     message::{Alarm, Answer, Heard, Input, Msg, Request, Slot, Trouble},
+    widgets::review::Review,
 };
 
 use crate::{
@@ -248,6 +249,49 @@ fn nothing_is_agreed_to_while_it_is_asked_what_would_happen() {
     assert!(carried(&desk).is_empty(), "{:?}", carried(&desk));
 }
 
+#[test]
+fn nothing_is_agreed_to_while_the_daemon_cannot_be_reached() {
+    let mut desk = sending();
+    desk.press("12.50 tab");
+    assert!(desk.text().contains("✓ the button works"), "{}", desk.text());
+    desk.hear(Heard::Lost(Trouble::Unreachable("connection refused".into())));
+    let text = desk.text();
+    assert!(text.contains("nothing can be sent, and what stands here may be old"), "{text}");
+    assert!(!text.contains("✓ the button works") && !text.contains("this is what will happen"), "{text}");
+    let go = desk.drawn.hits.iter().any(|(_, hit)| *hit == bursar_tui::widgets::canvas::Hit::Button(1));
+    assert!(!go, "{text}");
+    later(&mut desk);
+    desk.press("tab tab tab enter");
+    assert!(carried(&desk).is_empty(), "{}", desk.text());
+    // what was typed is still there when it is back, and it is asked anew what would happen
+    let mut desk = sending();
+    desk.press("12.50 tab");
+    desk.hear(Heard::Lost(Trouble::Unreachable("connection refused".into())));
+    desk.pass(Duration::from_secs(3));
+    let asked = count(&desk, "Rehearse");
+    desk.hear(Heard::Live);
+    assert_eq!(count(&desk, "Rehearse"), asked + 1);
+    assert!(desk.text().contains("✓ the button works"), "{}", desk.text());
+    // the enter that was meant for something else presses nothing
+    desk.press("tab tab enter");
+    assert!(carried(&desk).is_empty() && desk.text().contains("not so fast"), "{}", desk.text());
+    desk.pass(Duration::from_millis(1_100));
+    desk.press("enter");
+    assert_eq!(carried(&desk).len(), 1, "{}", desk.text());
+    // of a person, too
+    let mut desk = Desk::users(80, 24);
+    desk.hear(Heard::Live);
+    desk.press("j S tab");
+    desk.hear(Heard::Lost(Trouble::Unreachable("connection refused".into())));
+    later(&mut desk);
+    desk.press("enter");
+    assert!(
+        carried(&desk).is_empty() && !desk.text().contains("this is what will happen"),
+        "{}",
+        desk.text()
+    );
+}
+
 /// The answer to a change of a person is lost, and its review closed.
 fn left_open() -> Desk {
     let mut desk = Desk::users(120, 36);
@@ -293,17 +337,22 @@ fn what_is_undone_is_what_was_chosen() {
 }
 
 #[test]
-fn a_verdict_waits_until_what_is_open_is_closed() {
+fn what_is_known_of_a_change_that_nobody_looks_at_is_said_and_opens_no_box() {
     let mut desk = left_open();
     desk.press(": theme");
     desk.ring(Alarm::Outcome);
     let text = desk.text();
-    assert!(text.contains("what became of the change before is known"), "{text}");
-    assert!(text.contains("Command") && !text.contains("Suspend this person?"), "{text}");
-    desk.press("esc");
+    assert!(text.contains("the daemon knows nothing of a change (a opens it)"), "{text}");
+    // the key was meant for the list, and goes there
+    desk.press("esc j q");
+    let text = desk.text();
+    assert!(!text.contains("Suspend this person?") && text.contains("leaves it to bursar pending"), "{text}");
+    desk.press("j");
+    assert!(desk.text().contains("1 change without an answer (a)"), "{}", desk.text());
+    desk.press("a");
     let text = desk.text();
     assert!(text.contains("Suspend this person?") && text.contains("knows nothing of it"), "{text}");
-    // it could not be asked about: nothing new is known, and nothing opens
+    // it could not be asked about: nothing new is known, and nothing is said
     let mut desk = left_open();
     desk.mood = Mood::Refuses;
     desk.press("E");
@@ -311,6 +360,15 @@ fn a_verdict_waits_until_what_is_open_is_closed() {
     desk.press("esc");
     assert!(!desk.text().contains("Suspend this person?"), "{}", desk.text());
     assert!(desk.model.pending.is_some());
+    // it was refused: what was typed comes back with the key that opens it
+    let mut desk = left_open();
+    desk.verdict.state = VerdictState::Done;
+    desk.verdict.error = Some(ApiError::new(ErrorCode::Forbidden, "You may not."));
+    desk.ring(Alarm::Outcome);
+    assert!(desk.text().contains("a change was refused (a shows it)"), "{}", desk.text());
+    assert!(!Review::unsettled(&desk.model));
+    desk.press("j a");
+    assert!(desk.text().contains("refused: You may not."), "{}", desk.text());
     // it was done: a word says so, and what is open stays
     let mut desk = left_open();
     desk.verdict.state = VerdictState::Done;
@@ -319,6 +377,107 @@ fn a_verdict_waits_until_what_is_open_is_closed() {
     desk.ring(Alarm::Outcome);
     assert!(desk.model.overlay.is_some());
     assert!(desk.text().contains("suspended o.haddad2@example.com"), "{}", desk.text());
+}
+
+/// A transfer that the daemon knows nothing of, and that was left.
+fn left_without_an_answer() -> Desk {
+    let mut desk = sending();
+    desk.press("12.50 tab");
+    desk.mood = Mood::Silent;
+    desk.press("enter");
+    let at = desk.open.iter().position(|(_, request)| matches!(request, Request::Carry(..))).unwrap();
+    let (ticket, _) = desk.open.remove(at);
+    desk.send(Msg::Answer(ticket, Err(Trouble::Lost("the connection was closed".into()))));
+    desk.mood = Mood::Answers;
+    desk.ring(Alarm::Pulse);
+    assert!(desk.text().contains("knows nothing of it: send it again?"), "{}", desk.text());
+    later(&mut desk);
+    desk.press("q");
+    desk
+}
+
+#[test]
+fn one_that_was_left_without_an_answer_is_remembered() {
+    let mut desk = left_without_an_answer();
+    let text = desk.text();
+    assert!(text.contains("not sent again, and it may still be made: a asks again"), "{text}");
+    assert!(!text.contains("nothing was changed"), "{text}");
+    desk.press("1");
+    let text = desk.text();
+    assert!(text.contains("Money needs you") && text.contains("1 change without an answer:"), "{text}");
+    assert!(text.contains("move 12.50 EUR: 1001"), "{text}");
+    desk.resize(80, 24);
+    assert!(desk.text().contains("1 change without an answer: move 12.50 EUR"), "{}", desk.text());
+    // leaving anything else says no less
+    desk.press("7 T esc esc");
+    assert!(desk.text().contains("no more was changed; 1 change without an answer (a)"), "{}", desk.text());
+    desk.press("q");
+    assert!(desk.model.exit.is_none() && desk.text().contains("bursar pending"), "{}", desk.text());
+    let titles = Review::open_titles(&desk.model);
+    assert!(matches!(&titles[..], [one] if one.starts_with("move 12.50 EUR: 1001")), "{titles:?}");
+}
+
+#[test]
+fn the_same_money_is_not_moved_twice_unwarned() {
+    let mut desk = left_without_an_answer();
+    desk.press("7 T 1002 tab 12.5 tab tab tab rent ^s");
+    let text = desk.text();
+    assert!(text.contains("Move 12.50 EUR?") && text.contains("both may be made"), "{text}");
+    // another amount is another transfer
+    desk.press("esc esc esc T 1002 tab 12.6 tab tab tab rent ^s");
+    let text = desk.text();
+    assert!(text.contains("Move 12.60 EUR?") && !text.contains("both may be made"), "{text}");
+}
+
+#[test]
+fn one_that_was_left_is_asked_about_before_it_is_sent_again() {
+    // it was made meanwhile, by whoever resumed it
+    let mut desk = left_without_an_answer();
+    desk.verdict.state = VerdictState::Done;
+    desk.verdict.data = Some(serde_json::json!({ "made": "elsewhere" }));
+    desk.press("a");
+    assert!(desk.text().contains("moved 12.50 EUR"), "{}", desk.text());
+    assert_eq!(carried(&desk).len(), 1);
+    assert!(!Review::unsettled(&desk.model));
+    desk.press("j a");
+    assert!(desk.model.overlay.is_none());
+    // nothing is known of it: the same is sent again, under the same key
+    let mut desk = left_without_an_answer();
+    desk.press("a");
+    later(&mut desk);
+    desk.press("tab enter");
+    let sent = carried(&desk);
+    assert_eq!(sent.len(), 2, "{}", desk.text());
+    assert_eq!(sent[0], sent[1]);
+    assert!(!Review::unsettled(&desk.model));
+}
+
+#[test]
+fn one_that_was_left_is_forgotten_by_two_keys() {
+    let mut desk = left_without_an_answer();
+    desk.press("a D j D");
+    assert!(desk.forgotten.is_empty() && desk.text().contains("D once more forgets it"), "{}", desk.text());
+    later(&mut desk);
+    desk.press("D");
+    assert_eq!(desk.forgotten.len(), 1);
+    assert!(desk.text().contains("look whether it was made"), "{}", desk.text());
+    assert!(!Review::unsettled(&desk.model) && desk.model.overlay.is_none());
+}
+
+#[test]
+fn one_that_was_left_waits_for_whoever_made_it() {
+    let mut desk = left_without_an_answer();
+    desk.sign_out();
+    desk.sign_in();
+    desk.press("j");
+    assert!(desk.text().contains("1 change without an answer (a)"), "{}", desk.text());
+    // somebody else does not see it, but whoever leaves is told
+    desk.sign_out();
+    desk.me = 5;
+    desk.sign_in();
+    desk.press("j");
+    assert!(!desk.text().contains("without an answer"), "{}", desk.text());
+    assert_eq!(desk.model.left_behind.len(), 1);
 }
 
 /// The daemon knows nothing of a transfer whose answer was lost.
@@ -366,9 +525,9 @@ fn a_refusal_of_the_second_time_says_nothing_about_the_first() {
 #[test]
 fn one_that_the_daemon_does_not_know_is_not_called_settled() {
     let mut desk = lost();
-    assert!(bursar_tui::widgets::review::Review::unsettled(&desk.model));
+    assert!(Review::unsettled(&desk.model));
     desk.press("esc");
-    assert!(desk.text().contains("stays in bursar pending list"), "{}", desk.text());
+    assert!(desk.text().contains("bursar pending list has it too"), "{}", desk.text());
 }
 
 #[test]
@@ -384,7 +543,7 @@ fn a_verdict_that_cannot_be_read_is_one() {
     let text = desk.text();
     assert!(text.contains("moved 12.50 EUR") && text.contains("cannot be read"), "{text}");
     assert!(!text.contains("knows nothing"), "{text}");
-    assert!(!bursar_tui::widgets::review::Review::unsettled(&desk.model));
+    assert!(!Review::unsettled(&desk.model));
     assert_eq!(desk.model.journal.len(), 1);
 }
 
@@ -400,7 +559,7 @@ fn a_change_that_nobody_signed_in_for_was_not_done() {
     let turned_away = Trouble::Refused { error, request_id: None, retry_at: None };
     desk.send(Msg::Answer(ticket, Err(turned_away.clone())));
     desk.draw();
-    assert!(desk.text().contains("sign in") && !desk.model.left_behind, "{}", desk.text());
+    assert!(desk.text().contains("sign in") && !Review::unsettled(&desk.model), "{}", desk.text());
     assert!(!desk.text().contains("no known outcome"), "{}", desk.text());
     // when it is only said of the second time, nobody knows about the first
     let mut desk = lost();
@@ -409,7 +568,7 @@ fn a_change_that_nobody_signed_in_for_was_not_done() {
     desk.press("tab enter");
     let (ticket, _) = desk.open.remove(0);
     desk.send(Msg::Answer(ticket, Err(turned_away)));
-    assert!(desk.model.left_behind);
+    assert!(Review::unsettled(&desk.model));
 }
 
 #[test]

@@ -232,6 +232,30 @@ fn what_lies_over() {
         desk.press("enter");
         desk
     });
+    golden("review-unanswered", unanswered);
+    golden("home-unanswered", |w, h| {
+        let mut desk = unanswered(w, h);
+        desk.press("esc 1 j");
+        desk
+    });
+    golden("review-like-one-unanswered", |w, h| {
+        let mut desk = unanswered(w, h);
+        desk.press("esc T 1002 tab 12.5 tab tab tab rent ^s");
+        desk
+    });
+}
+
+/// The daemon knows nothing of a transfer whose answer was lost.
+fn unanswered(width: u16, height: u16) -> Desk {
+    let mut desk = Desk::home(width, height);
+    desk.press("7 j T 1002 tab 12.5 tab tab tab rent ^s");
+    desk.pass(std::time::Duration::from_secs(1));
+    desk.press("12.50 tab");
+    desk.mood = Mood::Unreachable;
+    desk.press("enter");
+    desk.mood = Mood::Answers;
+    desk.ring(Alarm::Pulse);
+    desk
 }
 
 #[test]

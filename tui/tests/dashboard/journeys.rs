@@ -394,7 +394,8 @@ fn a_lost_answer_is_found_by_its_key_and_never_sent_blindly() {
         desk.log.clear();
         desk.ring(Alarm::Pulse);
         assert!(!desk.log.iter().any(|request| request.starts_with("Carry")), "{:?}", desk.log);
-        let says = if arrived { "suspended li.wei1@example.com" } else { "knows nothing of it" };
+        let says =
+            if arrived { "suspended li.wei1@example.com" } else { "knows nothing of a change (a opens it)" };
         assert!(desk.text().contains(says), "{}", desk.text());
     }
 }
@@ -462,6 +463,8 @@ fn an_outcome_stays_unknown_until_somebody_says_it() {
     assert!(desk.text().contains("suspend is off: "), "{}", desk.text());
     desk.mood = Mood::Answers;
     desk.press("r");
+    assert!(desk.text().contains("knows nothing of a change (a opens it)"), "{}", desk.text());
+    desk.press("a");
     assert!(desk.text().contains("knows nothing of it"), "{}", desk.text());
     assert_eq!(desk.log.iter().filter(|request| request.starts_with("Carry")).count(), 1);
 }

@@ -3,7 +3,8 @@
 
 use bursar_shared::{
     error::{ApiError, ErrorCode},
-    operations::system::VerdictState,
+    operations::{accounts::Account, system::VerdictState},
+    permission::{Permission, Permissions},
 };
 use bursar_tui::{
     message::{Alarm, Heard, Input, Msg, Slot},
@@ -36,6 +37,11 @@ fn under_review() -> Desk {
     desk
 }
 
+/// The n-th account while not much has happened in it.
+fn brief(n: u32) -> Account {
+    Account { entry_seq: 40, ..account(n) }
+}
+
 #[test]
 fn a_statement_is_added_up_here() {
     let mut desk = Desk::home(120, 36);
@@ -43,8 +49,32 @@ fn a_statement_is_added_up_here() {
     let text = desk.text();
     assert!(text.contains("Accounts › 1001 Corner coffee › statement"), "{text}");
     assert!(text.contains("re-added here: the balances of all 100 rows read fit"), "{text}");
+    // what was read is a window: it ends with the last entry, and does not begin with the first
+    assert!(text.contains("before ") && text.contains(" closing ") && !text.contains("opening "), "{text}");
     desk.press("G");
-    assert!(desk.text().contains("fit"), "{}", desk.text());
+    let text = desk.text();
+    assert!(
+        text.contains("opening 0.00") && text.contains(" after ") && !text.contains("closing "),
+        "{text}"
+    );
+    // one that is known whole has both ends
+    let mut desk = Desk::home(80, 24);
+    desk.account = brief;
+    desk.press("7 j o");
+    let text = desk.text();
+    assert!(text.contains("opening 0.00") && text.contains(" closing 62.34  ✓ 40 rows fit"), "{text}");
+    // one row, and one gap, are not several
+    desk.press("/ side:debit enter");
+    let text = desk.text();
+    assert!(text.contains("✓ 8 rows fit, 7 gaps left by the filter"), "{text}");
+    let mut desk = Desk::home(120, 36);
+    desk.account = |n| Account { entry_seq: 10, ..account(n) };
+    desk.press("7 j o / side:debit enter");
+    assert!(desk.text().contains("✓ 2 rows fit, 1 gap left by the filter"), "{}", desk.text());
+    desk.account = |n| Account { entry_seq: 5, ..account(n) };
+    desk.press("esc esc 7 j o / side:debit enter");
+    let text = desk.text();
+    assert!(text.contains("before ") && text.contains("the balance of the 1 row read fits"), "{text}");
     // and one that is wrong is said to be
     let mut desk = Desk::home(120, 36);
     desk.falsified = Some(125);
@@ -75,6 +105,52 @@ fn opening_and_entries_come_to_closing() {
     let mut first = entry(&account, 1);
     first.posted = first.change + 1;
     assert!(!Sum::of([first].iter()).fits());
+}
+
+#[test]
+fn a_statement_says_whom_it_is_with_and_why_in_every_size() {
+    for (width, height) in [(120, 36), (80, 24)] {
+        let mut desk = Desk::home(width, height);
+        desk.press("7 j o");
+        let text = desk.text();
+        assert!(text.contains("WITH, AND WHY"), "{text}");
+        assert!(
+            text.contains("from 1008 Book cellar · coffee") && text.contains("→ 1009 Refunds · coffee"),
+            "{text}"
+        );
+        // what is no plain transfer is said to be none
+        assert!(text.contains("hold → 1010 Wallet"), "{text}");
+    }
+    // the name of an account is seen where there is little room
+    let mut desk = Desk::home(80, 24);
+    desk.press("7");
+    let rows = desk.text().lines().filter(|line| line.contains("Corner coffee ")).count();
+    assert!(rows >= 2, "{}", desk.text());
+}
+
+#[test]
+fn an_entry_says_whom_it_is_with_and_why_before_its_transfer_is_read() {
+    let mut desk = Desk::home(120, 36);
+    // whoever may not read transfers may read the entries
+    desk.permissions = Permissions::all().minus(Permissions::of(&[Permission::TransfersRead]));
+    desk.sign_out();
+    desk.sign_in();
+    desk.press("7 j o");
+    let text = desk.text();
+    assert!(!text.contains("state     ● posted"), "{text}");
+    for line in
+        ["with      from 1008 Book cellar", "reason    coffee and cake", "for       two lines of words"]
+    {
+        assert!(text.contains(line), "{line}: {text}");
+    }
+}
+
+#[test]
+fn the_number_of_entries_is_parted_like_every_figure() {
+    let mut desk = Desk::home(120, 36);
+    desk.account = |n| Account { entry_seq: 40_028, ..account(n) };
+    desk.press("7 j");
+    assert!(desk.text().contains("ENTRIES 40,028"), "{}", desk.text());
 }
 
 #[test]
@@ -128,6 +204,10 @@ fn money_moves_only_when_its_amount_was_typed() {
     assert_eq!(held.balances.posted, account(1).balances.posted - 1_250);
     // a reversal is no undo
     desk.press("Z");
+    let size = desk.model.size;
+    desk.resize(80, 24);
+    assert!(desk.text().contains("✖ cannot be undone"), "{}", desk.text());
+    desk.resize(size.0, size.1);
     assert!(desk.text().contains("cannot be undone"), "{}", desk.text());
 }
 

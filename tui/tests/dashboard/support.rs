@@ -251,6 +251,10 @@ pub struct Desk {
     pub permissions: Permissions,
     pub open: Vec<(Ticket, Request)>,
     pub copied: Vec<String>,
+    /// Who signs in.
+    pub me: u32,
+    /// Keys of changes that are not to be remembered any more.
+    pub forgotten: Vec<String>,
     pub alarms: Vec<Alarm>,
     /// The followed log, and from which row on.
     pub stream: Option<(Ticket, Option<i64>)>,
@@ -297,6 +301,8 @@ impl Desk {
             permissions: Permissions::all(),
             open: Vec::new(),
             copied: Vec::new(),
+            forgotten: Vec::new(),
+            me: 0,
             alarms: Vec::new(),
             log: Vec::new(),
             stream: None,
@@ -394,6 +400,7 @@ impl Desk {
                 Task::Wake(_, alarm) => self.alarms.push(alarm),
                 Task::Copy(text) => self.copied.push(text),
                 Task::Mouse(_) => {}
+                Task::Forget(key) => self.forgotten.push(key),
                 Task::Stop => self.stops += 1,
                 Task::Quit(exit) => self.model.exit = Some(exit),
             }
@@ -468,7 +475,7 @@ impl Desk {
         }
         Ok(match request {
             Request::SignIn { .. } | Request::Who => {
-                let mut user = user(0);
+                let mut user = user(self.me);
                 user.roles = vec!["owner".into()];
                 let capabilities = Capabilities {
                     user_id: user.id,

@@ -37,7 +37,7 @@ impl Review {
             line
         };
         let mut lines = Vec::new();
-        if let Some(note) = &self.note {
+        for note in self.like(model).iter().chain(&self.note) {
             for part in Clean::of(note).wrap(width) {
                 lines.push(vec![Bit { text: part, style: theme.warn }]);
             }
@@ -127,11 +127,22 @@ impl Review {
         let good = theme.glyphs.good;
         match &self.stage {
             Stage::Asking => bit("asking the daemon what would happen…", theme.dim),
+            Stage::Ready(_) | Stage::Lost if self.offline => bit(
+                format!(
+                    "{} the daemon cannot be reached: nothing can be sent, and what stands here may be old",
+                    theme.glyphs.stop
+                ),
+                theme.bad,
+            ),
             Stage::Ready(_) if self.agreed > 0 && self.choosable() => {
                 bit("this context is protected: press the button once more", theme.warn)
             }
             Stage::Ready(_) if self.meanwhile.stale => {
-                bit("something happened to these accounts: asking again what would happen…", theme.warn)
+                let what = match self.change {
+                    Change::Money(_) => "something happened to these accounts",
+                    _ => "something may have happened meanwhile",
+                };
+                bit(format!("{what}: asking again what would happen…"), theme.warn)
             }
             Stage::Ready(Effect::Many(plan)) if tally(plan).0 == 0 => {
                 bit(format!("{} nobody can be changed like this", theme.glyphs.stop), theme.bad)
@@ -256,6 +267,7 @@ impl Review {
         let chosen = |on: bool| if on { theme.cursor } else { theme.strong };
         // what is on its way cannot be called back, and what was refused needs no word
         let leave = match (&self.form, choosable || self.fillable() || matches!(self.stage, Stage::Asking)) {
+            _ if matches!(self.stage, Stage::Lost) => "  Later   ",
             (Some(_), true) => "  Back    ",
             (None, true) => "  Cancel  ",
             (_, false) => "  Close   ",
@@ -315,10 +327,14 @@ impl Review {
         } else if self.change.takes_reason() && self.fillable() {
             all.push(("r", "reason"));
         }
-        if !matches!(self.focus, Focus::Reason | Focus::Amount) {
-            all.push(("Y", "copies the command"));
+        if matches!(self.stage, Stage::Lost) {
+            all.extend([("D", "forgets it"), ("esc", "later"), ("Y", "copies the command")]);
+        } else {
+            if !matches!(self.focus, Focus::Reason | Focus::Amount) {
+                all.push(("Y", "copies the command"));
+            }
+            all.push(("esc", if self.form.is_some() { "back" } else { "cancels" }));
         }
-        all.push(("esc", if self.form.is_some() { "back" } else { "cancels" }));
         keys(canvas, x + 2, area.y, area.right().saturating_sub(x + 2), &all);
     }
 }

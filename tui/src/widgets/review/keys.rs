@@ -60,6 +60,7 @@ impl Review {
         }
         // whoever presses another key has let go of Enter
         review.entered = None;
+        review.forgets &= key == Key::plain(Code::Char('D'));
         let (choosable, fillable) = (review.choosable(), review.fillable());
         let typing = fillable && matches!(review.focus, Focus::Reason | Focus::Amount);
         // what was typed before it could be read says nothing
@@ -93,6 +94,9 @@ impl Review {
                 return crate::update::perform(model, crate::actions::Do::Error);
             }
             (false, Code::Char('r')) => review.to_field(0),
+            (false, Code::Char('D')) if matches!(review.stage, Stage::Lost) => {
+                return Self::forget(model, held);
+            }
             (false, Code::Char('Y')) => {
                 let command = model.place.reached_by(&review.command());
                 model.say(format!("copied {command}"));
@@ -134,7 +138,8 @@ impl Review {
         }
         match review.focus {
             Focus::Amount if !review.choosable() => {
-                model.complain("not so fast: the daemon is being asked what would happen");
+                let why = review.why_not();
+                model.complain(why);
             }
             Focus::Amount if held || !review.is_typed() => {
                 let what = review.typed_name();
@@ -156,6 +161,14 @@ impl Review {
         Vec::new()
     }
 
+    /// Why there is nothing to agree to now.
+    const fn why_not(&self) -> &'static str {
+        match self.offline {
+            true => "the daemon cannot be reached: nothing can be sent",
+            false => "not so fast: the daemon is being asked what would happen",
+        }
+    }
+
     /// The same as a command.
     pub(super) fn command(&self) -> String {
         self.change.clone().because(self.because().ok().flatten()).command()
@@ -170,10 +183,11 @@ impl Review {
     }
 
     fn agree(model: &mut Model, held: bool) -> Vec<Task> {
-        let (tick, protection) = (model.tick, model.place.protection);
+        let (tick, now, protection) = (model.tick, model.now, model.place.protection);
         let Some(Overlay::Review(review)) = &mut model.overlay else { return Vec::new() };
         if !review.choosable() {
-            model.complain("not so fast: the daemon is being asked what would happen");
+            let why = review.why_not();
+            model.complain(why);
             return Vec::new();
         }
         if held || tick.saturating_sub(review.shown) < ARM {
@@ -206,6 +220,7 @@ impl Review {
         review.leave_out();
         review.change = review.change.clone().because(reason.clone());
         review.stage = Stage::Sending;
+        review.sent_at = Some(now);
         let reason = reason.filter(|_| matches!(review.change, Change::Many(..)));
         let request = Request::Carry(review.change.clone(), review.key.clone(), review.version, reason);
         vec![Task::Ask(model.tickets.issue(Slot::Change), request)]

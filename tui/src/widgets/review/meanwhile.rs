@@ -129,6 +129,28 @@ impl Review {
         }
     }
 
+    /// Whether the daemon is there. While it is not, nothing is agreed to; what can be agreed to afterwards is
+    /// new, whatever the key was on before.
+    pub(super) fn see_link(model: &mut Model) {
+        let (tick, offline) = (model.tick, model.is_offline());
+        let Some(Overlay::Review(review)) = &mut model.overlay else { return };
+        if std::mem::replace(&mut review.offline, offline) == offline {
+            return;
+        }
+        review.shown = tick;
+        if review.focus == Focus::Go {
+            review.focus = Focus::Cancel;
+        }
+    }
+
+    /// The daemon is there again: what it said before it was gone may not be so any more.
+    pub(crate) fn back(model: &mut Model) -> Vec<Task> {
+        match &model.overlay {
+            Some(Overlay::Review(review)) if matches!(review.stage, Stage::Ready(_)) => Self::outdated(model),
+            _ => Vec::new(),
+        }
+    }
+
     /// The pause is over: what would happen is asked anew. What stands there stays until that is known.
     pub fn ask_again(model: &mut Model) -> Vec<Task> {
         let (tick, offline) = (model.tick, model.is_offline());

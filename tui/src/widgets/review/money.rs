@@ -69,6 +69,7 @@ impl Review {
         };
         let typed = self.typed.value().trim();
         Some(match (typed.is_empty(), self.is_typed(), wanted.strip_prefix(typed)) {
+            (_, true, _) if self.offline => bit("the button works once the daemon is back", theme.dim),
             (_, true, _) if !self.choosable() => bit("the button works once it is asked anew", theme.dim),
             (_, true, _) => bit(format!("{} {}", theme.glyphs.mark, "the button works"), theme.good),
             (true, ..) => bit(format!("type {wanted} to let the button work"), theme.dim),

@@ -82,10 +82,9 @@ impl Review {
         }
     }
 
-    /// Whether a change is on its way, or was and nobody knows what became of it.
+    /// Whether a change is on its way, or was and nobody knows what became of it; also one that was left.
     pub fn unsettled(model: &Model) -> bool {
-        let open = |review: &Self| matches!(review.stage, Stage::Sending | Stage::Unknown(_) | Stage::Lost);
-        Self::of(model).is_some_and(open) || model.pending.as_ref().is_some_and(open)
+        !Self::open_titles(model).is_empty()
     }
 
     /// Whether there is something to say about one that was sent.
@@ -139,9 +138,6 @@ impl Review {
         review.focus = Focus::Cancel;
         review.shown = tick;
         review.entered = None;
-        if model.pending.is_some() && Self::is_busy(model) {
-            model.complain("what became of the change before is known: it is shown once this is closed");
-        }
     }
 
     /// Closes it; what is on its way cannot be called back.
@@ -154,6 +150,8 @@ impl Review {
                 model.say(format!("the outcome is asked for until it is known; {key} asks now"));
                 model.pending = Some(*review);
             }
+            // nothing of it goes back to a form: it must not look as if nothing had been sent
+            Stage::Lost => Self::keep(model, *review),
             stage => {
                 model.tickets.forget(Slot::Change);
                 if let Some(mut form) = review.form.take() {
@@ -162,12 +160,8 @@ impl Review {
                     }
                     model.overlay = Some(Overlay::Form(form));
                 }
-                match stage {
-                    Stage::Lost => model.say(
-                        "not sent again; it may still have been waiting, so it stays in bursar pending list",
-                    ),
-                    _ if model.overlay.is_none() => model.say("nothing was changed"),
-                    _ => {}
+                if model.overlay.is_none() {
+                    Self::say_nothing_changed(model);
                 }
             }
         }
