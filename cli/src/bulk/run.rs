@@ -263,9 +263,12 @@ impl Run {
 
     /// A batch is about to be sent.
     pub(crate) fn begun(&mut self, batch: u32, attempt: u32, body: &str, at: Timestamp) -> Result<()> {
-        match self.read.steps.get(&batch) {
-            // its key is as old as when it was sent first
-            Some(step) if step.attempt == attempt => Ok(()),
+        match self.read.steps.get_mut(&batch) {
+            // its key is as old as when it was sent first; what the daemon took is known by its answer
+            Some(step) if step.attempt == attempt => {
+                body.clone_into(&mut step.body);
+                Ok(())
+            }
             _ => self.step(Step { batch, attempt, body: body.to_owned(), at, verdict: None }),
         }
     }
@@ -323,6 +326,10 @@ pub(super) mod tests {
         run.done(1, 0, 7).unwrap();
         drop(run);
         let mut run = Run::open(folder.path(), &header("a")).unwrap();
+        // other flags than those of an attempt that never arrived: what was answered counts
+        run.begun(0, 0, "new", at).unwrap();
+        run.done(0, 900, 100).unwrap();
+        assert!(run.differs(0, 0, "old") && !run.differs(0, 0, "new") && !run.differs(0, 1, "old"));
         assert_eq!(run.next(1, late, KEPT), Next::Send(1));
         run.kept(Path::new("/a.rejects-2.csv"), vec![1], at).unwrap();
         assert_eq!(run.rejects_of(1), Some(Path::new("/a.rejects-2.csv")));

@@ -275,13 +275,12 @@ impl Sending<'_> {
         let key = format!("file-{}-{}{again}", self.id, batch.number);
         if self.args.change.dry_run
             && let Some(run) = &self.run
+            && let Some(reply) = self.answer_of(&key).await?
         {
             if run.differs(batch.number, attempt, &body) {
                 return Err(other_flags());
             }
-            if let Some(reply) = self.answer_of(&key).await? {
-                return self.answered(&batch, reply, earlier).await;
-            }
+            return self.answered(&batch, reply, earlier).await;
         }
         if let Some(run) = &mut self.run {
             run.begun(batch.number, attempt, &body, now)?;
