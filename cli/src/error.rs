@@ -191,12 +191,10 @@ pub(crate) fn said(refusal: &ApiError) -> String {
     };
     let told = match refusal.code {
         ErrorCode::CaptureExceedsHold => money("held").map(|held| format!("Only {held} were held.")),
-        ErrorCode::ReversalExceedsTransfer => {
-            match refusal.details["left"] == 0 {
-                true => Some("Nothing of it is left to reverse.".to_owned()),
-                false => money("left").map(|left| format!("Only {left} are left to reverse.")),
-            }
-        }
+        ErrorCode::ReversalExceedsTransfer => match refusal.details["left"] == 0 {
+            true => Some("Nothing of it is left to reverse.".to_owned()),
+            false => money("left").map(|left| format!("Only {left} are left to reverse.")),
+        },
         // the daemon counts in minor units
         ErrorCode::AmountOutOfRange => money("max")
             .map(|most| refusal.message.replace("below 2^53 minor units", &format!("within {most}"))),
