@@ -22,6 +22,8 @@ use crate::{
 
 /// Transfers written in one transaction.
 const CHUNK: u64 = 250;
+/// As many transfers as are spread over the hours.
+const SMALL: u64 = 20_000;
 /// How far back they go.
 const PERIOD: i64 = 30 * DAY;
 
@@ -65,11 +67,19 @@ pub(super) async fn fill(
         let step = PERIOD / i64::try_from(transfers).unwrap_or(i64::MAX).max(1);
         let at =
             Timestamp::from_micros(begin.micros() + step.saturating_mul(i64::try_from(written).unwrap_or(0)));
-        let first: Vec<What> = (0..count).map(|_| deed(&wallets, &shops, dice)).collect();
-        let moved = post(db, first, at).await?;
-        let ends = moved.iter().filter_map(|one| end(one, dice)).collect();
+        let deeds: Vec<What> = (0..count).map(|_| deed(&wallets, &shops, dice)).collect();
         let span = step.saturating_mul(i64::try_from(count).unwrap_or(0));
-        post(db, ends, Timestamp::from_micros(at.micros() + span / 2)).await?;
+        // all of them at one moment would be no life, and one by one would take its time
+        let pieces: Vec<&[What]> = deeds.chunks(if transfers <= SMALL { 10 } else { deeds.len() }).collect();
+        let part = span / (i64::try_from(pieces.len()).unwrap_or(i64::MAX).max(1) + 1);
+        let mut moved = Vec::new();
+        let mut then = at.micros();
+        for piece in pieces {
+            moved.extend(post(db, piece.to_vec(), Timestamp::from_micros(then)).await?);
+            then += part;
+        }
+        let ends = moved.iter().filter_map(|one| end(one, dice)).collect();
+        post(db, ends, Timestamp::from_micros(then)).await?;
         written += count;
         progress(written, transfers);
     }
