@@ -1,13 +1,18 @@
 //! `bursar ledger`: the books as a whole.
 
-use bursar_shared::operations::ledger::{GetFlows, GetTrialBalance, VerifyLedger};
+use bursar_shared::{
+    client::Client,
+    operation::Operation,
+    operations::ledger::{GetFlows, GetTrialBalance, VerifyLedger},
+};
 use clap::Subcommand;
+use serde::Serialize;
 
 use crate::{
     context::{Cx, block_on},
     curl,
     error::{Failure, Result},
-    output::{self, Sink},
+    output::{self, Sink, View},
     views,
 };
 
@@ -27,27 +32,12 @@ pub(crate) fn run(cx: &Cx, command: Ledger) -> Result<()> {
     let client = cx.client()?;
     block_on(async {
         match command {
-            Ledger::TrialBalance if cx.globals.as_curl => {
-                curl::print(cx, &client, &GetTrialBalance {}, &Default::default())
-            }
             Ledger::TrialBalance => {
-                let sums = client.call(&GetTrialBalance {}).await?;
-                let mut sink = Sink::new(cx.style()?, &views::TRIAL_BALANCE, true);
-                for sum in &sums.currencies {
-                    sink.row(&serde_json::to_vec(sum)?)?;
-                }
-                sink.end()
-            }
-            Ledger::Flows if cx.globals.as_curl => {
-                curl::print(cx, &client, &GetFlows {}, &Default::default())
+                by_currency(cx, &client, &GetTrialBalance {}, &views::TRIAL_BALANCE, |all| all.currencies)
+                    .await
             }
             Ledger::Flows => {
-                let flows = client.call(&GetFlows {}).await?;
-                let mut sink = Sink::new(cx.style()?, &views::FLOWS, true);
-                for flow in &flows.currencies {
-                    sink.row(&serde_json::to_vec(flow)?)?;
-                }
-                sink.end()
+                by_currency(cx, &client, &GetFlows {}, &views::FLOWS, |all| all.currencies).await
             }
             Ledger::Verify if cx.globals.as_curl => {
                 curl::print(cx, &client, &VerifyLedger {}, &Default::default())
@@ -68,4 +58,22 @@ pub(crate) fn run(cx: &Cx, command: Ledger) -> Result<()> {
             }
         }
     })
+}
+
+/// A row a currency.
+async fn by_currency<O: Operation, R: Serialize>(
+    cx: &Cx,
+    client: &Client,
+    op: &O,
+    view: &'static View,
+    rows: impl FnOnce(O::Answer) -> Vec<R>,
+) -> Result<()> {
+    if cx.globals.as_curl {
+        return curl::print(cx, client, op, &Default::default());
+    }
+    let mut sink = Sink::new(cx.style()?, view, true);
+    for row in rows(client.call(op).await?) {
+        sink.row(&serde_json::to_vec(&row)?)?;
+    }
+    sink.end()
 }

@@ -6,8 +6,7 @@
 -- more than the rows. They must find rows by their keys, also where a plan was made for an empty table.
 -- Amounts are whole minor units below 2^53, because a JSON number holds no more.
 
--- Guards name tables without their schema. They look here, and last among the temporary tables of a session, which
--- would else be looked at first and say whatever somebody put there.
+-- no temporary table fools a guard: see 0001
 SELECT set_config('search_path', quote_ident(current_schema()) || ', pg_temp', TRUE);
 
 -- numbers that people read: one row a kind

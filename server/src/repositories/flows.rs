@@ -14,9 +14,6 @@ use crate::{
     error::{Result, broken},
 };
 
-/// Microseconds.
-const HOUR: i64 = 3_600_000_000;
-
 /// For each hour from one time to another the totals of each of those accounts at its beginning, and at last what
 /// they are now. An account's entries have no index by time, but each is later than the one before: all beginnings
 /// are found by halving at once.
@@ -51,10 +48,10 @@ statement! {
     totals!()
 }
 
-/// What came in and went out in each of the `hours` before `now`, by currency. What is a little later than `now`,
-/// as another daemon's clock has it, counts to the last.
-pub fn hourly(conn: &mut Conn, hours: u16, now: Timestamp) -> Result<Vec<CurrencyFlow>> {
-    let (from, to) = (now.micros() - i64::from(hours) * HOUR, now.micros());
+/// What came in and went out in each hour from one time until now, by currency. What is a little later, as another
+/// daemon's clock has it, counts to the last.
+pub fn hourly(conn: &mut Conn, from: Timestamp, now: Timestamp) -> Result<Vec<CurrencyFlow>> {
+    let (from, to) = (from.micros(), now.micros());
     let found: Vec<(String, i64, i64, i64)> = match conn {
         Conn::Pg(pg) => TotalsByHourToo { from, to, _of: PhantomData }.load(pg)?,
         Conn::Sqlite(sqlite) => TotalsByHour { from, to, _of: PhantomData }.load(sqlite)?,

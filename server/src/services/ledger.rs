@@ -23,14 +23,14 @@ pub async fn trial_balance(cx: Cx, _: GetTrialBalance) -> Result<TrialBalance> {
     cx.read(sums).await.map(|currencies| TrialBalance { currencies })
 }
 
-/// How many hours of flows are shown.
-const HOURS: u16 = 24;
+/// How far back flows go.
+const DAY: Duration = Duration::from_secs(24 * 3_600);
 
 /// What came into the books and left them.
 pub async fn flows(cx: Cx, _: GetFlows) -> Result<Flows> {
     let to = cx.now();
-    let from = to - Duration::from_secs(u64::from(HOURS) * 3_600);
-    let currencies = cx.read(move |conn| flows::hourly(conn, HOURS, to)).await?;
+    let from = to - DAY;
+    let currencies = cx.read(move |conn| flows::hourly(conn, from, to)).await?;
     Ok(Flows { from, to, currencies })
 }
 

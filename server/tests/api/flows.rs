@@ -12,6 +12,7 @@ use bursar_shared::{
 };
 
 use crate::{
+    lists::plan,
     money::{between, fund, open, pay, start},
     support::{Random, seed},
 };
@@ -81,4 +82,24 @@ async fn halving_finds_what_adding_up_finds() {
     }
     let flow = &told.currencies[0];
     assert_eq!((&flow.money_in_hourly[..], &flow.money_out_hourly[..]), (&hourly[0][..], &hourly[1][..]));
+}
+
+#[tokio::test]
+async fn no_hour_walks_the_entries() {
+    let (s, owner) = start().await;
+    let a = open(&owner, "a", "EUR").await;
+    fund(&owner, &a, 5).await;
+    let made = s.statements(flows(&owner)).await;
+    let by_hour: Vec<_> = made.iter().filter(|one| one.contains("WITH RECURSIVE hours")).collect();
+    assert_eq!(by_hour.len(), 1, "{made:#?}");
+    let plan = plan(&s, by_hour[0]);
+    // once to halve, once to read what was found: each by its key
+    let of_entries: Vec<_> =
+        plan.iter().filter(|line| line.contains(" e USING") || line.contains("on entries")).collect();
+    let by_key = |line: &&&String| line.contains("PRIMARY KEY") || line.contains("entries_pk");
+    assert_eq!(of_entries.iter().filter(by_key).count(), 2, "{plan:#?}");
+    assert!(
+        !plan.iter().any(|line| line.contains("SCAN e") || line.contains("Seq Scan on entries")),
+        "{plan:#?}"
+    );
 }
